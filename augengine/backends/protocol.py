@@ -1,0 +1,28 @@
+"""What a backend is: something that makes a plan happen, and draws nothing.
+
+All backends give the same picture from the same plan, within the bounds of tests/tolerances.py against
+`augengine.reference`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+
+from augengine.plan import Plan
+
+
+class Backend(Protocol):
+    """Executes plans on one device; may keep buffers between calls, never randomness."""
+
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+
+    def __call__(
+        self,
+        images: Sequence[torch.Tensor],  # B tensors [H, W, 3] uint8 on `device` - upright RGB
+        plan: Plan,  # of the same B images; H and W equal plan.image_sizes
+    ) -> tuple[torch.Tensor, ...]:
+        """Per crop group one [V, B, C, S, S] tensor of `dtype`; `flatten(0, 1)` is channels_last."""
+        ...

@@ -1,0 +1,146 @@
+"""What will happen to each view of each image: plain arrays, drawn before anything is decoded.
+
+Field by field, with pictures of the conventions: docs/plan.md. A plan has no device and no torch; it can
+be saved, hashed, printed, sliced and replayed. Only `draw.py` draws one; a backend only executes it.
+
+Legend: B images, V views over all crop groups (the groups' views one after the other).
+"""
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from itertools import permutations
+from os import PathLike
+
+import numpy as np
+
+PLAN_VERSION = 1
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+# Row `order` of this table is the sequence in which the four colour ops run: 0 is (0, 1, 2, 3).
+ORDERS = np.array(list(permutations(range(4))), dtype=np.uint8)  # [24, 4]
+NO_SOLARIZE = 2.0  # a threshold no pixel in [0, 1] reaches
+
+_PER_IMAGE = {"ids": np.int64, "epochs": np.int64, "image_sizes": np.int32}
+_PER_VIEW_OF_IMAGE = {
+    "window": np.int32,
+    "flip": np.bool_,
+    "brightness": np.float32,
+    "contrast": np.float32,
+    "saturation": np.float32,
+    "hue": np.float32,
+    "order": np.uint8,
+    "gray": np.bool_,
+    "sigma": np.float32,
+    "solarize": np.float32,
+}
+_PER_VIEW = {"group": np.int32, "size_px": np.int32, "kernel_px": np.int32, "bicubic": np.bool_}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Struct of arrays; every array is checked for shape and converted to its type when made."""
+
+    # Per image.
+    ids: np.ndarray  # [B] int64 - sample ids
+    epochs: np.ndarray  # [B] int64 - epoch the sample is drawn in (a batch may cross a border)
+    image_sizes: np.ndarray  # [B, 2] int32 - height, width of the upright image
+
+    # Per image and view. A neutral value means: not applied.
+    window: (
+        np.ndarray
+    )  # [B, V, 4] int32 - top, left, height, width: whole pixels of the upright image
+    flip: np.ndarray  # [B, V] bool - mirror left-right
+    brightness: np.ndarray  # [B, V] float32 - factor, 1: off
+    contrast: np.ndarray  # [B, V] float32 - factor, 1: off
+    saturation: np.ndarray  # [B, V] float32 - factor, 1: off
+    hue: np.ndarray  # [B, V] float32 - turns in [-0.5, 0.5], 0: off
+    order: np.ndarray  # [B, V] uint8 - row of ORDERS
+    gray: np.ndarray  # [B, V] bool - replace by its gray image
+    sigma: np.ndarray  # [B, V] float32 - blur, output pixels, 0: off
+    solarize: np.ndarray  # [B, V] float32 - invert pixels >= this, NO_SOLARIZE: off
+
+    # Per view: the same for every image.
+    group: np.ndarray  # [V] int32 - crop group, non-decreasing
+    size_px: np.ndarray  # [V] int32 - side S of the output
+    kernel_px: np.ndarray  # [V] int32 - odd taps of the blur
+    bicubic: np.ndarray  # [V] bool - else bilinear; antialiased either way
+
+    mean: tuple[float, float, float]  # normalisation, in [0, 1] units
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        b, v = self.flip.shape
+        shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
+        for names, default in ((_PER_IMAGE, (b,)), (_PER_VIEW_OF_IMAGE, (b, v)), (_PER_VIEW, (v,))):
+            for name, dtype in names.items():
+                array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+                if array.shape != shapes.get(name, default):
+                    raise ValueError(
+                        f"plan.{name} must have shape {shapes.get(name, default)}, got {array.shape}"
+                    )
+                object.__setattr__(self, name, array)
+        top, left, height, width = np.moveaxis(self.window, -1, 0)
+        image_height, image_width = self.image_sizes[:, :1], self.image_sizes[:, 1:]
+        inside = (top >= 0) & (left >= 0) & (height > 0) & (width > 0)
+        inside &= (top + height <= image_height) & (left + width <= image_width)
+        if not inside.all():
+            b, v = np.argwhere(~inside)[0]
+            raise ValueError(
+                f"a window lies inside its image, got {self.window[b, v].tolist()} (top, left, height, "
+                f"width) in {self.image_sizes[b].tolist()} for sample {self.ids[b]}, view {v}"
+            )
+        if (self.kernel_px % 2 == 0).any():
+            raise ValueError(
+                f"blur kernels have an odd number of taps, got {self.kernel_px.tolist()}"
+            )
+        if (np.diff(self.group) < 0).any():
+            raise ValueError(f"views are sorted by crop group, got groups {self.group.tolist()}")
+
+    @property
+    def batch_size(self) -> int:
+        """Images, B."""
+        return self.flip.shape[0]
+
+    @property
+    def num_views(self) -> int:
+        """Views of each image over all groups, V."""
+        return self.flip.shape[1]
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Per crop group, the indices of its views."""
+        return tuple(tuple(np.flatnonzero(self.group == g).tolist()) for g in np.unique(self.group))
+
+    def rows(self, rows: np.ndarray | slice) -> "Plan":
+        """The plan of some of the images, in the given order."""
+        names = _PER_IMAGE | _PER_VIEW_OF_IMAGE
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def digest(self) -> str:
+        """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
+        sha = hashlib.sha256(repr((PLAN_VERSION, self.mean, self.std)).encode())
+        for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *_PER_VIEW):
+            sha.update(getattr(self, name).tobytes())
+        return sha.hexdigest()
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the plan as an uncompressed .npz; `load` reads it back equal."""
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        with open(path, "wb") as file:
+            np.savez(file, version=np.int64(PLAN_VERSION), **arrays)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Plan":
+        """Read a plan written by `save`; raises ValueError for another version."""
+        with np.load(path, allow_pickle=False) as arrays:
+            if int(arrays["version"]) != PLAN_VERSION:
+                raise ValueError(
+                    f"plan version must be {PLAN_VERSION}, got {int(arrays['version'])}"
+                )
+            values = {field.name: arrays[field.name] for field in fields(Plan)}
+        for name in ("mean", "std"):
+            values[name] = tuple(float(x) for x in values[name])
+        return Plan(**values)
+
+    def __repr__(self) -> str:
+        sizes = "+".join(f"{len(views)}x{self.size_px[views[0]]}px" for views in self.groups)
+        return f"Plan(B={self.batch_size}, V={self.num_views}: {sizes}, {self.digest()[:12]})"

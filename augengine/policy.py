@@ -1,0 +1,144 @@
+"""What may happen to an image: ranges and probabilities, never a drawn value.
+
+A policy is a list of crop groups (global views, local views, ...). The views of one group share a size
+and are stacked in one tensor; they may differ in everything else: view v of a group follows
+`views[v % len(views)]`, which is how BYOL's two unlike global views are said. `draw.draw_plan` turns a
+policy into a `Plan`; `policies.py` ships the published ones by name.
+"""
+
+from dataclasses import dataclass, replace
+
+from shards.errors import UsageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+INTERPOLATIONS = ("bilinear", "bicubic")
+# PIL and torchvision solarize uint8 pixels >= 128; on [0, 1] floats that is 128/255, not 0.5.
+SOLARIZE_THRESHOLD = 128 / 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPolicy:
+    """What may happen to one view, in the order of the canonical meaning (reference.py).
+
+    Strengths follow torchvision's ColorJitter: factors are drawn from [1 - x, 1 + x] (not below 0),
+    hue from [-x, x] turns, and the four ops run in a random order with probability `jitter`.
+    """
+
+    scale: tuple[float, float]  # crop area as a fraction of the image's
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # crop width / height
+    interpolation: str = "bilinear"  # antialiased either way
+    flip: float = 0.5  # probability of a horizontal flip
+    jitter: float = 0.0  # probability that the four colour ops apply
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0  # turns, at most 0.5
+    gray: float = 0.0  # probability
+    blur: float = 0.0  # probability
+    sigma: tuple[float, float] = (0.1, 2.0)  # of the blur, in output pixels
+    kernel_px: int | None = None  # odd taps of the blur; None: a tenth of the crop size, made odd
+    solarize: float = 0.0  # probability
+    threshold: float = SOLARIZE_THRESHOLD  # solarize inverts x >= threshold, x in [0, 1]
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "gray", "blur", "solarize"):
+            _require(
+                0 <= getattr(self, name) <= 1,
+                f"{name} is a probability in [0, 1]",
+                getattr(self, name),
+            )
+        for name in ("brightness", "contrast", "saturation"):
+            _require(getattr(self, name) >= 0, f"{name} is a strength >= 0", getattr(self, name))
+        _require(0 <= self.hue <= 0.5, "hue is a strength in turns, 0 to 0.5", self.hue)
+        low, high = self.scale
+        _require(0 < low <= high <= 1, "crop scale must satisfy 0 < low <= high <= 1", self.scale)
+        low, high = self.ratio
+        _require(0 < low <= high, "crop ratio must satisfy 0 < low <= high", self.ratio)
+        low, high = self.sigma
+        _require(0 < low <= high, "blur sigma must satisfy 0 < low <= high", self.sigma)
+        _require(
+            self.kernel_px is None or (self.kernel_px > 0 and self.kernel_px % 2 == 1),
+            "kernel_px is a positive odd number of taps, or null",
+            self.kernel_px,
+        )
+        _require(
+            self.interpolation in INTERPOLATIONS,
+            f"interpolation is one of {', '.join(INTERPOLATIONS)}",
+            self.interpolation,
+        )
+        _require(0 <= self.threshold <= 1, "solarize threshold lies in [0, 1]", self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class CropGroup:
+    """Views of one size: `count` of them, each following its ViewPolicy in turn."""
+
+    count: int
+    size_px: int
+    views: tuple[ViewPolicy, ...]
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.count <= 64, "a crop group has 1 to 64 views", self.count)
+        _require(1 <= self.size_px <= 4096, "a crop size is 1 to 4096 pixels", self.size_px)
+        _require(len(self.views) > 0, "a crop group needs at least one view policy", self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Crop groups in the order of `--views`, and the normalisation they share."""
+
+    name: str
+    groups: tuple[CropGroup, ...]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    source: str = ""  # paper and code the numbers come from
+
+    def __post_init__(self) -> None:
+        _require(len(self.groups) > 0, "a policy needs at least one crop group", self.groups)
+        _require(all(s > 0 for s in self.std), "normalisation std must be positive", self.std)
+
+    @property
+    def num_views(self) -> int:
+        """Views of each image, over all groups."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def flat_views(self) -> tuple[tuple[int, int, ViewPolicy], ...]:
+        """Per view, in plan order: (group, size_px, ViewPolicy)."""
+        return tuple(
+            (g, group.size_px, group.views[v % len(group.views)])
+            for g, group in enumerate(self.groups)
+            for v in range(group.count)
+        )
+
+    def with_views(self, counts: tuple[int, ...], sizes: tuple[int, ...] | None = None) -> "Policy":
+        """The same policy with other counts and sizes: `--views 2+6 --sizes 224+96`.
+
+        Fewer counts than groups drop the last groups; 0 drops one. More counts than groups is an error,
+        since nothing says what the further views should look like.
+        """
+        if len(counts) > len(self.groups):
+            raise UsageError(
+                f"policy {self.name} describes {len(self.groups)} crop groups, got --views "
+                f"{'+'.join(map(str, counts))}; give at most {len(self.groups)} counts or another policy"
+            )
+        if sizes is not None and len(sizes) != len(counts):
+            raise UsageError(
+                f"--sizes needs one size per count of --views, got {'+'.join(map(str, sizes))} for "
+                f"{'+'.join(map(str, counts))}"
+            )
+        sizes = sizes or tuple(group.size_px for group in self.groups)
+        groups = tuple(
+            replace(group, count=count, size_px=size)
+            for group, count, size in zip(self.groups, counts, sizes, strict=False)
+            if count
+        )
+        if not groups:
+            raise UsageError("--views needs at least one view, got none; try --views 2+6")
+        return replace(self, groups=groups)
+
+
+def _require(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise UsageError(f"{rule}, got {value!r}")

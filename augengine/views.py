@@ -1,0 +1,60 @@
+"""What happened: the finished views of one batch, as the trainer sees them.
+
+Legend: B images, V views of one crop size, C channels, S crop side in pixels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from augengine.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One tensor per crop group, view-major, so that `crops[g].flatten(0, 1)` is a backbone's batch.
+
+    The flattened [V*B, C, S, S] tensor is a view (no copy) and channels_last in memory.
+    """
+
+    crops: tuple[torch.Tensor, ...]  # per crop group: [V, B, C, S, S] float - normalised pixels
+    ids: np.ndarray  # [B] int64 - sample ids of the images really used (substitutes included)
+    labels: np.ndarray  # [B] int32 - class numbers, -1 where there is none
+    plan: Plan  # what was done to make these views
+
+    def __post_init__(self) -> None:
+        if not self.crops:
+            raise ValueError("views need at least one crop group, got none")
+        for crops in self.crops:
+            if (
+                crops.ndim != 5
+                or crops.shape[1] != len(self.ids)
+                or crops.shape[3] != crops.shape[4]
+            ):
+                raise ValueError(
+                    f"crops must be [V, B={len(self.ids)}, C, S, S], got {tuple(crops.shape)}"
+                )
+        if len(self.labels) != len(self.ids):
+            raise ValueError(f"got {len(self.ids)} ids but {len(self.labels)} labels")
+
+    @property
+    def batch_size(self) -> int:
+        """Images in the batch, B."""
+        return len(self.ids)
+
+    @property
+    def num_views(self) -> int:
+        """Views of each image, over all crop groups."""
+        return sum(crops.shape[0] for crops in self.crops)
+
+    def to(self, device: torch.device) -> "Views":
+        """The same views with their crops on another device (asynchronous from pinned memory)."""
+        crops = tuple(c.to(device, non_blocking=True) for c in self.crops)
+        return Views(crops, self.ids, self.labels, self.plan)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{tuple(c.shape)} {str(c.dtype).removeprefix('torch.')}" for c in self.crops
+        )
+        return f"Views(B={self.batch_size}, V={self.num_views}: {shapes} on {self.crops[0].device})"

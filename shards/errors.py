@@ -1,0 +1,35 @@
+"""What a user can get wrong, and how a command says so: one line, an exit code, no traceback.
+
+A message gives the rule, the offending value and the remedy. Library code raises; only `run_command`
+turns an error into a line and an exit code, so the packages stay usable from a notebook.
+"""
+
+import sys
+from collections.abc import Callable
+
+EXIT_DATA = 1
+EXIT_USAGE = 2
+
+
+class UsageError(ValueError):
+    """The caller asked for something that cannot be: a name, a flag, a config value (exit code 2)."""
+
+
+class DataError(RuntimeError):
+    """The data on disk is not what it should be: missing, torn, corrupt (exit code 1)."""
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run a command's body and return its exit code, printing an expected error as one line.
+
+    Only `UsageError` and `DataError` are expected; anything else is our defect and keeps its traceback.
+    Ctrl-C ends with the shell's convention, 130.
+    """
+    try:
+        return main() or 0
+    except (UsageError, DataError) as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130

@@ -1,0 +1,69 @@
+"""The one description of what lies on disk: tars, one index array beside them, one manifest.
+
+    DIR/train-000000.tar ...    plain WebDataset tars, readable by any other tool
+    DIR/index.npy               one `INDEX_DTYPE` record a sample, over all shards, memory-mapped
+    DIR/manifest.json           shards (name, size, samples, sha256), classes, how it was made
+    DIR/quarantine.jsonl        images that were refused when packing: name and reason, a line each
+
+The index makes a tar random-access: `offset` and `size` locate the image's bytes, and height and width
+(after EXIF orientation) let a plan be drawn before anything is decoded. Keys are not stored: a key is
+the tar member's name, 512 bytes before the data.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FORMAT_VERSION = 1
+INDEX_NAME = "index.npy"
+MANIFEST_NAME = "manifest.json"
+QUARANTINE_NAME = "quarantine.jsonl"
+TAR_BLOCK_BYTES = 512
+NO_LABEL = -1
+# A larger image is refused when packing and at run time: decoders allocate height x width x 3 bytes.
+MAX_IMAGE_PIXELS = 100_000_000
+
+# 32 bytes a sample.
+INDEX_DTYPE = np.dtype(
+    [
+        ("offset", "<u8"),  # of the image's bytes in its tar
+        ("size", "<u4"),  # bytes of the image
+        ("crc32", "<u4"),  # zlib.crc32 of these bytes
+        ("shard", "<u4"),  # position in the manifest's list of shards
+        ("label", "<i4"),  # class number, NO_LABEL when there is none
+        ("height", "<u2"),  # pixels, upright (after EXIF orientation)
+        ("width", "<u2"),
+        ("reserved", "<u4"),  # zero
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample of the index, as plain numbers: where its bytes are and what they should be."""
+
+    id: int
+    shard: int
+    offset: int
+    size: int
+    crc32: int
+    label: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.size <= 0 or self.height <= 0 or self.width <= 0:
+            raise ValueError(
+                f"an entry has positive size, height and width, got {self.size} bytes, "
+                f"{self.height}x{self.width} for sample {self.id}; rebuild the index"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One tar of the manifest."""
+
+    name: str  # file name, relative to the folder
+    num_samples: int
+    size_bytes: int
+    sha256: str | None  # None for tars that were indexed in place without hashing
