@@ -1,0 +1,51 @@
+# What people type. Every target makes its own environment in .venv first, from constraints.txt.
+#
+#   make demo         a fresh machine to a trained encoder: demo shards, SwAV 2+6 on the CPU, kNN against a random one
+#   make test         every check and every test that needs no GPU
+#   make check        format, lint, import contracts, types, spelling: the quick part of `make test`
+#   make bench        the CPU benchmarks; writes benchmarks/results/*.json
+#   make gpu-check    on a machine with an NVIDIA GPU: parity, a short bf16 run, the profile; writes JSON
+#
+# TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
+# An environment you made yourself: make test VENV=/path/to/venv (make installs the project there, nothing is removed).
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: demo test check bench gpu-check env clean
+
+env: $(VENV)/.augengine
+
+$(VENV)/.augengine: pyproject.toml setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev]'
+	touch $@
+
+demo: env
+	$(BIN)/python -m trainer.run --method swav --views 2+6 --out runs/demo --overwrite
+	$(BIN)/python -m trainer.evaluate runs/demo --baselines
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/pyright
+	$(BIN)/codespell
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not gpu'
+
+bench: env
+	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/loader.py
+
+gpu-check: env
+	$(BIN)/python benchmarks/gpu_check.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
