@@ -10,9 +10,14 @@ The index makes a tar random-access: `offset` and `size` locate the image's byte
 the tar member's name, 512 bytes before the data.
 """
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
+
+from shards.errors import DataError
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.npy"
@@ -67,3 +72,58 @@ class ShardInfo:
     num_samples: int
     size_bytes: int
     sha256: str | None  # None for tars that were indexed in place without hashing
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the folder holds and how it came to be; written last, so that its presence means: whole."""
+
+    shards: tuple[ShardInfo, ...]  # in the order the index numbers them
+    classes: tuple[str, ...]  # names of the class numbers, empty when there are none
+    made: Mapping[str, object] = field(default_factory=dict)  # how: tool, source, options, versions
+    index_sha256: str = ""  # of the records: which images, byte for byte; set by `write_index`
+
+    @property
+    def num_samples(self) -> int:
+        """Samples over all shards."""
+        return sum(shard.num_samples for shard in self.shards)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether every shard was hashed when it was written, so that any change is damage."""
+        return all(shard.sha256 is not None for shard in self.shards)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the samples are; where they lie and how they were made do not count."""
+        shards = [(s.name, s.num_samples, s.size_bytes) for s in self.shards]
+        content = [FORMAT_VERSION, shards, self.classes, self.index_sha256]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Text of `manifest.json`: the same manifest gives the same bytes."""
+        content = {"version": FORMAT_VERSION, "num_samples": self.num_samples, **asdict(self)}
+        return json.dumps(content, indent=1) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Manifest":
+        """Read `to_json`'s text; raises DataError when it is of another version or not a manifest."""
+        try:
+            content = json.loads(text)
+            version = content["version"]
+            if version == FORMAT_VERSION:
+                return Manifest(
+                    shards=tuple(ShardInfo(**shard) for shard in content["shards"]),
+                    classes=tuple(content["classes"]),
+                    made=content["made"],
+                    index_sha256=content["index_sha256"],
+                )
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{MANIFEST_NAME} must be one written by AugEngine, got {error!r}; delete it "
+                f"together with {INDEX_NAME} to have both rebuilt from the tars"
+            ) from None
+        raise DataError(
+            f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the AugEngine "
+            f"that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
+        )

@@ -1,0 +1,176 @@
+"""Where an index lies and how it gets there: beside its tars, or in the user's cache folder.
+
+`index.py` finds its files through here; the packer and the index builder write through here. A file gets
+its final name only when it is complete, and the manifest comes last, so an interrupted write leaves a
+folder without a manifest, never one that looks whole.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from shards.errors import DataError
+from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None
+
+
+def write_index(
+    directory: str | os.PathLike[str], records: np.ndarray, manifest: Manifest
+) -> Manifest:
+    """Write `index.npy`, then `manifest.json`, each atomically.
+
+    Args:
+        directory: an existing folder: that of the tars, or a cache.
+        records: [N] INDEX_DTYPE, shard after shard in the manifest's order.
+        manifest: describes the shards; its `index_sha256` is replaced by the right one.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        ValueError: the records do not agree with the manifest.
+    """
+    records = np.ascontiguousarray(records, dtype=INDEX_DTYPE)
+    expected = np.repeat(
+        np.arange(len(manifest.shards)), [shard.num_samples for shard in manifest.shards]
+    )
+    if not np.array_equal(records["shard"], expected):
+        raise ValueError(
+            f"records come shard after shard, as many as the manifest says, got {len(records)} "
+            f"for {manifest.num_samples} in {len(manifest.shards)} shards"
+        )
+    folder = Path(directory)
+    manifest = replace(manifest, index_sha256=hashlib.sha256(records.data).hexdigest())
+    # An old manifest beside new records would look whole.
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    array = io.BytesIO()
+    np.save(array, records, allow_pickle=False)
+    write_whole(folder / INDEX_NAME, array.getbuffer())
+    write_whole(folder / MANIFEST_NAME, manifest.to_json().encode())
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder, None when there is none; raises DataError when it cannot be read."""
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} must be readable text, got {error}; restore or delete it"
+        ) from None
+    except DataError as error:
+        raise DataError(f"in {folder}: {error}") from None
+
+
+def map_records(folder: Path, num_samples: int) -> np.ndarray | None:
+    """Map `index.npy` without reading it; None when it is not `num_samples` whole records."""
+    try:
+        records = np.load(folder / INDEX_NAME, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = records.dtype == INDEX_DTYPE and records.shape == (num_samples,)
+    return records if whole else None
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that `path` is either as before or complete, also after a power cut."""
+    descriptor, temporary = tempfile.mkstemp(
+        prefix=f".{path.name}.", suffix=".part", dir=path.parent
+    )
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; data sets are shared.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def cache_folder(directory: Path) -> Path:
+    """Where the index of a folder goes that cannot be written; it need not exist."""
+    root = os.environ.get("AUGENGINE_CACHE")
+    if not root:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = Path(caches) / "augengine"
+    name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
+    return Path(root) / "indexes" / f"{directory.resolve().name}-{name}"
+
+
+def folder_to_write(directory: Path) -> Path:
+    """The folder itself where it can be written, else its cache folder, which is created.
+
+    Raises:
+        DataError: neither can be written.
+    """
+    if _can_write(directory):
+        return directory
+    cache = cache_folder(directory)
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    if _can_write(cache):
+        return cache
+    raise DataError(
+        f"an index needs a folder that can be written, got neither {directory} nor {cache}; set "
+        f"AUGENGINE_CACHE to a folder of yours"
+    )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time build here: the ranks of a run all open the same folder at once.
+
+    Without a lock (another system, a network disk that has none) they build the same files twice.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _can_write(folder: Path) -> bool:
+    """Try it: permission bits say nothing about read-only mounts, quotas or root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is only durable when the folder is; some network disks refuse to sync folders.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
