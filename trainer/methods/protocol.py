@@ -1,17 +1,18 @@
 """What a method is: views in, one loss out, and its own heads, teacher and queue inside.
 
-`train.py` knows nothing else about a method. A method owns the backbone it trains (`backbone`), builds
-its heads, says which crop groups it can use, and updates its teacher in `after_step`.
+`train.py` knows nothing else about a method. A method owns the backbone it trains (`backbone`),
+builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
+nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from augengine.views import Views
+from shards.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +43,33 @@ class StepResult:
     metrics: Mapping[str, torch.Tensor | float] = field(default_factory=dict)  # scalars to log
 
 
-class Method(Protocol):
-    """The part of nn.Module the loop uses, and the three calls that make a method."""
+class Method(nn.Module):
+    """The base of every method; only `step` must be written."""
 
     backbone: nn.Module  # images [N, C, S, S] -> features [N, D]; what is evaluated and exported
+    min_global_views: int = 2  # views the first crop group must have
+    constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:
-        """Raise UsageError before the run when it cannot use these views (counts per crop group)."""
-        ...
+        """Raise UsageError before the run if these views (counts per crop group) are unusable."""
+        if not group_sizes or group_sizes[0] < self.min_global_views:
+            enough = (self.min_global_views, *group_sizes[1:])
+            raise UsageError(
+                f"{type(self).__name__} needs at least {self.min_global_views} global views (the "
+                f"first crop group), got --views {'+'.join(map(str, group_sizes)) or 'none'}; "
+                f"try --views {'+'.join(map(str, enough))}"
+            )
 
     def step(self, views: Views, progress: Progress) -> StepResult:
-        """Forward every view, one backbone forward per resolution, and return the loss."""
-        ...
+        """Forward every view, one backbone forward per crop group, and return the loss."""
+        raise NotImplementedError(f"{type(self).__name__} does not define step")
 
     def before_optimizer(self, progress: Progress) -> None:
-        """After backward, before the optimizer's step: e.g. drop the gradient of frozen prototypes."""
-        ...
+        """After backward, before the optimizer's step: e.g. drop a frozen layer's gradient."""
 
     def after_step(self, progress: Progress) -> None:
-        """After the optimizer's step: e.g. move the teacher."""
-        ...
+        """After the optimizer's step, with the same progress: e.g. move the teacher."""
+
+    def forward(self, views: Views, progress: Progress) -> StepResult:
+        """`step`, under the name that DDP calls."""
+        return self.step(views, progress)

@@ -1,0 +1,25 @@
+"""The two checks every setting needs: a rule that must hold, and a name out of a list.
+
+Settings dataclasses call them in `__post_init__`, so a wrong recipe stops before anything is built.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from shards.errors import UsageError
+
+
+def require(holds: bool, rule: str, value: object, remedy: str) -> None:
+    """Raise UsageError with rule, value and remedy unless `holds`."""
+    if not holds:
+        raise UsageError(f"{rule}, got {value!r}; {remedy}")
+
+
+def choose(kind: str, name: str, options: Iterable[str]) -> str:
+    """`name` when it is one of `options`, else UsageError with the nearest one and the list."""
+    known = list(options)
+    if name in known:
+        return name
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")

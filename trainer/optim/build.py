@@ -1,0 +1,100 @@
+"""The optimizer of a run: settings in, torch.optim.Optimizer out, its rate set before every step.
+
+`train.py` calls `build_optimizer` once and `set_learning_rate` before each `optimizer.step()`.
+The defaults are BYOL's; the recipes say what other papers use.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from trainer.checks import choose, require
+from trainer.methods.protocol import Method, Progress
+from trainer.optim.groups import assert_covers, parameter_groups
+from trainer.optim.lars import LARS
+from trainer.optim.schedule import peak_lr, warmup_cosine
+
+OPTIMIZERS = ("lars", "larc", "sgd", "adamw")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimSettings:
+    """What a recipe's `optim` says; the learning rate is given for a batch of 256."""
+
+    name: str = "lars"
+    base_lr: float = 0.2  # the peak is base_lr x batch / 256
+    weight_decay: float = 1e-6
+    decay_1d: bool = False  # decay biases and norm parameters too (SwAV, SimSiam: true)
+    adapt_1d: bool = False  # let LARS scale them too (LARC of SwAV: true)
+    momentum: float = 0.9  # lars, larc, sgd
+    trust: float = 1e-3  # lars, larc
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    warmup_epochs: float = 10.0
+    warmup_start: float = 0.0  # share of the peak at step 0 (SwAV at 4096: 0.0625)
+    final: float = 0.0  # share of the peak at the end (SwAV: 0.001)
+
+    def __post_init__(self) -> None:
+        choose("optimizer", self.name, OPTIMIZERS)
+        for name in ("base_lr", "trust"):
+            value = getattr(self, name)
+            require(value > 0, f"optim.{name} is positive", value, f"try optim.{name}=0.001")
+        for name in ("weight_decay", "warmup_epochs"):
+            value = getattr(self, name)
+            require(value >= 0, f"optim.{name} is not negative", value, f"try optim.{name}=0")
+        for name in ("warmup_start", "final"):
+            value = getattr(self, name)
+            require(
+                0 <= value <= 1, f"optim.{name} is a share of the peak in [0, 1]", value, "try 0"
+            )
+        for value in (self.momentum, *self.betas):
+            require(0 <= value < 1, "momentum and betas lie in [0, 1)", value, "try 0.9")
+
+
+def build_optimizer(
+    method: Method, settings: OptimSettings, batch_size: int
+) -> torch.optim.Optimizer:
+    """The optimizer over exactly the method's trainable parameters.
+
+    Args:
+        method: the unwrapped method; its `constant_lr` names the children kept at the peak rate.
+        settings: what the recipe says.
+        batch_size: images of one step over all ranks.
+
+    Returns:
+        An optimizer whose groups carry name, peak_lr and constant_lr.
+    """
+    lr = peak_lr(settings.base_lr, batch_size)
+    groups = parameter_groups(
+        method,
+        lr=lr,
+        weight_decay=settings.weight_decay,
+        decay_1d=settings.decay_1d,
+        adapt_1d=settings.adapt_1d,
+        constant_lr=method.constant_lr,
+    )
+    optimizer = _make(settings, groups, lr)
+    assert_covers(optimizer, method)
+    return optimizer
+
+
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: OptimSettings, progress: Progress
+) -> float:
+    """Set every group's rate for the step about to be taken; returns the scheduled rate, to log."""
+    share = warmup_cosine(
+        progress,
+        warmup_epochs=settings.warmup_epochs,
+        start=settings.warmup_start,
+        final=settings.final,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * (1.0 if group["constant_lr"] else share)
+    return optimizer.param_groups[0]["peak_lr"] * share
+
+
+def _make(settings: OptimSettings, groups: list[dict], lr: float) -> torch.optim.Optimizer:
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=settings.betas)
+    return LARS(groups, lr=lr, momentum=settings.momentum, trust=settings.trust, form=settings.name)

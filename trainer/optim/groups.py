@@ -1,0 +1,62 @@
+"""Which parameter is decayed, adapted, or kept at a constant rate: groups by rule.
+
+One-dimensional parameters are biases and the scales and shifts of norms. The papers differ on
+whether they are decayed (MoCo, SimSiam, SwAV: yes; BYOL, SimCLR, Barlow Twins: no) and whether
+they are adapted (LARC of SwAV: yes; LARS of BYOL: no).
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def parameter_groups(
+    module: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    decay_1d: bool,
+    adapt_1d: bool,
+    constant_lr: tuple[str, ...] = (),  # children whose rate does not follow the schedule
+) -> list[dict[str, Any]]:
+    """Optimizer groups over the trainable parameters, at most four, in a fixed order.
+
+    Besides torch's keys a group has `name`, `peak_lr`, `adapt` (LARS scales its steps) and
+    `constant_lr` (the schedule leaves it alone).
+    """
+    members: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in trainable_parameters(module).items():
+        constant = any(name.startswith(f"{child}.") for child in constant_lr)
+        members.setdefault((constant, parameter.ndim <= 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "name": ("constant_" if constant else "") + ("1d" if one_d else "weights"),
+            "lr": lr,
+            "peak_lr": lr,
+            "weight_decay": weight_decay if decay_1d or not one_d else 0.0,
+            "adapt": adapt_1d or not one_d,
+            "constant_lr": constant,
+        }
+        for (constant, one_d), parameters in sorted(members.items())
+    ]
+
+
+def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters with requires_grad by name, each once."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def assert_covers(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """Raise ValueError unless the groups hold every trainable parameter exactly once."""
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    wanted = {id(p): name for name, p in trainable_parameters(module).items()}
+    missing = [name for key, name in wanted.items() if key not in held]
+    foreign = sum(key not in wanted for key in held)
+    twice = len(held) - len(set(held))
+    if missing or foreign or twice:
+        raise ValueError(
+            "the optimizer's groups cover the trainable parameters exactly once, got "
+            f"{len(missing)} missing {missing[:3]}, {foreign} foreign or frozen, {twice} repeated"
+        )

@@ -1,0 +1,121 @@
+"""Layer-wise adaptive rates: LARS as BYOL and Barlow Twins use it, and LARC as SwAV uses it.
+
+`lars_update` is the whole rule on plain lists of tensors; `LARS` only holds the momentum. The
+published variants are not interchangeable: LARS divides by |g + wd p| and leaves 1-D parameters
+out (a group with `adapt` false), LARC (NVIDIA apex, clip off) divides by |g| + wd |p| and adapts
+everything. The multi-tensor calls are those torch.optim itself is made of.
+Sources: You et al. 2017, 1708.03888; byol/utils/optimizers.py in google-deepmind/deepmind-research;
+apex/parallel/LARC.py in NVIDIA/apex.
+"""
+
+# pyright: reportPrivateImportUsage=false
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from trainer.checks import choose
+
+FORMS = ("lars", "larc")
+_LARC_EPS = 1e-8
+
+
+@torch.no_grad()
+def lars_update(
+    params: list[torch.Tensor],  # changed in place
+    grads: list[torch.Tensor],  # left as they are
+    buffers: list[torch.Tensor],  # momentum, zeros at first; changed in place
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    trust: float,  # eta
+    adapt: bool,
+    form: str = "lars",
+) -> None:
+    """One step of SGD with momentum on layer-wise scaled gradients.
+
+    d = g + wd p
+    r = trust |p| / |d|                      (form "lars")
+    r = trust |p| / (|g| + wd |p| + 1e-8)    (form "larc"; 0 where g is 0: then not even decay)
+    r = 1                                    (where p is 0, or `adapt` is false)
+    m <- momentum m + r d;  p <- p - lr m
+    """
+    if not params:
+        return
+    steps = list(torch._foreach_add(grads, params, alpha=weight_decay))
+    if adapt:
+        if form == "larc":
+            ratios = _trust_ratios(params, grads, trust, weight_decay, _LARC_EPS)
+        else:
+            ratios = _trust_ratios(params, steps, trust)
+        steps = list(torch._foreach_mul(steps, ratios))
+    torch._foreach_mul_(buffers, momentum)
+    torch._foreach_add_(buffers, steps)
+    torch._foreach_add_(params, buffers, alpha=-lr)
+
+
+def _trust_ratios(
+    params: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    trust: float,
+    weight_decay: float = 0.0,
+    eps: float = 0.0,
+) -> list[torch.Tensor]:
+    """Per tensor trust |p| / (|g| + wd |p| + eps); 1 where p is 0, 0 where g is 0."""
+    p = torch.stack(list(torch._foreach_norm(params)))
+    g = torch.stack(list(torch._foreach_norm(gradients)))
+    ratios = torch.where(p > 0, trust * p / (g + weight_decay * p + eps), 1.0)
+    return list(torch.where(g > 0, ratios, 0.0).unbind())
+
+
+class LARS(torch.optim.Optimizer):
+    """Holds the momentum of `lars_update`; groups may set lr, weight_decay and adapt."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+        adapt: bool = True,
+        form: str = "lars",
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": adapt,
+            "form": choose("form of layer-wise adaptation", form, FORMS),
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Update every parameter that has a gradient; one without keeps its momentum."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            lars_update(
+                params,
+                [p.grad for p in params],
+                [self._momentum_buffer(p) for p in params],
+                **{key: group[key] for key in _RULE},
+            )
+        return loss
+
+    def _momentum_buffer(self, parameter: torch.Tensor) -> torch.Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return state["momentum_buffer"]
+
+
+_RULE = ("lr", "momentum", "weight_decay", "trust", "adapt", "form")
