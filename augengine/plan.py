@@ -1,7 +1,8 @@
 """What will happen to each view of each image: plain arrays, drawn before anything is decoded.
 
-Field by field, with pictures of the conventions: docs/plan.md. A plan has no device and no torch; it can
-be saved, hashed, printed, sliced and replayed. Only `draw.py` draws one; a backend only executes it.
+Field by field, with pictures of the conventions: docs/plan.md. A plan has no device and no torch;
+it can be saved, hashed, printed, sliced and replayed. Only `draw.py` draws one; a backend only
+executes it.
 
 Legend: B images, V views over all crop groups (the groups' views one after the other).
 """
@@ -10,8 +11,12 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 from itertools import permutations
 from os import PathLike
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+
+from shards.errors import DataError
 
 PLAN_VERSION = 1
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -45,9 +50,7 @@ class Plan:
     image_sizes: np.ndarray  # [B, 2] int32 - height, width of the upright image
 
     # Per image and view. A neutral value means: not applied.
-    window: (
-        np.ndarray
-    )  # [B, V, 4] int32 - top, left, height, width: whole pixels of the upright image
+    window: np.ndarray  # [B, V, 4] int32 - top, left, height, width, in whole upright pixels
     flip: np.ndarray  # [B, V] bool - mirror left-right
     brightness: np.ndarray  # [B, V] float32 - factor, 1: off
     contrast: np.ndarray  # [B, V] float32 - factor, 1: off
@@ -68,16 +71,7 @@ class Plan:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        b, v = self.flip.shape
-        shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
-        for names, default in ((_PER_IMAGE, (b,)), (_PER_VIEW_OF_IMAGE, (b, v)), (_PER_VIEW, (v,))):
-            for name, dtype in names.items():
-                array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
-                if array.shape != shapes.get(name, default):
-                    raise ValueError(
-                        f"plan.{name} must have shape {shapes.get(name, default)}, got {array.shape}"
-                    )
-                object.__setattr__(self, name, array)
+        self._shape_arrays()
         top, left, height, width = np.moveaxis(self.window, -1, 0)
         image_height, image_width = self.image_sizes[:, :1], self.image_sizes[:, 1:]
         inside = (top >= 0) & (left >= 0) & (height > 0) & (width > 0)
@@ -85,15 +79,32 @@ class Plan:
         if not inside.all():
             b, v = np.argwhere(~inside)[0]
             raise ValueError(
-                f"a window lies inside its image, got {self.window[b, v].tolist()} (top, left, height, "
-                f"width) in {self.image_sizes[b].tolist()} for sample {self.ids[b]}, view {v}"
+                f"a window lies inside its image, got {self.window[b, v].tolist()} (top, left, "
+                f"height, width) in {self.image_sizes[b].tolist()} for sample {self.ids[b]}, "
+                f"view {v}"
             )
-        if (self.kernel_px % 2 == 0).any():
+        taps, reach = self.kernel_px, 2 * self.size_px - 1
+        if (taps % 2 == 0).any() or (taps < 1).any() or (taps > reach).any():
             raise ValueError(
-                f"blur kernels have an odd number of taps, got {self.kernel_px.tolist()}"
+                f"a blur has an odd number of taps, 1 to 2 size_px - 1, got {taps.tolist()} "
+                f"for sizes {self.size_px.tolist()}"
             )
+        if (self.order >= len(ORDERS)).any():
+            raise ValueError(f"an order is 0 to {len(ORDERS) - 1}, got {self.order.max()}")
         if (np.diff(self.group) < 0).any():
             raise ValueError(f"views are sorted by crop group, got groups {self.group.tolist()}")
+
+    def _shape_arrays(self) -> None:
+        """Convert every array to its type, contiguous; raise ValueError when a shape is wrong."""
+        b, v = self.flip.shape
+        shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
+        for names, default in ((_PER_IMAGE, (b,)), (_PER_VIEW_OF_IMAGE, (b, v)), (_PER_VIEW, (v,))):
+            for name, dtype in names.items():
+                array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+                shape = shapes.get(name, default)
+                if array.shape != shape:
+                    raise ValueError(f"plan.{name} must have shape {shape}, got {array.shape}")
+                object.__setattr__(self, name, array)
 
     @property
     def batch_size(self) -> int:
@@ -117,29 +128,39 @@ class Plan:
 
     def digest(self) -> str:
         """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
-        sha = hashlib.sha256(repr((PLAN_VERSION, self.mean, self.std)).encode())
+        shape = (PLAN_VERSION, self.batch_size, self.num_views)
+        sha = hashlib.sha256(repr((shape, self.mean, self.std)).encode())
         for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *_PER_VIEW):
             sha.update(getattr(self, name).tobytes())
         return sha.hexdigest()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as an uncompressed .npz; `load` reads it back equal."""
-        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        arrays: dict[str, Any] = {
+            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+        }
         with open(path, "wb") as file:
             np.savez(file, version=np.int64(PLAN_VERSION), **arrays)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Plan":
-        """Read a plan written by `save`; raises ValueError for another version."""
-        with np.load(path, allow_pickle=False) as arrays:
-            if int(arrays["version"]) != PLAN_VERSION:
-                raise ValueError(
-                    f"plan version must be {PLAN_VERSION}, got {int(arrays['version'])}"
-                )
-            values = {field.name: arrays[field.name] for field in fields(Plan)}
-        for name in ("mean", "std"):
-            values[name] = tuple(float(x) for x in values[name])
-        return Plan(**values)
+        """Read a plan written by `save`; raises DataError for anything else, or another version."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, AttributeError, EOFError, BadZipFile) as error:
+            raise DataError(
+                f"a plan is an .npz written by Plan.save, got {path}: {error}"
+            ) from error
+        version = int(arrays.pop("version", np.int64(-1)))
+        names = {field.name for field in fields(Plan)}
+        if version != PLAN_VERSION or set(arrays) != names:
+            raise DataError(
+                f"a plan file has version {PLAN_VERSION} and the fields of Plan, got version "
+                f"{version} in {path}; draw the plan again"
+            )
+        mean, std = (tuple(arrays.pop(name).tolist()) for name in ("mean", "std"))
+        return Plan(**arrays, mean=mean, std=std)
 
     def __repr__(self) -> str:
         sizes = "+".join(f"{len(views)}x{self.size_px[views[0]]}px" for views in self.groups)

@@ -1,11 +1,12 @@
 """What may happen to an image: ranges and probabilities, never a drawn value.
 
-A policy is a list of crop groups (global views, local views, ...). The views of one group share a size
-and are stacked in one tensor; they may differ in everything else: view v of a group follows
-`views[v % len(views)]`, which is how BYOL's two unlike global views are said. `draw.draw_plan` turns a
-policy into a `Plan`; `policies.py` ships the published ones by name.
+A policy is a list of crop groups (global views, local views, ...). The views of one group share a
+size and are stacked in one tensor; they may differ in everything else: view v of a group follows
+`views[v % len(views)]`, which is how BYOL's two unlike global views are said. `draw.draw_plan`
+turns a policy into a `Plan`; `policies.py` reads policies from YAML and ships the published ones.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from shards.errors import UsageError
@@ -13,6 +14,7 @@ from shards.errors import UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+MAX_GROUP_VIEWS = 64  # also the stride of the views' random keys (draw.py)
 # PIL and torchvision solarize uint8 pixels >= 128; on [0, 1] floats that is 128/255, not 0.5.
 SOLARIZE_THRESHOLD = 128 / 255
 
@@ -43,30 +45,23 @@ class ViewPolicy:
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "gray", "blur", "solarize"):
-            _require(
-                0 <= getattr(self, name) <= 1,
-                f"{name} is a probability in [0, 1]",
-                getattr(self, name),
-            )
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"{name} is a probability in [0, 1]", value)
         for name in ("brightness", "contrast", "saturation"):
-            _require(getattr(self, name) >= 0, f"{name} is a strength >= 0", getattr(self, name))
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, f"{name} is a strength >= 0", value)
         _require(0 <= self.hue <= 0.5, "hue is a strength in turns, 0 to 0.5", self.hue)
         low, high = self.scale
         _require(0 < low <= high <= 1, "crop scale must satisfy 0 < low <= high <= 1", self.scale)
-        low, high = self.ratio
-        _require(0 < low <= high, "crop ratio must satisfy 0 < low <= high", self.ratio)
-        low, high = self.sigma
-        _require(0 < low <= high, "blur sigma must satisfy 0 < low <= high", self.sigma)
-        _require(
-            self.kernel_px is None or (self.kernel_px > 0 and self.kernel_px % 2 == 1),
-            "kernel_px is a positive odd number of taps, or null",
-            self.kernel_px,
-        )
-        _require(
-            self.interpolation in INTERPOLATIONS,
-            f"interpolation is one of {', '.join(INTERPOLATIONS)}",
-            self.interpolation,
-        )
+        for name in ("ratio", "sigma"):
+            low, high = getattr(self, name)
+            _require(
+                0 < low <= high < math.inf, f"{name} must satisfy 0 < low <= high", (low, high)
+            )
+        odd = self.kernel_px is None or (self.kernel_px > 0 and self.kernel_px % 2 == 1)
+        _require(odd, "kernel_px is a positive odd number of taps, or null", self.kernel_px)
+        known = self.interpolation in INTERPOLATIONS
+        _require(known, f"interpolation is one of {', '.join(INTERPOLATIONS)}", self.interpolation)
         _require(0 <= self.threshold <= 1, "solarize threshold lies in [0, 1]", self.threshold)
 
 
@@ -79,7 +74,8 @@ class CropGroup:
     views: tuple[ViewPolicy, ...]
 
     def __post_init__(self) -> None:
-        _require(1 <= self.count <= 64, "a crop group has 1 to 64 views", self.count)
+        rule = f"a crop group has 1 to {MAX_GROUP_VIEWS} views"
+        _require(1 <= self.count <= MAX_GROUP_VIEWS, rule, self.count)
         _require(1 <= self.size_px <= 4096, "a crop size is 1 to 4096 pixels", self.size_px)
         _require(len(self.views) > 0, "a crop group needs at least one view policy", self.views)
 
@@ -95,8 +91,12 @@ class Policy:
     source: str = ""  # paper and code the numbers come from
 
     def __post_init__(self) -> None:
-        _require(len(self.groups) > 0, "a policy needs at least one crop group", self.groups)
-        _require(all(s > 0 for s in self.std), "normalisation std must be positive", self.std)
+        _require(1 <= len(self.groups) <= 64, "a policy has 1 to 64 crop groups", len(self.groups))
+        _require(len(self.mean) == 3, "mean has one number a channel, three", self.mean)
+        _require(len(self.std) == 3, "std has one number a channel, three", self.std)
+        finite = all(math.isfinite(x) for x in (*self.mean, *self.std))
+        _require(finite, "mean and std must be finite", (self.mean, self.std))
+        _require(all(x > 0 for x in self.std), "std must be positive", self.std)
 
     @property
     def num_views(self) -> int:
@@ -115,13 +115,14 @@ class Policy:
     def with_views(self, counts: tuple[int, ...], sizes: tuple[int, ...] | None = None) -> "Policy":
         """The same policy with other counts and sizes: `--views 2+6 --sizes 224+96`.
 
-        Fewer counts than groups drop the last groups; 0 drops one. More counts than groups is an error,
-        since nothing says what the further views should look like.
+        Fewer counts than groups drop the last groups; 0 drops one. More counts than groups is an
+        error, since nothing says what the further views should look like.
         """
         if len(counts) > len(self.groups):
             raise UsageError(
                 f"policy {self.name} describes {len(self.groups)} crop groups, got --views "
-                f"{'+'.join(map(str, counts))}; give at most {len(self.groups)} counts or another policy"
+                f"{'+'.join(map(str, counts))}; give at most {len(self.groups)} counts or another "
+                "policy"
             )
         if sizes is not None and len(sizes) != len(counts):
             raise UsageError(

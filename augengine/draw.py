@@ -1,0 +1,167 @@
+"""The only place where anything is drawn: a policy and sample ids in, a plan out.
+
+A plan is drawn before anything is decoded, from the image sizes in the index. Every number comes
+from `rng.uniforms`, keyed by (seed, epoch, sample id, view, field), so a row of a plan is the same
+in any batch, and a field is the same whatever the other fields' probabilities are.
+
+Legend: B images, V views over all crop groups, T tries of a window.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from augengine.plan import NO_SOLARIZE, ORDERS, Plan
+from augengine.policy import MAX_GROUP_VIEWS, Policy, ViewPolicy
+from augengine.rng import uniforms
+
+NUM_TRIES = 10  # of a random window before the centred fallback, as in torchvision
+
+
+class Field(IntEnum):
+    """What a number is for; a part of its key, so these values never change."""
+
+    WINDOW = 0  # area and ratio of each try
+    POSITION = 1
+    FLIP = 2
+    JITTER = 3  # gate, four factors, order
+    GRAY = 4
+    BLUR = 5  # gate, sigma
+    SOLARIZE = 6
+
+
+def draw_plan(
+    policy: Policy,
+    ids: np.ndarray,  # [B] int - sample ids
+    epochs: np.ndarray,  # [B] int - epoch of each
+    image_sizes: np.ndarray,  # [B, 2] int - height, width of the upright images
+    seed: int,
+) -> Plan:
+    """Draw what will happen to every view of these images.
+
+    View i of group g is keyed by 64 g + i: changing the number of views of a group leaves all views
+    that both settings share as they were. Raises UsageError for a seed outside 64 bits.
+    """
+    ids, epochs = np.asarray(ids, np.int64), np.asarray(epochs, np.int64)
+    image_sizes = np.asarray(image_sizes, np.int32)
+    draws = _Draws(policy, ids, epochs, seed)
+    brightness, contrast, saturation, hue, order = _draw_jitter(draws)
+    window = _draw_window(draws, image_sizes)
+    blur = draws.uniforms(Field.BLUR, 2)
+    sigma = draws.between(blur[..., 1], draws.each("sigma"))
+    return Plan(
+        ids=ids,
+        epochs=epochs,
+        image_sizes=image_sizes,
+        window=window,
+        flip=draws.happens(Field.FLIP, "flip"),
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        hue=hue,
+        order=order,
+        gray=draws.happens(Field.GRAY, "gray"),
+        sigma=np.where(blur[..., 0] < draws.each("blur"), sigma, 0),
+        solarize=np.where(
+            draws.happens(Field.SOLARIZE, "solarize"), draws.each("threshold"), NO_SOLARIZE
+        ),
+        group=np.array([group for group, _, _ in policy.flat_views]),
+        size_px=np.array([size_px for _, size_px, _ in policy.flat_views]),
+        kernel_px=np.array([kernel_taps(view, size_px) for _, size_px, view in policy.flat_views]),
+        bicubic=draws.each("interpolation") == "bicubic",
+        mean=policy.mean,
+        std=policy.std,
+    )
+
+
+def kernel_taps(view: ViewPolicy, size_px: int) -> int:
+    """Taps of the blur for one crop size: the policy's, or a tenth of the side made odd.
+
+    At most 2 S - 1, beyond which a reflected border is not defined.
+    """
+    taps = view.kernel_px if view.kernel_px is not None else 2 * (size_px // 20) + 1
+    return min(taps, 2 * size_px - 1)
+
+
+class _Draws:
+    """The policy's views side by side, and the numbers for these images."""
+
+    def __init__(self, policy: Policy, ids: np.ndarray, epochs: np.ndarray, seed: int) -> None:
+        self._views = [view for _, _, view in policy.flat_views]
+        self._keys = np.array(
+            [
+                MAX_GROUP_VIEWS * g + i
+                for g, group in enumerate(policy.groups)
+                for i in range(group.count)
+            ]
+        )
+        self._ids, self._epochs, self._seed = ids, epochs, seed
+
+    def uniforms(self, field: Field, count: int) -> np.ndarray:
+        """[B, V, count] float64 in [0, 1)."""
+        return uniforms(self._seed, self._epochs, self._ids, self._keys, field, count)
+
+    def each(self, name: str) -> np.ndarray:
+        """The policy's value for every view: [V], or [2, V] for a range."""
+        return np.array([getattr(view, name) for view in self._views]).T
+
+    def happens(self, field: Field, name: str) -> np.ndarray:
+        """[B, V] bool - true with the policy's probability."""
+        return self.uniforms(field, 1)[..., 0] < self.each(name)
+
+    @staticmethod
+    def between(
+        uniform: np.ndarray, bounds: np.ndarray | tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        low, high = bounds
+        return low + uniform * (high - low)
+
+
+def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
+    """Brightness, contrast, saturation, hue, order: [B, V] each, neutral where the gate is shut."""
+    numbers = np.moveaxis(draws.uniforms(Field.JITTER, 6), -1, 0)
+    applied = numbers[0] < draws.each("jitter")
+    factors = []
+    for uniform, name in zip(numbers[1:4], ("brightness", "contrast", "saturation"), strict=True):
+        strength = draws.each(name)
+        factor = draws.between(uniform, (np.maximum(0, 1 - strength), 1 + strength))
+        factors.append(np.where(applied, factor, 1))
+    hue = draws.between(numbers[4], (-draws.each("hue"), draws.each("hue")))
+    order = (numbers[5] * len(ORDERS)).astype(np.uint8)
+    return (*factors, np.where(applied, hue, 0), np.where(applied, order, 0))
+
+
+def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
+    """[B, V, 4] int32 - torchvision's RandomResizedCrop: the first of ten tries that fits."""
+    image_height, image_width = image_sizes.astype(np.int64).T[:, :, None]  # [B, 1] each
+    tries = draws.uniforms(Field.WINDOW, 2 * NUM_TRIES)
+    share = draws.between(tries[..., 0::2], draws.each("scale")[..., None])  # [B, V, T]
+    log_ratio = draws.between(tries[..., 1::2], np.log(draws.each("ratio"))[..., None])
+    area, ratio = share * (image_height * image_width)[..., None], np.exp(log_ratio)
+    # rint rounds half to even, as Python's round.
+    widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+    fits = (widths > 0) & (widths <= image_width[..., None])
+    fits &= (heights > 0) & (heights <= image_height[..., None])
+    first = fits.argmax(axis=-1)[..., None]
+    width = np.take_along_axis(widths, first, axis=-1)[..., 0]
+    height = np.take_along_axis(heights, first, axis=-1)[..., 0]
+    position = draws.uniforms(Field.POSITION, 2)
+    top = np.floor(position[..., 0] * (image_height - height + 1))
+    left = np.floor(position[..., 1] * (image_width - width + 1))
+    drawn = np.stack([top, left, height, width], axis=-1)
+    fallback = _centred_window(image_height, image_width, draws.each("ratio"))
+    return np.where(fits.any(axis=-1)[..., None], drawn, fallback).astype(np.int32)
+
+
+def _centred_window(
+    image_height: np.ndarray,  # [B, 1]
+    image_width: np.ndarray,  # [B, 1]
+    ratio: np.ndarray,  # [2, V]
+) -> np.ndarray:
+    """[B, V, 4] - the whole image, cut to the nearest allowed ratio, in the centre."""
+    low, high = ratio
+    image_ratio = image_width / image_height
+    # At least one pixel: a ratio above 2 or below 1/2 can round a side of a thin image to none.
+    height = np.where(image_ratio < low, np.maximum(1, np.rint(image_width / low)), image_height)
+    width = np.where(image_ratio > high, np.maximum(1, np.rint(image_height * high)), image_width)
+    return np.stack([(image_height - height) // 2, (image_width - width) // 2, height, width], -1)
