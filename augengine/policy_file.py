@@ -1,0 +1,136 @@
+"""A policy from what a YAML file says: strict about keys, types and ranges, precise about where.
+
+Called by `policies.load_policy` and `policies.override_policy`; nothing here reads a file. Errors
+name the place, such as `my.yaml: groups[0]: views[1]: blur is a number, got 'often'`.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from difflib import get_close_matches
+from typing import Any
+
+from augengine.policy import IMAGENET_MEAN, IMAGENET_STD, CropGroup, Policy, ViewPolicy
+from shards.errors import UsageError
+
+POLICY_KEYS = ("source", "mean", "std", "defaults", "groups")
+GROUP_KEYS = ("count", "size_px", "views")
+VIEW_FIELDS = {field.name: field for field in fields(ViewPolicy)}
+
+
+def read_policy(document: object, name: str) -> Policy:
+    """The policy of a parsed YAML document; `groups` and each view's `scale` must be there."""
+    document = check_keys(document, POLICY_KEYS, "a policy")
+    with at("defaults"):
+        defaults = read_view_fields(document.get("defaults") or {})
+    groups = []
+    for g, group in enumerate(_items(document.get("groups"), "groups")):
+        with at(f"groups[{g}]"):
+            groups.append(_read_group(group, defaults))
+    return Policy(
+        name=name,
+        groups=tuple(groups),
+        mean=read_channels("mean", document.get("mean", IMAGENET_MEAN)),
+        std=read_channels("std", document.get("std", IMAGENET_STD)),
+        source=_text("source", document.get("source", "")),
+    )
+
+
+def read_view_fields(values: object) -> dict[str, Any]:
+    """Fields of a ViewPolicy with their types checked (ranges are ViewPolicy's own business)."""
+    values = check_keys(values, VIEW_FIELDS, "a view")
+    return {key: _READERS[VIEW_FIELDS[key].type](key, value) for key, value in values.items()}
+
+
+def read_channels(name: str, value: object) -> tuple[float, float, float]:
+    """Three numbers, one a channel."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise UsageError(f"{name} is three numbers, one a channel, got {value!r}")
+    red, green, blue = (_number(name, x) for x in value)
+    return red, green, blue
+
+
+def check_keys(values: object, allowed: Collection[str], what: str) -> Mapping[str, Any]:
+    """The mapping itself; UsageError when it is none, or holds a key that is not allowed."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{what} is a mapping with keys {', '.join(allowed)}, got {values!r}")
+    for key in values:
+        if key not in allowed:
+            close = get_close_matches(str(key), allowed, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ";"
+            raise UsageError(f"unknown key {key!r} in {what}{hint} keys: {', '.join(allowed)}")
+    return values
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Say where in the file an error is."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+
+
+def _read_group(group: object, defaults: dict[str, Any]) -> CropGroup:
+    values = check_keys(group, GROUP_KEYS, "a group")
+    for key in GROUP_KEYS:
+        if key not in values:
+            raise UsageError(f"a group needs {', '.join(GROUP_KEYS)}, got none for {key}")
+    views = []
+    for v, view in enumerate(_items(values["views"], "views")):
+        with at(f"views[{v}]"):
+            views.append(_read_view(view, defaults))
+    count, size_px = (_integer(key, values[key]) for key in ("count", "size_px"))
+    return CropGroup(count=count, size_px=size_px, views=tuple(views))
+
+
+def _read_view(view: object, defaults: dict[str, Any]) -> ViewPolicy:
+    values = defaults | read_view_fields(view)
+    for name, field in VIEW_FIELDS.items():
+        if field.default is MISSING and name not in values:
+            raise UsageError(f"a view needs {name}; give it here or in defaults")
+    return ViewPolicy(**values)
+
+
+def _items(value: object, name: str) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise UsageError(f"{name} is a list with at least one item, got {value!r}")
+    return value
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"{name} is a number, got {value!r}")
+    return float(value)
+
+
+def _integer(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{name} is a whole number, got {value!r}")
+    return value
+
+
+def _integer_or_null(name: str, value: object) -> int | None:
+    return None if value is None else _integer(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is text, got {value!r}")
+    return value
+
+
+def _range(name: str, value: object) -> tuple[float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise UsageError(f"{name} is a range [low, high], got {value!r}")
+    return _number(name, value[0]), _number(name, value[1])
+
+
+# By the annotation of ViewPolicy's field, so that a new field needs no entry here.
+_READERS: dict[Any, Callable[[str, object], Any]] = {
+    float: _number,
+    str: _text,
+    tuple[float, float]: _range,
+    int | None: _integer_or_null,
+}
