@@ -1,0 +1,82 @@
+"""What a person sees of a run: a bar on a terminal, a plain line every few seconds elsewhere.
+
+`train.py` calls `update` once a step and `say` or `warn` for a sentence. Everything goes to
+stderr, so that stdout holds results only.
+"""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Display:
+    """Progress of one run; a context manager. With `quiet` (other ranks) it shows nothing."""
+
+    def __init__(self, total_steps: int, first_step: int = 0, *, quiet: bool = False) -> None:
+        self._total = total_steps
+        self._first = first_step
+        self._quiet = quiet
+        self._started = self._last_line = time.monotonic()
+        self._console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True, highlight=False)
+        self._bar: Progress | None = None
+        if self._console.is_terminal and not quiet:
+            self._bar = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=total_steps, completed=first_step)
+
+    def update(
+        self, step: int, epoch: float, loss: float, images_per_s: float, wait: float
+    ) -> None:
+        """After `step` steps; `wait` is the share of the time spent waiting for data."""
+        figures = (
+            f"epoch {epoch:.2f}  loss {loss:.4f}  {images_per_s:.0f} img/s  data wait {wait:.1%}"
+        )
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=figures)
+        elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total:
+            self._last_line = now
+            done = max(1, step - self._first)
+            left = (now - self._started) / done * (self._total - step)
+            self.say(f"step {step}/{self._total}  {figures}  {_duration(left)} left")
+
+    def say(self, text: str) -> None:
+        """A sentence above the bar."""
+        self._console.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        """A sentence that should be noticed."""
+        self._console.print(f"[bold yellow]warning:[/] {escape(text)}")
+
+    def __enter__(self) -> "Display":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"

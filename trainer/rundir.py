@@ -1,0 +1,90 @@
+"""The folder a run leaves: its name, its config.yaml, and whether it may be written to.
+
+    RUN/config.yaml      the resolved config, headed by command, date and versions; itself a recipe
+    RUN/metrics.jsonl    one JSON line a record
+    RUN/tensorboard/     event files, when tensorboard is installed
+    RUN/checkpoints/     step-N.pt, last.pt
+
+`run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
+"""
+
+import os
+import platform
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards.errors import DataError, UsageError
+from trainer import checkpoint
+from trainer.config import TrainConfig, read_recipe, resolve, to_yaml
+
+CONFIG_NAME = "config.yaml"
+DEFAULT_FOLDER = Path("runs")
+
+
+def default_out(config: TrainConfig) -> Path:
+    """runs/METHOD-DATA-TIME."""
+    data = Path(config.data.train).resolve().name if config.data.train else "demo"
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return DEFAULT_FOLDER / f"{config.method.name}-{data}-{now}"
+
+
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that a run must not be written to; touches nothing."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out is a folder, got the file {out}; name another one")
+    if resume:
+        checkpoint.find(out)
+    elif out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise UsageError(
+                f"--out must be new or empty, got {out} with files in it; continue it with "
+                "--resume, replace it with --overwrite, or name another one"
+            )
+        # Only a run may be replaced: --out ~ --overwrite must not empty a home.
+        if not (out / CONFIG_NAME).is_file():
+            raise UsageError(
+                f"--overwrite replaces a former run, got {out} without {CONFIG_NAME}; "
+                "name another folder"
+            )
+
+
+def open_out(out: Path, config: TrainConfig, command: str, *, resume: bool) -> None:
+    """Make the folder and write config.yaml (atomically), replacing a former run's files."""
+    try:
+        if out.is_dir() and not resume:
+            _remove_run(out)
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / f".{CONFIG_NAME}.tmp"
+        temporary.write_text(_header(command) + to_yaml(config), encoding="utf-8")
+        os.replace(temporary, out / CONFIG_NAME)
+    except OSError as error:
+        raise DataError(
+            f"--out must be a folder we may write to, got {out} ({error.strerror}); name another one"
+        ) from error
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The config of a run; UsageError when the folder is none."""
+    path = run / CONFIG_NAME
+    if not path.is_file():
+        raise UsageError(
+            f"a run is a folder with {CONFIG_NAME}, got {run}; start one with "
+            f"python -m trainer.run --out {run}"
+        )
+    return resolve(read_recipe(str(path)))
+
+
+def _remove_run(out: Path) -> None:
+    for name in (checkpoint.FOLDER_NAME, "tensorboard"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def _header(command: str) -> str:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+    return f"# {command}\n# {now}, {versions}, {platform.machine()} {platform.system()}\n"
