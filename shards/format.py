@@ -5,9 +5,9 @@
     DIR/manifest.json           shards (name, size, samples, sha256), classes, how it was made
     DIR/quarantine.jsonl        images that were refused when packing: name and reason, a line each
 
-The index makes a tar random-access: `offset` and `size` locate the image's bytes, and height and width
-(after EXIF orientation) let a plan be drawn before anything is decoded. Keys are not stored: a key is
-the tar member's name, 512 bytes before the data.
+The index makes a tar random-access: `offset` and `size` locate the image's bytes, and height and
+width (after EXIF orientation) let a plan be drawn before anything is decoded. Keys are not stored:
+a key is the tar member's name, which the header just before the data holds.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ MANIFEST_NAME = "manifest.json"
 QUARANTINE_NAME = "quarantine.jsonl"
 TAR_BLOCK_BYTES = 512
 NO_LABEL = -1
-# A larger image is refused when packing and at run time: decoders allocate height x width x 3 bytes.
+# A larger image is refused, packing and running: decoders allocate height x width x 3 bytes.
 MAX_IMAGE_PIXELS = 100_000_000
 
 # 32 bytes a sample.
@@ -76,7 +76,7 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the folder holds and how it came to be; written last, so that its presence means: whole."""
+    """What the folder holds and how it came to be; written last, so its presence means: whole."""
 
     shards: tuple[ShardInfo, ...]  # in the order the index numbers them
     classes: tuple[str, ...]  # names of the class numbers, empty when there are none
@@ -107,7 +107,7 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str) -> "Manifest":
-        """Read `to_json`'s text; raises DataError when it is of another version or not a manifest."""
+        """Read `to_json`'s text; raises DataError for another version or anything else."""
         try:
             content = json.loads(text)
             version = content["version"]
@@ -124,6 +124,6 @@ class Manifest:
                 f"together with {INDEX_NAME} to have both rebuilt from the tars"
             ) from None
         raise DataError(
-            f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the AugEngine "
-            f"that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
+            f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the "
+            f"AugEngine that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
         )

@@ -1,5 +1,208 @@
-"""The index of a folder of tars: every sample of every shard by one number, opened in an instant."""
+"""The index of a folder of tars: every sample of every shard by one number, opened in an instant.
 
-from shards.store import write_index
+Everything downstream asks it: the order says which ids come, the plan is drawn from `sizes(ids)`,
+and the reader finds the bytes. Opening maps one array and compares the tars' sizes with the
+manifest; no tar is read. A folder without an index is scanned once.
+"""
 
-__all__ = ["write_index"]
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from shards.build import scan_folder
+from shards.errors import DataError, UsageError
+from shards.format import (
+    INDEX_NAME,
+    MANIFEST_NAME,
+    QUARANTINE_NAME,
+    Entry,
+    Manifest,
+    ShardInfo,
+)
+from shards.quarantine import write_quarantine
+from shards.shardfiles import ShardFiles
+from shards.store import (
+    cache_folder,
+    folder_to_write,
+    locked,
+    map_records,
+    read_manifest,
+    write_index,
+)
+
+__all__ = ["ShardIndex", "build_index", "list_tars", "local_folder", "write_index"]
+
+_log = logging.getLogger(__name__)
+
+
+class ShardIndex:
+    """A read-only table of samples, ids 0 to N-1; shared by threads, cheap to pickle."""
+
+    def __init__(self, directory: Path, records: np.ndarray, manifest: Manifest) -> None:
+        """Use `open`; this takes what is known to be whole."""
+        self.directory = directory
+        self.records = records  # [N] INDEX_DTYPE, memory-mapped
+        self.manifest = manifest
+        self.shards: tuple[ShardInfo, ...] = manifest.shards
+        self.classes: tuple[str, ...] = manifest.classes
+        self.fingerprint: str = manifest.fingerprint
+        self._files = ShardFiles(directory, [shard.name for shard in manifest.shards])
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str], *, progress: bool = False) -> "ShardIndex":
+        """Open a folder of tars, building its index first where there is none.
+
+        Args:
+            directory: holds the tars, and beside them their index unless it cannot be written.
+            progress: show a bar on a terminal while building.
+
+        Raises:
+            UsageError: not a local folder.
+            DataError: no folder, no tars, tars that were hashed when written and have changed, a
+                torn tar, duplicate keys, or nowhere to put an index.
+        """
+        folder = local_folder(directory)
+        tars = list_tars(folder)
+        for place in (folder, cache_folder(folder)):
+            opened = _load(folder, place, tars)
+            if opened is not None:
+                return opened
+        place = folder_to_write(folder)
+        with locked(place):
+            # Another process may have built it while this one waited.
+            opened = _load(folder, place, tars)
+            return build_index(folder, progress=progress) if opened is None else opened
+
+    def __len__(self) -> int:
+        """Samples, N."""
+        return len(self.records)
+
+    def entry(self, sample_id: int) -> Entry:
+        """One sample in plain numbers; raises IndexError outside [0, N)."""
+        record = self.rows(np.array([sample_id]))[0]
+        names = ("shard", "offset", "size", "crc32", "label", "height", "width")
+        return Entry(int(sample_id), *(int(record[name]) for name in names))
+
+    def key(self, sample_id: int) -> str:
+        """The sample's key, read from its tar: the member's name up to the extension."""
+        record = self.rows(np.array([sample_id]))[0]
+        return self._files.key(int(record["shard"]), int(record["offset"]))
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Records of some samples, [B] INDEX_DTYPE; raises IndexError outside [0, N)."""
+        ids = np.asarray(ids)
+        if ids.size and not (0 <= ids.min() and ids.max() < len(self)):
+            raise IndexError(
+                f"sample ids must lie in [0, {len(self)}), got {ids.min()} to {ids.max()}"
+            )
+        return np.asarray(self.records)[ids]
+
+    def sizes(self, ids: np.ndarray) -> np.ndarray:
+        """Height and width of the upright images, [B, 2] int32."""
+        rows = self.rows(ids)
+        return np.stack([rows["height"], rows["width"]], axis=-1).astype(np.int32)
+
+    def labels(self, ids: np.ndarray) -> np.ndarray:
+        """Class numbers, [B] int32, NO_LABEL where there is none."""
+        return self.rows(ids)["label"].astype(np.int32)
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        # A worker process maps the same files again instead of receiving their content.
+        return ShardIndex.open, (self.directory,)
+
+    def __repr__(self) -> str:
+        return (
+            f"ShardIndex({self.directory}: {len(self):,} samples, {len(self.shards)} shards, "
+            f"{len(self.classes)} classes, {self.fingerprint[:12]})"
+        )
+
+
+def build_index(directory: str | os.PathLike[str], *, progress: bool = False) -> ShardIndex:
+    """Scan the tars of a folder and write their index, replacing the one there is.
+
+    What could not be an image is left out and listed in `quarantine.jsonl` beside the index.
+
+    Raises:
+        UsageError: not a local folder.
+        DataError: as `ShardIndex.open`; torn tars and duplicate keys are all named.
+    """
+    folder = local_folder(directory)
+    tars = list_tars(folder)
+    place = folder_to_write(folder)
+    records, manifest, refused = scan_folder(folder, tars, progress=progress)
+    if refused:
+        _log.warning(
+            "%d samples of %s are not in its index; see %s",
+            len(refused),
+            folder,
+            place / QUARANTINE_NAME,
+        )
+    write_quarantine(place, refused)
+    manifest = write_index(place, records, manifest)
+    mapped = map_records(place, len(records))
+    return ShardIndex(folder, records if mapped is None else mapped, manifest)
+
+
+def local_folder(directory: str | os.PathLike[str]) -> Path:
+    """The folder as a path; UsageError for an address, DataError when it is not there."""
+    if "://" in os.fspath(directory):
+        raise UsageError(
+            f"shards are read from a local folder, got {directory}; copy them to a disk first"
+        )
+    folder = Path(directory)
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing there"
+        raise DataError(
+            f"shards lie in a folder, got {folder} ({kind}); give the folder that holds the tars"
+        )
+    return folder
+
+
+def list_tars(folder: Path) -> dict[str, int]:
+    """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.is_file()]
+            tars = {e.name: e.stat().st_size for e in found if e.name.endswith(".tar")}
+    except OSError as error:
+        raise DataError(f"{folder} must be readable, got {error.strerror}") from None
+    if tars:
+        return dict(sorted(tars.items()))
+    remedy = "pack images with tools/make_shards.py"
+    if any(entry.name.endswith((".tar.gz", ".tgz", ".tar.zst")) for entry in found):
+        remedy = "unpack the compressed ones: reading at random needs plain tars"
+    elif inside := next((path.parent for path in sorted(folder.glob("*/*.tar"))), None):
+        remedy = f"give a folder that holds them, such as {inside}"
+    raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
+
+
+def _load(folder: Path, place: Path, tars: dict[str, int]) -> ShardIndex | None:
+    """The index that lies in `place` if it describes the folder as it is."""
+    manifest = read_manifest(place)
+    if manifest is None:
+        return None
+    change = _first_change(manifest, tars)
+    if change and manifest.sealed and place == folder:
+        raise DataError(
+            f"hashed shards never change, got {change} in {folder}; restore it, or delete "
+            f"{MANIFEST_NAME} there to index the tars as they are"
+        )
+    records = None if change else map_records(place, manifest.num_samples)
+    if records is None:
+        _log.warning("the index of %s is rebuilt: %s", folder, change or f"no whole {INDEX_NAME}")
+        return None
+    return ShardIndex(folder, records, manifest)
+
+
+def _first_change(manifest: Manifest, tars: dict[str, int]) -> str | None:
+    known = {shard.name: shard.size_bytes for shard in manifest.shards}
+    for name in sorted(known | tars):
+        if name not in tars:
+            return f"{name} missing"
+        if name not in known:
+            return f"{name} added"
+        if known[name] != tars[name]:
+            return f"{name} of {tars[name]:,} bytes instead of {known[name]:,}"
+    return None

@@ -1,8 +1,8 @@
 """Where an index lies and how it gets there: beside its tars, or in the user's cache folder.
 
-`index.py` finds its files through here; the packer and the index builder write through here. A file gets
-its final name only when it is complete, and the manifest comes last, so an interrupted write leaves a
-folder without a manifest, never one that looks whole.
+`index.py` finds its files through here; the packer and the index builder write through here. A file
+gets its final name only when it is complete, and the manifest comes last, so an interrupted write
+leaves a folder without a manifest, never one that looks whole.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def write_index(
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder, None when there is none; raises DataError when it cannot be read."""
+    """The manifest of a folder, None without one; raises DataError when it cannot be read."""
     path = folder / MANIFEST_NAME
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"))
@@ -88,20 +88,15 @@ def map_records(folder: Path, num_samples: int) -> np.ndarray | None:
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that `path` is either as before or complete, also after a power cut."""
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=".part", dir=path.parent
-    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(descriptor, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; data sets are shared.
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
@@ -158,12 +153,6 @@ def _can_write(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,38 @@
+"""The list of images that were refused, and why: beside the index, a JSON line each.
+
+The packer and the scan write it; nothing is left out of an index without a line here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shards.format import QUARANTINE_NAME
+from shards.store import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An image that is in no index."""
+
+    name: str  # where it came from, e.g. `train-000000.tar:n01440764/0001.jpg`
+    reason: str
+
+
+def write_quarantine(folder: Path, refused: Sequence[Refused]) -> None:
+    """Replace the folder's list; no list when there is nothing to say."""
+    path = folder / QUARANTINE_NAME
+    if not refused:
+        path.unlink(missing_ok=True)
+        return
+    write_whole(path, "".join(json.dumps(asdict(item)) + "\n" for item in refused).encode())
+
+
+def read_quarantine(folder: Path) -> list[Refused]:
+    """The folder's list, empty when there is none."""
+    try:
+        lines = (folder / QUARANTINE_NAME).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [Refused(str(row["name"]), str(row["reason"])) for row in map(json.loads, lines) if row]
