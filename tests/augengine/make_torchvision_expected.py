@@ -1,12 +1,13 @@
 """Makes data/torchvision_expected.npz: what torchvision's functional ops give on small inputs.
 
-    python tests/augengine/make_torchvision_expected.py inputs     # needs scikit-image, scikit-learn
-    PEER/bin/python tests/augengine/make_torchvision_expected.py expected   # needs torchvision, numpy
+    python tests/augengine/make_torchvision_expected.py inputs          # scikit-image and -learn
+    PEER/bin/python tests/augengine/make_torchvision_expected.py expected     # torchvision, numpy
 
-Two environments, since torchvision is no dependency of this project. Run once; the file is part of the
-repository and test_reference.py reads it. It holds the inputs as uint8 and each result as float32,
-rounded to 2^-18 (2e-6) so that it packs well; `cases` says, as JSON, which op with which arguments made
-result i from which input, `versions` by what. Made with torch 2.15.0 and torchvision 0.29.2 on a CPU.
+Two environments, since torchvision is no dependency of this project. Run once; the file is part of
+the repository and test_reference.py reads it. It holds the inputs as uint8 and each result as
+float32, rounded to 2^-18 (2e-6) so that it packs well; `cases` says, as JSON, which op with which
+arguments made result i from which input, `versions` by what. Made with torch 2.15.0 and torchvision
+0.29.2 on a CPU.
 """
 
 import json
