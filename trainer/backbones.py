@@ -1,0 +1,98 @@
+"""Encoders by name: ours (ResNet, ViT) and, through timm when it is installed, everyone else's.
+
+A backbone maps images [N, 3, S, S] of any crop size to features [N, feature_dim]; methods ask
+nothing else of it. `run.py` builds it here from the recipe's `backbone`.
+"""
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+from shards.errors import UsageError
+from trainer.batchnorm import adopt_batch_norm
+from trainer.checks import choose, require
+from trainer.resnet import DEPTHS, STEMS, ResNet
+from trainer.vit import PATCHES_PX, POSITIONS, SIZES, VisionTransformer
+
+SMALL_IMAGE_PX = 64  # stem "auto" takes the small one up to here
+_RESNETS = {
+    f"resnet{depth}" + (f"x{width}" if width > 1 else ""): (depth, width)
+    for depth in DEPTHS
+    for width in (1, 2, 4)
+}
+_VITS = {f"vit_{size}{patch}": (size, patch) for size in SIZES for patch in PATCHES_PX}
+
+
+def backbone_names() -> list[str]:
+    """Every name `create_backbone` knows; timm:NAME comes on top."""
+    return [*_RESNETS, *_VITS]
+
+
+def create_backbone(
+    arch: str,
+    *,
+    image_size_px: int = 224,  # side of the largest crop
+    stem: str = "auto",  # imagenet, small; auto: small up to 64 px. ResNets only
+    width: float = 1.0,  # channels, times the published ones. ResNets only
+    zero_init_residual: bool = False,  # every block starts as its shortcut. ResNets only
+    position: str = "learned",  # or sincos, fixed. ViTs only
+) -> nn.Module:
+    """A randomly initialised backbone with an int attribute `feature_dim`.
+
+    Raises:
+        UsageError: an unknown name, or an option this kind of backbone does not have.
+    """
+    choose("stem", stem, ("auto", *STEMS))
+    choose("position embedding", position, POSITIONS)
+    require(width > 0, "backbone.width is positive", width, "try backbone.width=1")
+    if arch.startswith("timm:"):
+        _refuse_resnet_options(arch, stem, width, zero_init_residual)
+        return _create_timm(arch.removeprefix("timm:"), image_size_px)
+    choose("arch", arch, [*backbone_names(), "timm:NAME"])
+    if arch in _VITS:
+        _refuse_resnet_options(arch, stem, width, zero_init_residual)
+        size, patch_px = _VITS[arch]
+        return VisionTransformer(size, patch_px, image_size_px=image_size_px, position=position)
+    if stem == "auto":
+        stem = "small" if image_size_px <= SMALL_IMAGE_PX else "imagenet"
+    depth, published_width = _RESNETS[arch]
+    width *= published_width
+    return ResNet(depth, width=width, stem=stem, zero_init_residual=zero_init_residual)
+
+
+def feature_dim(backbone: nn.Module) -> int:
+    """Width of the backbone's features; TypeError when it does not say."""
+    dim = getattr(backbone, "feature_dim", None)
+    if not isinstance(dim, int):
+        raise TypeError(
+            f"a backbone has an int attribute feature_dim, got {dim!r} from "
+            f"{type(backbone).__name__}; set it to the width of its output"
+        )
+    return dim
+
+
+def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) -> None:
+    if stem in STEMS or width != 1 or zero_init:
+        raise UsageError(
+            f"stem, width and zero_init_residual belong to ResNets, got stem={stem}, "
+            f"width={width:g}, zero_init_residual={zero_init} with {arch}; leave them out"
+        )
+
+
+def _create_timm(name: str, image_size_px: int) -> nn.Module:
+    """A timm model without its classifier; a transformer takes every crop size."""
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise UsageError(
+            f"arch timm:{name} needs timm, which is not installed; pip install 'timm>=1.0'"
+        ) from None
+    choose("timm architecture", name, timm.list_models())
+    options: dict[str, Any] = {"num_classes": 0}
+    try:
+        model = timm.create_model(name, img_size=image_size_px, dynamic_img_size=True, **options)
+    except TypeError:  # convolutional networks have neither option and need neither
+        model = timm.create_model(name, **options)
+    model.feature_dim = int(model.num_features)
+    return adopt_batch_norm(model)

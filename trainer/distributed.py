@@ -1,0 +1,95 @@
+"""Ranks and the few collectives training needs; without a process group each is the identity.
+
+`torchrun` sets the environment, `process_group` joins it for the duration of a run. Statistics
+that carry no gradient (Sinkhorn, queues) use the plain calls; batch statistics and losses over the
+batch of all ranks use `gather_with_grad`, whose backward sums what every rank asks of a row, so
+that DDP's mean over ranks gives the gradient of the global loss.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from shards.errors import UsageError
+
+
+def is_distributed() -> bool:
+    """Whether a process group is joined."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """This process's number in [0, world_size)."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """Processes that train together."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+@contextmanager
+def process_group(device_type: str) -> Iterator[int]:
+    """Join torchrun's group (NCCL on cuda, gloo on the CPU) and leave it at the end.
+
+    Yields the local rank, which is the number of this process's GPU; 0 without torchrun.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield 0
+        return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device_type == "cuda":
+        if local_rank >= torch.cuda.device_count():
+            raise UsageError(
+                f"every process needs its own GPU, got {torch.cuda.device_count()} for local rank "
+                f"{local_rank}; lower --nproc-per-node"
+            )
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    try:
+        yield local_rank
+    finally:
+        dist.destroy_process_group()
+
+
+@torch.no_grad()
+def all_reduce_(tensor: torch.Tensor, op: str = "sum") -> torch.Tensor:
+    """Replace `tensor` by its "sum", "max" or "mean" over the ranks, in place; returns it."""
+    if is_distributed():
+        dist.all_reduce(tensor, dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM)
+        if op == "mean":
+            tensor /= world_size()
+    return tensor
+
+
+@torch.no_grad()
+def gather_rows(
+    tensor: torch.Tensor,  # [N, ...] - the same N on every rank
+) -> torch.Tensor:
+    """Rows of all ranks in rank order, [W * N, ...]; no gradient."""
+    if not is_distributed():
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_grad(
+    tensor: torch.Tensor,  # any shape, the same on every rank
+) -> torch.Tensor:
+    """Tensors of all ranks stacked, [W, ...]; the backward sums the gradients of all ranks."""
+    return _Gather.apply(tensor) if is_distributed() else tensor[None]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+        return gather_rows(tensor[None])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return all_reduce_(grads[0].clone())[rank()]

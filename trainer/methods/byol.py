@@ -1,0 +1,76 @@
+"""BYOL: the online network predicts what a slowly moving copy of itself says of another view.
+
+Grill et al. 2020, 2006.07733; google-deepmind/deepmind-research, byol/byol_experiment.py.
+The unlike distributions of the two global views come from the policy (`byol`), not from here.
+Views beyond two are our generalisation (losses/cosine.py); the DINO paper, appendix E, found that
+multi-crop does not help BYOL out of the box. Batch statistics are per view, as in separate
+forwards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.heads import mlp
+from trainer.losses.cosine import byol_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's values for 1,000 epochs; 0.99 for 100 to 300 epochs."""
+
+    hidden_dim: int = 4096  # of projector and predictor
+    out_dim: int = 256
+    momentum: float = 0.996  # tau at step 0; a cosine takes it to 1 at the end
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"byol {name} is at least 1", value, "leave it out for the paper's")
+        rule = "byol momentum lies in [0, 1]"
+        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.996")
+
+
+class BYOL(Method):
+    """Online backbone, projector, predictor; target backbone and projector."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
+        self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
+        self.target_backbone = frozen_copy(self.backbone)
+        self.target_projector = frozen_copy(self.projector)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Every view predicts the target's projection of every other global view."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        p = forward_views(self.predictor, z, per_view=True)
+        targets = self._targets(views.crops[0])
+        embeddings = z[: len(targets)].detach().flatten(0, 1)
+        return StepResult(byol_loss(p, targets), embeddings, {"momentum": self._tau(progress)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the target towards the new weights."""
+        tau = self._tau(progress)
+        ema_update(self.target_backbone, self.backbone, tau)
+        ema_update(self.target_projector, self.projector, tau)
+
+    def _tau(self, progress: Progress) -> float:
+        return cosine_momentum(self.settings.momentum, progress.fraction)
+
+    @torch.no_grad()
+    def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:
+        """[G, B, out_dim]: in train mode, so batch statistics and running ones of its own."""
+        features = forward_views(self.target_backbone, global_crops, per_view=True)
+        return forward_views(self.target_projector, features, per_view=True)

@@ -1,0 +1,58 @@
+"""SimSiam: one network, two sides; a predictor on one, a stop-gradient on the other.
+
+Chen and He 2020, 2011.10566; github.com/facebookresearch/simsiam, simsiam/builder.py. Views beyond
+two are our generalisation (losses/cosine.py). Batch statistics are per view, as in separate
+forwards, and the predictor's learning rate stays at its peak (`--fix-pred-lr` of the code).
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.heads import mlp
+from trainer.losses.cosine import simsiam_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's ImageNet values; on CIFAR it uses two projector layers."""
+
+    out_dim: int = 2048  # of the projector, its hidden layers and the predictor's output
+    predictor_dim: int = 512  # the predictor's bottleneck
+    projector_layers: int = 3
+    stop_gradient: bool = True  # false shows the collapse; never train so
+
+    def __post_init__(self) -> None:
+        for name in ("out_dim", "predictor_dim", "projector_layers"):
+            value = getattr(self, name)
+            require(value >= 1, f"simsiam {name} is at least 1", value, "leave it out")
+
+
+class SimSiam(Method):
+    """Backbone, projector, predictor."""
+
+    constant_lr = ("predictor",)
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        out, bottleneck = settings.out_dim, settings.predictor_dim
+        dims = (feature_dim(backbone), *[out] * settings.projector_layers)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True)
+        self.predictor = mlp((out, bottleneck, out), hidden_bias=False, out_bias=True)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Every view predicts the projection of every other global view."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        p = forward_views(self.predictor, z, per_view=True)
+        targets = z[: len(views.crops[0])]
+        if self.settings.stop_gradient:
+            targets = targets.detach()
+        return StepResult(simsiam_loss(p, targets), targets.detach().flatten(0, 1))

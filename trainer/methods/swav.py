@@ -1,0 +1,115 @@
+"""SwAV: views agree on a soft cluster, and clusters are kept equally full.
+
+Caron et al. 2020, 2006.09882; github.com/facebookresearch/swav, main_swav.py. The queue holds the
+same rows on every rank (gathered), and each rank's Sinkhorn takes its share of them: a checkpoint
+of one rank is the whole state, on any number of ranks. Batch statistics are of all views of a
+forward, as published.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.distributed import gather_rows, rank, world_size
+from trainer.heads import mlp
+from trainer.losses.cosine import unit_rows
+from trainer.losses.sinkhorn import sinkhorn
+from trainer.losses.swapped import swapped_prediction_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's values at batch 4096; at batch 256 it adds a queue of 3840."""
+
+    num_prototypes: int = 3000  # a few times batch + queue at most
+    hidden_dim: int = 2048
+    out_dim: int = 128
+    temperature: float = 0.1
+    epsilon: float = 0.05  # smaller: sharper codes
+    iterations: int = 3  # of Sinkhorn
+    freeze_epochs: float = 1.0  # prototypes stay as they are for so long
+    queue_length: int = 0  # embeddings over all ranks; 0: no queue
+    queue_start_epoch: float = 15.0  # filled from here on, used once full
+    num_assign: int | None = None  # leading views that give codes; null: the global ones
+
+    def __post_init__(self) -> None:
+        for name in ("num_prototypes", "hidden_dim", "out_dim", "iterations"):
+            value = getattr(self, name)
+            require(value >= 1, f"swav {name} is at least 1", value, "leave it out")
+        for name in ("temperature", "epsilon"):
+            value = getattr(self, name)
+            require(value > 0, f"swav {name} is positive", value, "leave it out")
+        for name in ("freeze_epochs", "queue_length", "queue_start_epoch"):
+            value = getattr(self, name)
+            require(value >= 0, f"swav {name} is not negative", value, "try 0")
+        rule = "swav num_assign is at least 1, or null"
+        require(self.num_assign is None or self.num_assign >= 1, rule, self.num_assign, "try null")
+
+
+class SwAV(Method):
+    """Backbone, projector, prototypes, and a queue of embeddings."""
+
+    queue: torch.Tensor  # [A, rows so far, D] float32 - newest first; used once it is full
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        dims = (feature_dim(backbone), settings.hidden_dim, settings.out_dim)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(dims, hidden_bias=True, out_bias=True)
+        self.prototypes = nn.Linear(settings.out_dim, settings.num_prototypes, bias=False)
+        self.register_buffer("queue", torch.zeros(0, 0, settings.out_dim))
+        self.register_load_state_dict_pre_hook(_fit_queue)
+
+    def check_views(self, group_sizes: tuple[int, ...]) -> None:
+        """Besides two global views: only global views give codes."""
+        super().check_views(group_sizes)
+        assign = self.settings.num_assign or 1
+        rule = f"swav num_assign is at most the number of global views, {group_sizes[0]}"
+        require(assign <= group_sizes[0], rule, assign, "lower it or leave it out")
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Predict the codes of the assigned views from the scores of all the others."""
+        with torch.no_grad():
+            self.prototypes.weight.copy_(unit_rows(self.prototypes.weight))
+        features = forward_groups(self.backbone, views.crops, per_view=False)
+        z = unit_rows(forward_views(self.projector, features, per_view=False))
+        scores = self.prototypes(z)
+        num_global = len(views.crops[0])
+        assign = self.settings.num_assign or num_global
+        codes = self._codes(z[:assign].detach(), scores[:assign].detach(), progress)
+        loss = swapped_prediction_loss(scores, codes, self.settings.temperature)
+        entropy = torch.special.entr(codes).sum(-1).mean()
+        return StepResult(loss, z[:num_global].detach().flatten(0, 1), {"code_entropy": entropy})
+
+    def before_optimizer(self, progress: Progress) -> None:
+        """Keep the prototypes where they are for the first epoch."""
+        if progress.epoch < self.settings.freeze_epochs:
+            self.prototypes.weight.grad = None
+
+    @torch.no_grad()
+    def _codes(self, z: torch.Tensor, scores: torch.Tensor, progress: Progress) -> torch.Tensor:
+        """[A, B, K]: codes of the batch, balanced together with the queue's rows."""
+        rows = scores
+        if 0 < self.settings.queue_length == self.queue.shape[1]:
+            share = self.queue.tensor_split(world_size(), dim=1)[rank()]
+            rows = torch.cat([self.prototypes(share), scores], dim=1)
+        codes = sinkhorn(rows, epsilon=self.settings.epsilon, iterations=self.settings.iterations)
+        if self.settings.queue_length and progress.epoch >= self.settings.queue_start_epoch:
+            newest = gather_rows(z.transpose(0, 1)).transpose(0, 1)  # [A, W * B, D]
+            kept = [self.queue] if len(self.queue) else []
+            self.queue = torch.cat([newest, *kept], dim=1)[:, : self.settings.queue_length]
+        return codes[:, -z.shape[1] :]
+
+
+def _fit_queue(method: nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *_: object):
+    """Give the queue the saved one's shape before a state dict is copied in."""
+    saved = state_dict.get(f"{prefix}queue")
+    if saved is not None and isinstance(method.queue, torch.Tensor):
+        method.queue = method.queue.new_empty(saved.shape)

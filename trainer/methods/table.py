@@ -1,0 +1,34 @@
+"""Methods by name, imported when asked for: adding one is a file and a line here."""
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from trainer.checks import choose
+from trainer.methods.protocol import Method
+from trainer.strict import build
+
+METHODS = {
+    "byol": "trainer.methods.byol:BYOL",
+    "simsiam": "trainer.methods.simsiam:SimSiam",
+    "swav": "trainer.methods.swav:SwAV",
+}
+
+
+def method_settings(name: str, values: Mapping[str, Any]) -> Any:
+    """The method's `Settings` from a recipe's mapping; UsageError for what it does not know."""
+    return build(_module(name).Settings, values, "method.settings")
+
+
+def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> Method:
+    """The method around a backbone, its settings checked; UsageError for an unknown name or key."""
+    settings = method_settings(name, values)
+    return getattr(_module(name), METHODS[name].partition(":")[2])(backbone, settings)
+
+
+def _module(name: str) -> ModuleType:
+    choose("method", name, METHODS)
+    return importlib.import_module(METHODS[name].partition(":")[0])

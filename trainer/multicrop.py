@@ -1,0 +1,36 @@
+"""One forward per crop group: view-major crops in, one row of features for every view out.
+
+Every method goes through here, so that none can forward a view twice or lose the order of views:
+global views first, each group's views one after the other, as in Views.
+
+Legend: B images, V views over all groups, D features.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from trainer.batchnorm import chunked_statistics
+
+
+def forward_views(
+    network: nn.Module,
+    views: torch.Tensor,  # [V, B, ...] - crops of one size, or features
+    *,
+    per_view: bool,  # batch statistics of each view apart (BYOL, SimSiam) or of all (SwAV)
+) -> torch.Tensor:
+    """[V, B, D]: the network's output for every view, from one forward."""
+    num_views, batch_size = views.shape[:2]
+    with chunked_statistics(network, num_views if per_view else 1):
+        return network(views.flatten(0, 1)).unflatten(0, (num_views, batch_size))
+
+
+def forward_groups(
+    network: nn.Module,
+    groups: Iterable[torch.Tensor],  # per crop group [V, B, C, S, S]
+    *,
+    per_view: bool,
+) -> torch.Tensor:
+    """[V, B, D]: the network's output for the views of all groups, one forward per group."""
+    return torch.cat([forward_views(network, group, per_view=per_view) for group in groups])

@@ -1,0 +1,149 @@
+"""A plain vision transformer: tiny, small and base, at any crop size.
+
+Parameter names are timm's, so weights go back and forth. The class token, after the last norm, is
+the feature. Position embeddings belong to the grid of `image_size_px`; for another crop size they
+are interpolated, so that one set serves all crops of a batch (DINO, 2104.14294).
+Dosovitskiy et al. 2020, 2010.11929; sizes of tiny and small: DeiT, 2012.12877.
+
+Legend: N images, P patches, D features, H heads, S side in pixels.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from shards.errors import UsageError
+
+SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # features, heads
+PATCHES_PX = (16, 8, 4)
+POSITIONS = ("learned", "sincos")
+NUM_BLOCKS = 12
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, P, D] -> [N, P, D]."""
+        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1))  # [N, P, 3, H, D/H]
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers, four times as wide inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 4 * dim)
+        self.fc2 = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, P, D] -> [N, P, D]."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each normalised before and added to its input."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, P, D] -> [N, P, D]."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class PatchEmbed(nn.Module):
+    """Patches to tokens: a convolution whose stride is its size."""
+
+    def __init__(self, dim: int, patch_px: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_px, patch_px)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, 3, S, S] -> [N, D, S/patch, S/patch]."""
+        return self.proj(images)
+
+
+class VisionTransformer(nn.Module):
+    """Images [N, 3, S, S] -> features [N, feature_dim]; S is a multiple of the patch."""
+
+    def __init__(
+        self, size: str, patch_px: int, *, image_size_px: int = 224, position: str = "learned"
+    ) -> None:
+        super().__init__()
+        dim, num_heads = SIZES[size]
+        _require_patches(image_size_px, patch_px)
+        self.feature_dim = dim
+        self.patch_px = patch_px
+        self.grid = image_size_px // patch_px
+        self.patch_embed = PatchEmbed(dim, patch_px)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, dim))
+        self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(NUM_BLOCKS))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.apply(_initialize)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        if position == "sincos":
+            self.pos_embed.requires_grad_(False)[0, 1:] = sincos_positions(self.grid, dim)
+        else:
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, 3, S, S] -> [N, D]: the class token after the last norm."""
+        _require_patches(images.shape[-1], self.patch_px)
+        tokens = self.patch_embed(images)  # [N, D, S/patch, S/patch]
+        grid = tokens.shape[-1]
+        tokens = tokens.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = tokens + self._positions(grid)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)[:, 0]
+
+    def _positions(self, grid: int) -> torch.Tensor:
+        """[1, 1 + grid^2, D]: the class token's embedding, then the grid's, bicubic if resized."""
+        if grid == self.grid:
+            return self.pos_embed
+        table = self.pos_embed[:, 1:].unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
+        table = F.interpolate(table, (grid, grid), mode="bicubic", align_corners=False)
+        return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2)], dim=1)
+
+
+def sincos_positions(grid: int, dim: int) -> torch.Tensor:
+    """[grid^2, dim] float32: sines and cosines of column and row, a quarter of the features each.
+
+    Chen, Xie and He 2021 (MoCo v3), 2104.02057; facebookresearch/moco-v3 vits.py.
+    """
+    omega = 10_000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    angles = torch.arange(grid, dtype=torch.float64)[:, None] * omega  # [grid, dim/4]
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, dim/2]
+    columns = waves[None].expand(grid, -1, -1)
+    rows = waves[:, None].expand(-1, grid, -1)
+    return torch.cat([columns, rows], dim=2).flatten(0, 1).float()
+
+
+def _require_patches(side_px: int, patch_px: int) -> None:
+    if side_px % patch_px:
+        raise UsageError(
+            f"a crop's side is a multiple of the ViT's patch, got {side_px} px and {patch_px} px; "
+            f"try --sizes with {side_px // patch_px * patch_px or patch_px}"
+        )
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
