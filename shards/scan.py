@@ -5,11 +5,9 @@ is read once for its checksum and its header is parsed for its size; pixels are 
 """
 
 import json
-import multiprocessing
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,11 +17,10 @@ import numpy as np
 from shards.errors import DataError
 from shards.format import INDEX_DTYPE, NO_LABEL
 from shards.image import IMAGE_EXTENSIONS, ImageError, open_image, upright_size
+from shards.parallel import run_jobs
 from shards.quarantine import Refused
 from shards.tar import TarMember, iter_samples, open_shard
 
-# Below this many bytes starting processes takes longer than the work.
-_WORTH_PROCESSES_BYTES = 64 << 20
 _MAX_IMAGE_BYTES = (1 << 32) - 1  # of the index's uint32
 _MAX_LABEL = (1 << 31) - 1
 
@@ -68,24 +65,12 @@ def scan_tar(path: str | os.PathLike[str]) -> TarScan:
 def scan_tars(
     paths: Sequence[Path], workers: int | None = None
 ) -> Iterator[tuple[int, TarScan | DataError]]:
-    """Scan tars in parallel processes, yielding (position in `paths`, result) as they finish.
+    """Scan tars in parallel, yielding (position in `paths`, result) as they finish.
 
     A tar that cannot be read yields its error, so that a caller can name all of them at once.
     """
-    workers = workers or usable_cores()
-    if (
-        len(paths) == 1
-        or workers == 1
-        or sum(path.stat().st_size for path in paths) < _WORTH_PROCESSES_BYTES
-    ):
-        yield from ((i, _scan_or_error(path)) for i, path in enumerate(paths))
-        return
-    # Spawned, not forked: the caller may have threads or a GPU.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
-        futures = {pool.submit(_scan_or_error, path): i for i, path in enumerate(paths)}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    size_bytes = sum(path.stat().st_size for path in paths)
+    yield from run_jobs(_scan_or_error, paths, size_bytes=size_bytes, workers=workers)
 
 
 def find_image(sample: Sequence[TarMember]) -> TarMember:
@@ -119,13 +104,6 @@ def read_label(file: BinaryIO, sample: Sequence[TarMember]) -> int | str | None:
     except ValueError as error:
         raise ImageError(f"its label cannot be read ({error})") from None
     return _checked_label(label)
-
-
-def usable_cores() -> int:
-    """Cores this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _scan_or_error(path: Path) -> TarScan | DataError:

@@ -1,0 +1,55 @@
+"""The same work on many shards: in processes where it pays, in this one where it does not.
+
+Scanning and checking run through here, one shard a job.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+# Below this many bytes starting processes takes longer than the work.
+_WORTH_PROCESSES_BYTES = 64 << 20
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_jobs(
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    size_bytes: int,
+    workers: int | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Yield (position of the job, its result) as jobs finish.
+
+    An exception of a job ends the iteration and comes out of it; jobs that wait are cancelled.
+
+    Args:
+        work: a module's function, so that a fresh process finds it.
+        jobs: what to call it with.
+        size_bytes: how much there is to read in all, which decides whether processes pay.
+        workers: processes at most; None takes one a core.
+    """
+    workers = min(workers or usable_cores(), len(jobs))
+    if workers <= 1 or size_bytes < _WORTH_PROCESSES_BYTES:
+        yield from ((position, work(job)) for position, job in enumerate(jobs))
+        return
+    # Spawned, not forked: the caller may have threads or a GPU.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = {pool.submit(work, job): position for position, job in enumerate(jobs)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def usable_cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,126 @@
+"""Is a folder of shards what its index says? Every byte hashed, every image decoded.
+
+`tools/check_shards.py` prints what this finds; `shardcheck.py` does the work for one tar.
+"""
+
+import hashlib
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
+from shards.index import ShardIndex, list_tars, local_folder
+from shards.parallel import run_jobs
+from shards.shardcheck import ShardJob, ShardReport, check_shard
+from shards.store import cache_folder, map_records, read_manifest
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """How much was looked at, and everything that is wrong with it."""
+
+    num_shards: int
+    num_samples: int
+    size_bytes: int  # of the tars
+    num_hashed: int  # shards with a sha256 to compare with
+    problems: tuple[str, ...]  # a line each, in the order of the shards
+
+
+def check_folder(
+    directory: str | os.PathLike[str],
+    *,
+    decode: bool = True,
+    workers: int | None = None,
+    progress: bool = False,
+) -> FolderReport:
+    """Compare a folder of tars with its index, which is built first where there is none.
+
+    Args:
+        directory: holds the tars.
+        decode: decode every image in full, not only compare checksums.
+        workers: processes; None takes one a core.
+        progress: show a bar on a terminal.
+
+    Raises:
+        UsageError: not a local folder.
+        DataError: nothing to compare: no folder, no tars, no index and none can be made.
+    """
+    folder = local_folder(directory)
+    tars = list_tars(folder)
+    place, manifest = _find_manifest(folder, progress)
+    records, problems = _read_records(place, manifest)
+    problems += _name_problems(manifest, tars)
+    jobs = _jobs(folder, tars, manifest, records, decode)
+    reports = _run(jobs, workers, progress)
+    problems += [problem for report in reports for problem in report.problems]
+    if manifest.sealed:
+        problems += _repeated_keys(reports)
+    return FolderReport(
+        num_shards=len(tars),
+        num_samples=manifest.num_samples,
+        size_bytes=sum(tars.values()),
+        num_hashed=sum(shard.sha256 is not None for shard in manifest.shards),
+        problems=tuple(problems),
+    )
+
+
+def _find_manifest(folder: Path, progress: bool) -> tuple[Path, Manifest]:
+    for place in (folder, cache_folder(folder)):
+        manifest = read_manifest(place)
+        if manifest is not None:
+            return place, manifest
+    manifest = ShardIndex.open(folder, progress=progress).manifest
+    beside = read_manifest(folder) is not None
+    return (folder if beside else cache_folder(folder)), manifest
+
+
+def _read_records(place: Path, manifest: Manifest) -> tuple[np.ndarray, list[str]]:
+    records = map_records(place, manifest.num_samples)
+    if records is None:
+        problem = f"{INDEX_NAME}: missing or not {manifest.num_samples:,} whole records"
+        return np.empty(0, INDEX_DTYPE), [problem]
+    if hashlib.sha256(np.ascontiguousarray(records).data).hexdigest() != manifest.index_sha256:
+        return records, [f"{INDEX_NAME}: its sha256 is not the manifest's"]
+    return records, []
+
+
+def _name_problems(manifest: Manifest, tars: dict[str, int]) -> list[str]:
+    named = {shard.name for shard in manifest.shards}
+    missing = [f"{name}: missing" for name in sorted(named - tars.keys())]
+    return missing + [f"{name}: not in the manifest" for name in sorted(tars.keys() - named)]
+
+
+def _jobs(
+    folder: Path, tars: dict[str, int], manifest: Manifest, records: np.ndarray, decode: bool
+) -> list[ShardJob]:
+    jobs = []
+    for number, shard in enumerate(manifest.shards):
+        first, end = np.searchsorted(records["shard"], [number, number + 1])
+        if shard.name in tars and len(records):
+            rows = np.array(records[first:end])
+            path = folder / shard.name
+            jobs.append(ShardJob(path, shard, int(first), rows, manifest.classes, decode))
+    return jobs
+
+
+def _run(jobs: list[ShardJob], workers: int | None, progress: bool) -> list[ShardReport]:
+    reports: dict[int, ShardReport] = {}
+    sizes = [job.info.size_bytes for job in jobs]
+    with Progress(console=Console(file=sys.stderr), disable=not progress) as bar:
+        task = bar.add_task("checking", total=sum(sizes))
+        for position, report in run_jobs(check_shard, jobs, size_bytes=sum(sizes), workers=workers):
+            reports[position] = report
+            bar.advance(task, sizes[position])
+    return [reports[position] for position in range(len(jobs))]
+
+
+def _repeated_keys(reports: list[ShardReport]) -> list[str]:
+    # Tars of others may start numbering anew in each; the packer never repeats a key.
+    counts = Counter(key for report in reports for key in set(report.keys))
+    return [f"{key}: key in {count} shards" for key, count in counts.items() if count > 1]

@@ -1,0 +1,118 @@
+"""Check a folder of shards: `python tools/check_shards.py DIR`.
+
+Says in one line that all is well, or names every bad thing and exits with 1.
+"""
+
+import argparse
+import sys
+import time
+
+from shards.errors import DataError, run_command
+from shards.export import EXPORTS
+from shards.index import ShardIndex
+from shards.verify import FolderReport, check_folder
+
+_DESCRIPTION = """\
+Check a folder of image shards against its index.
+
+Compares file sizes and sha256 with the manifest, every image's bytes with its crc32, its decoded
+height and width with the index, and its class with the label; reports tar members that are in no
+index and records that point at no member. A folder of tars without an index gets one first.
+"""
+_EPILOG = """\
+examples:
+  python tools/check_shards.py data/demo
+  python tools/check_shards.py data/photos --no-decode --export dali,wids
+
+exit code: 0 all is well, 1 something is wrong (every finding is a line on stderr), 2 wrong usage
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return run_command(lambda: _check(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="check_shards.py",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directory", metavar="DIR", help="folder that holds the .tar files")
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes that check shards side by side (default: one a core)",
+    )
+    parser.add_argument(
+        "--no-decode",
+        dest="decode",
+        action="store_false",
+        help="compare checksums only; several times faster (default: decode every image in full)",
+    )
+    parser.add_argument(
+        "--export",
+        type=_exports,
+        default=(),
+        metavar="KINDS",
+        help="when all is well, also write indexes for other readers: dali (a .idx beside each "
+        "tar), wids (wids.json), or both with a comma (default: none)",
+    )
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    report = check_folder(
+        options.directory,
+        decode=options.decode,
+        workers=options.workers,
+        progress=sys.stderr.isatty(),
+    )
+    for problem in report.problems:
+        sys.stderr.write(f"bad: {problem}\n")
+    if report.problems:
+        raise DataError(
+            f"shards must be what their index says, got {len(report.problems)} bad things in "
+            f"{options.directory}; restore the files named above, or delete manifest.json there "
+            f"to index the tars as they are"
+        )
+    print(_summary(options.directory, report, options.decode, time.perf_counter() - start))
+    for kind in options.export:
+        paths = EXPORTS[kind](ShardIndex.open(options.directory))
+        print(f"{kind}: wrote {len(paths)} files, {paths[0]} first")
+    return 0
+
+
+def _summary(directory: str, report: FolderReport, decode: bool, seconds: float) -> str:
+    done = "decoded" if decode else "compared with their crc32"
+    return (
+        f"{directory}: all is well: {report.num_samples:,} images {done}, {report.num_shards} "
+        f"shards ({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
+        f"in {seconds:.1f} s"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _exports(text: str) -> tuple[str, ...]:
+    kinds = tuple(kind.strip() for kind in text.split(","))
+    for kind in kinds:
+        if kind not in EXPORTS:
+            raise argparse.ArgumentTypeError(
+                f"must be of {', '.join(EXPORTS)}, got {kind!r}; separate several with a comma"
+            )
+    return kinds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
