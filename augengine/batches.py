@@ -1,0 +1,109 @@
+"""Makes one batch of views from sample ids: load, replace the bad, draw, move, augment.
+
+Everything a worker thread of the pipeline does. A batch depends only on its ids and epochs (and the
+seed and policy), so which thread makes it, and when, changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from augengine.backends.protocol import Backend
+from augengine.badsamples import BadSample
+from augengine.images import ImageSource
+from augengine.meter import Meter
+from augengine.plan import Plan
+from augengine.views import Views
+from shards.index import ShardIndex
+from shards.order import SampleOrder
+
+# Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
+MAX_SUBSTITUTES = 8
+Drawer = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]  # ids, epochs, image sizes -> plan
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Finished views, and the bad samples met on the way to them."""
+
+    views: Views | None  # None: a bad sample had no good substitute, or nothing was left
+    bad: tuple[BadSample, ...]
+    num_drawn: int  # samples asked for, substitutes included
+
+
+class BatchMaker:
+    """One thread's way from ids to views; on CUDA it works on a side stream of its own.
+
+    A batch is returned when its kernels have finished, so the consumer's stream need not wait for
+    anything, its measured wait is honest, and no more batches than planned occupy the device.
+    """
+
+    def __init__(
+        self, index: ShardIndex, source: ImageSource, draw: Drawer, backend: Backend, meter: Meter
+    ) -> None:
+        self._index = index
+        self._source = source
+        self._draw = draw
+        self._backend = backend
+        self._meter = meter
+        is_cuda = backend.device.type == "cuda"
+        self._stream = torch.cuda.Stream(backend.device) if is_cuda else None
+
+    def __call__(
+        self,
+        epochs: np.ndarray,  # [B] int64
+        ids: np.ndarray,  # [B] int64
+        order: SampleOrder | None = None,
+    ) -> Batch:
+        """The views of these samples; bad ones are replaced through `order`, left out without."""
+        with torch.cuda.stream(self._stream):  # does nothing when there is no stream
+            used, images, bad = self._load(epochs, ids, order)
+            rows = [row for row, image in enumerate(images) if isinstance(image, torch.Tensor)]
+            num_drawn = len(rows) + len(bad)  # each load gave one or the other
+            if not rows or (order is not None and len(rows) < len(ids)):
+                return Batch(None, bad, num_drawn)
+            views = self._augment(epochs[rows], used[rows], [images[row] for row in rows])
+        return Batch(views, bad, num_drawn)
+
+    def _load(
+        self, epochs: np.ndarray, ids: np.ndarray, order: SampleOrder | None
+    ) -> tuple[np.ndarray, list[torch.Tensor | BadSample], tuple[BadSample, ...]]:
+        """Ids really used, their images, and every bad sample met."""
+        used, images = ids.copy(), self._source.load(ids)
+        bad = [image for image in images if isinstance(image, BadSample)]
+        for attempt in range(MAX_SUBSTITUTES if order is not None else 0):
+            rows = [row for row, image in enumerate(images) if isinstance(image, BadSample)]
+            if not rows:
+                break
+            used[rows] = order.substitute(epochs[rows], ids[rows], attempt)
+            for row, image in zip(rows, self._source.load(used[rows]), strict=True):
+                images[row] = image
+            bad += [images[row] for row in rows if isinstance(images[row], BadSample)]
+        return used, images, tuple(bad)
+
+    def _augment(self, epochs: np.ndarray, ids: np.ndarray, images: list[torch.Tensor]) -> Views:
+        with self._meter.measure("draw", len(ids)):
+            plan = self._draw(ids, epochs, self._index.sizes(ids))
+        if images[0].device.type != self._backend.device.type:
+            with self._meter.measure("transfer", len(ids)):
+                images = [self._move(image) for image in images]
+        with self._meter.measure("augment", len(ids)):
+            crops = self._backend(images, plan)
+            if self._stream is not None:
+                _sleep_until_done(self._stream)
+        return Views(crops, ids, self._index.labels(ids), plan)
+
+    def _move(self, image: torch.Tensor) -> torch.Tensor:
+        # From pinned memory the copy runs beside other streams' kernels; torch keeps the pinned
+        # buffer from being reused until the copy on this stream is over.
+        pinned = image.pin_memory() if self._stream is not None else image
+        return pinned.to(self._backend.device, non_blocking=True)
+
+
+def _sleep_until_done(stream: torch.cuda.Stream) -> None:
+    """Wait for a stream without spinning: a spinning thread takes a core from the decoder."""
+    event = torch.cuda.Event(blocking=True)
+    event.record(stream)
+    event.synchronize()

@@ -1,0 +1,58 @@
+"""Small folders of real JPEG shards, made once a session."""
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+NUM_SAMPLES = 37  # odd, so that no batch or world divides it
+NUM_CLASSES = 3
+NUM_SHARDS = 3
+
+
+def jpeg_of(sample_id: int) -> bytes:
+    """A smooth coloured picture of 24 to 60 pixels a side, unlike any other sample's."""
+    rng = np.random.default_rng(sample_id)
+    width, height = rng.integers(24, 61, 2).tolist()
+    coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_tars(folder: Path, num_samples: int = NUM_SAMPLES) -> Path:
+    """`num_samples` labelled JPEGs in NUM_SHARDS plain tars; classes in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard, ids in enumerate(np.array_split(np.arange(num_samples), NUM_SHARDS)):
+        with tarfile.open(folder / f"train-{shard:06d}.tar", "w", tarfile.USTAR_FORMAT) as tar:
+            for id in ids.tolist():
+                _add(tar, f"{id:08d}.jpg", jpeg_of(id))
+                _add(tar, f"{id:08d}.cls", str(id % NUM_CLASSES).encode())
+    return folder
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture(scope="session")
+def shard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """37 JPEGs in 3 shards, indexed on first use; never change it."""
+    return write_tars(tmp_path_factory.mktemp("shards") / "train")
+
+
+@pytest.fixture
+def new_shards(tmp_path: Path) -> Callable[..., Path]:
+    """Makes such a folder for one test to damage: new_shards(num_samples=37)."""
+
+    def make(num_samples: int = NUM_SAMPLES) -> Path:
+        return write_tars(tmp_path / "shards", num_samples)
+
+    return make
