@@ -8,6 +8,7 @@ Legend: B images, V views over all crop groups (the groups' views one after the 
 """
 
 import hashlib
+import zlib
 from dataclasses import dataclass, fields, replace
 from itertools import permutations
 from os import PathLike
@@ -146,9 +147,9 @@ class Plan:
     def load(path: str | PathLike[str]) -> "Plan":
         """Read a plan written by `save`; raises DataError for anything else, or another version."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (ValueError, AttributeError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(
                 f"a plan is an .npz written by Plan.save, got {path}: {error}"
             ) from error
