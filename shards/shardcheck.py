@@ -1,7 +1,8 @@
 """One tar against its part of the index: sizes, hashes, checksums, pixels, labels, nothing extra.
 
 `verify.py` runs it for every shard of a folder, in processes. The tar is walked with Python's
-`tarfile` and not with the code that made the index, so that a mistake there does not confirm itself.
+`tarfile` and not with the code that made the index, so that a mistake there does not confirm
+itself.
 """
 
 import hashlib
@@ -74,7 +75,7 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
     expected = {int(record["offset"]): record for record in job.records}
     labels: dict[str, int] = {}  # of the indexed images
     texts: dict[str, str] = {}  # of the `.cls` members
-    strays: list[tuple[str, str]] = []  # key and name of images that no record points at
+    strays: list[tuple[str, tarfile.TarInfo]] = []  # key and image that no record points at
     for info in _regular_members(file, report):
         split = split_name(info.name)
         record = expected.pop(info.offset_data, None)
@@ -88,10 +89,10 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
                 f"{info.name}: {problem}" for problem in _image_problems(file, info, record, job)
             )
         elif extension in IMAGE_EXTENSIONS:
-            strays.append((key, info.name))
+            strays.append((key, info))
         elif extension == "cls":
             texts[key] = _read(file, info).decode(errors="replace").strip()
-    report.problems += [f"{name}: not in the index" for key, name in strays if key not in labels]
+    report.problems += [_stray(file, info) for key, info in strays if key not in labels]
     report.problems += [
         f"{key}: {count} samples have this key"
         for key, count in Counter(report.keys).items()
@@ -144,6 +145,15 @@ def _image_problems(
     width, height = ImageOps.exif_transpose(image).size
     if (height, width) != (record["height"], record["width"]):
         yield f"{height}x{width} pixels, must be {record['height']}x{record['width']}"
+
+
+def _stray(file: BinaryIO, info: tarfile.TarInfo) -> str:
+    """Say why an image is in no index, if that is its own fault."""
+    try:
+        open_image(_read(file, info))
+    except ImageError as error:
+        return f"{info.name}: not in the index ({error})"
+    return f"{info.name}: not in the index"
 
 
 def _label_problems(
