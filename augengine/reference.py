@@ -15,9 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from augengine.plan import BRIGHTNESS, CONTRAST, HUE, NO_SOLARIZE, ORDERS, SATURATION, Plan
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
-BICUBIC_A = (
-    -0.5
-)  # Pillow's and torch's cubic when antialiasing; without antialiasing torch has -0.75
+# Pillow's and torch's cubic when antialiasing; torch has -0.75 without antialiasing.
+BICUBIC_A = -0.5
 
 
 def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
