@@ -23,6 +23,8 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.npy"
 MANIFEST_NAME = "manifest.json"
 QUARANTINE_NAME = "quarantine.jsonl"
+# A set being packed grows in this folder inside its own; with it and no manifest it is unfinished.
+PARTIAL_NAME = ".partial"
 TAR_BLOCK_BYTES = 512
 NO_LABEL = -1
 # A larger image is refused, packing and running: decoders allocate height x width x 3 bytes.

@@ -1,0 +1,79 @@
+"""What lies in OUT already, and whether a new set may go there.
+
+`writer.pack` asks before anything is written. A set is known by what made it: the tool, the
+fingerprint of the source and the options that change the bytes. Nothing that this tool did not
+write is ever removed.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shards.errors import DataError, UsageError
+from shards.format import Manifest
+from shards.staging import read_recipe
+from shards.store import read_manifest
+
+TOOL = "make_shards"
+
+
+def check_out(out: Path, recipe: Mapping[str, object], *, overwrite: bool) -> Manifest | None:
+    """Whether `out` may receive a set made with `recipe`; its manifest when it is there already.
+
+    Raises:
+        UsageError: `out` holds something else: another set, one that is being made, foreign files.
+        DataError: it cannot be read.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"OUT must be a folder, got the file {out}; name another")
+    manifest = read_manifest(out) if out.is_dir() else None
+    if manifest is not None:
+        return _check_whole(out, manifest, recipe, overwrite)
+    unfinished = read_recipe(out)
+    if unfinished is not None and not same_set(unfinished, recipe) and not overwrite:
+        raise UsageError(
+            f"OUT holds an unfinished set of another source or other options, got {out}; repeat "
+            f"the command that began it, name another OUT, or drop it with --overwrite"
+        )
+    if unfinished is None and out.is_dir():
+        _check_empty(out)
+    return None
+
+
+def same_set(made: Mapping[str, object], recipe: Mapping[str, object]) -> bool:
+    """Whether a manifest's `made` says the same source and options; versions may differ."""
+    return all(made.get(key) == recipe[key] for key in ("tool", "fingerprint", "options"))
+
+
+def _check_whole(
+    out: Path, manifest: Manifest, recipe: Mapping[str, object], overwrite: bool
+) -> Manifest | None:
+    if manifest.made.get("tool") != TOOL:
+        raise UsageError(
+            f"OUT must be a new folder or one made by {TOOL}, got {out}, whose tars came from "
+            f"elsewhere; name another"
+        )
+    if overwrite:
+        return None
+    if not same_set(manifest.made, recipe):
+        raise UsageError(
+            f"OUT holds a set of another source or other options, got {out}, made from "
+            f"{manifest.made.get('source')}; name another OUT, or replace it with --overwrite"
+        )
+    for shard in manifest.shards:
+        path = out / shard.name
+        if not path.is_file() or path.stat().st_size != shard.size_bytes:
+            raise DataError(
+                f"a finished set never changes, got {path} missing or of another size; restore it, "
+                f"or make the set anew with --overwrite"
+            )
+    return manifest
+
+
+def _check_empty(out: Path) -> None:
+    found = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise UsageError(
+            f"OUT must be new, empty or made by {TOOL}, got {out} with {found[0]}{more}; name "
+            f"another folder"
+        )

@@ -1,0 +1,130 @@
+"""Encodes samples in worker processes and gives the results back in the order asked for.
+
+Between a source and the shard files: `writer.pack` asks for sample numbers in its shuffled order,
+worker processes load and `transcode` them, and the order of the results does not depend on how many
+there are. Success: every number yields once. Failure: a bad image yields a `Refused`; a dead worker
+raises. Cancel: closing the iterator drops what is in flight and waits for the workers; they also
+end when we are killed.
+"""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from shards.errors import DataError
+from shards.image import ImageError
+from shards.quarantine import Refused
+from shards.sources.raw import RawSample, Source
+from shards.transcode import StoredImage, transcode
+
+# Samples that travel to a worker together: enough to hide the cost of the trip for tiny images.
+_CHUNK_SAMPLES = 32
+_CHUNKS_AHEAD_PER_WORKER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A sample that was tried: its image as it is to be stored, or why not."""
+
+    number: int
+    name: str
+    label: int
+    result: StoredImage | Refused
+
+
+def default_workers() -> int:
+    """As many as there are cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def encode_in_order(
+    source: Source, numbers: Iterator[int], short_side_px: int | None, workers: int
+) -> Generator[Encoded, None, None]:
+    """Yield the samples of `source` with these numbers, encoded, in the given order.
+
+    Args:
+        source: where samples come from; read in this process, so that it need not be sent.
+        numbers: which, in which order.
+        short_side_px: see `transcode`.
+        workers: processes; with 1 everything happens in this one.
+
+    Raises:
+        DataError: a worker process died.
+    """
+    chunks = _chunked(source, numbers)
+    if workers == 1:
+        for chunk in chunks:
+            yield from _joined(chunk, _encode_chunk([s for _, s in chunk], short_side_px))
+        return
+    # Spawned, not forked: the caller may have threads or a GPU.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_and_die_with_parent)
+    pending: deque[tuple[_Chunk, Future[list[StoredImage | str]]]] = deque()
+    try:
+        while True:
+            for chunk in itertools.islice(
+                chunks, workers * _CHUNKS_AHEAD_PER_WORKER - len(pending)
+            ):
+                samples = [sample for _, sample in chunk]
+                pending.append((chunk, pool.submit(_encode_chunk, samples, short_side_px)))
+            if not pending:
+                return
+            chunk, future = pending.popleft()
+            yield from _joined(chunk, future.result())
+    except BrokenProcessPool:
+        raise DataError(
+            f"worker processes must live until the end, one of {workers} was killed (out of "
+            f"memory?); give fewer with --workers, the same command continues"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_Chunk = list[tuple[int, RawSample]]
+
+
+def _chunked(source: Source, numbers: Iterator[int]) -> Iterator[_Chunk]:
+    while chunk := [(n, source[n]) for n in itertools.islice(numbers, _CHUNK_SAMPLES)]:
+        yield chunk
+
+
+def _joined(chunk: _Chunk, results: Sequence[StoredImage | str]) -> Iterator[Encoded]:
+    for (number, sample), result in zip(chunk, results, strict=True):
+        if isinstance(result, str):
+            result = Refused(sample.name, result)
+        yield Encoded(number, sample.name, sample.label, result)
+
+
+def _encode_chunk(
+    samples: Sequence[RawSample], short_side_px: int | None
+) -> list[StoredImage | str]:
+    """Runs in a worker: the stored image or the reason why there is none, for each sample."""
+    return [_encode(sample, short_side_px) for sample in samples]
+
+
+def _encode(sample: RawSample, short_side_px: int | None) -> StoredImage | str:
+    try:
+        return transcode(sample.load(), short_side_px)
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror or error})"
+    except MemoryError:
+        return "not enough memory to decode it"
+
+
+def _live_and_die_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed: its death closes the sentinel."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -1,0 +1,188 @@
+"""One run of the packer: shard after shard, from where an interrupted run ended to the end.
+
+`writer.pack` starts it on a staging folder and publishes what it filled. A shard is closed when the
+next sample would make it too large, so what a shard holds depends on the samples before it and on
+nothing else.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from shards.encode import Encoded, encode_in_order
+from shards.errors import DataError, UsageError
+from shards.order import SampleOrder
+from shards.quarantine import Refused
+from shards.shard_writer import ShardWriter, sample_members
+from shards.sources.raw import Source
+from shards.staging import FinishedShard, Staging
+
+# Sources that are read in blocks are shuffled within a window of about this many samples.
+_WINDOW_SAMPLES = 20_000
+_POSITIONS_AT_ONCE = 4096
+_MIN_KEY_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """What changes the bytes of a set, besides the source."""
+
+    name: str
+    shard_size_bytes: int
+    short_side_px: int | None
+    seed: int
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.name):
+            raise UsageError(
+                f"a shard name has 1 to 64 of the characters A-Z a-z 0-9 - _, got {self.name!r}"
+            )
+        for what, value in (
+            ("shard size", self.shard_size_bytes),
+            ("resize", self.short_side_px),
+            ("limit", self.limit),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(f"{what} must be at least 1, got {value}")
+        if self.seed < 0:
+            raise UsageError(f"seed must not be negative, got {self.seed}")
+
+
+class PackRun:
+    """Fills a staging folder with a source's samples; afterwards `refused` names the bad ones."""
+
+    def __init__(
+        self, source: Source, staging: Staging, options: PackOptions, *, stop_at_bad: bool
+    ) -> None:
+        self.staging = staging
+        self.refused: list[Refused] = []
+        self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
+        self._source = source
+        self._options = options
+        self._stop_at_bad = stop_at_bad
+        self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
+        for shard in staging.finished:
+            for item in shard.refused:
+                self._refuse(item)
+
+    def fill(self, workers: int, progress: bool) -> None:
+        """Pack every sample that is not in the staging folder yet.
+
+        Raises:
+            DataError: no image is good, or one is bad and the run is to stop there.
+        """
+        finished = self.staging.finished
+        start = finished[-1].next_position if finished else 0
+        total = min(len(self._source), self._options.limit or len(self._source))
+        numbers = _numbers(self._source, self._options.seed, start, total)
+        encoded = encode_in_order(self._source, numbers, self._options.short_side_px, workers)
+        with contextlib.closing(encoded), _bar(progress) as bar:
+            task = bar.add_task("packing", total=total, completed=start)
+            self._fill(encoded, start, lambda: bar.advance(task))
+        if not finished:
+            first = self.refused[0]
+            self._give_up(
+                f"a set needs at least one good image, got none of {total:,}; the first is "
+                f"{first.name}: {first.reason}"
+            )
+
+    def _fill(
+        self, encoded: Generator[Encoded, None, None], position: int, advance: Callable[[], None]
+    ) -> None:
+        shard: ShardWriter | None = None
+        first_refused = len(self.refused)
+        try:
+            for item in encoded:
+                if isinstance(item.result, Refused):
+                    self._refuse(item.result)
+                else:
+                    name = item.name if self._source.stores_names else None
+                    members = sample_members(item.result, item.label, name)
+                    if shard is not None and self._is_full(shard, members):
+                        self._finish(shard, position, first_refused)
+                        shard, first_refused = None, len(self.refused)
+                    if shard is None:
+                        shard = self._next_shard()
+                    key = f"{item.number:0{self._key_digits}d}"
+                    shard.add(key, members, item.result, item.label)
+                position += 1
+                advance()
+            if shard is not None:
+                self._finish(shard, position, first_refused)
+        except BaseException:
+            if shard is not None:
+                shard.discard()
+            raise
+
+    def _next_shard(self) -> ShardWriter:
+        number = len(self.staging.finished)
+        return ShardWriter(self.staging.folder, f"{self._options.name}-{number:06d}.tar")
+
+    def _is_full(self, shard: ShardWriter, members: dict[str, bytes]) -> bool:
+        return shard.size_with(members) > self._options.shard_size_bytes
+
+    def _finish(self, shard: ShardWriter, next_position: int, first_refused: int) -> None:
+        info, records = shard.close()
+        refused = tuple(self.refused[first_refused:])
+        self.staging.commit(FinishedShard(info, records, next_position, refused))
+
+    def _refuse(self, item: Refused) -> None:
+        if self._stop_at_bad:
+            self._give_up(
+                f"every image must decode with --on-bad fail, got {item.name}: {item.reason}; mend "
+                f"or remove it, or have bad images left out and listed with --on-bad quarantine"
+            )
+        self.refused.append(item)
+
+    def _give_up(self, message: str) -> None:
+        self.staging.drop()
+        raise DataError(message)
+
+
+def _numbers(source: Source, seed: int, start: int, stop: int) -> Iterator[int]:
+    """Sample numbers at the positions [start, stop) of the packing order."""
+    blocks = source.block_sizes
+    window = None
+    if blocks is not None:
+        window = max(1, round(_WINDOW_SAMPLES / (len(source) / len(blocks))))
+        blocks = blocks.tolist()
+    order = SampleOrder(len(source), seed, shard_sizes=blocks, window_shards=window)
+    for first in range(start, stop, _POSITIONS_AT_ONCE):
+        _, numbers = order(np.arange(first, min(stop, first + _POSITIONS_AT_ONCE)))
+        yield from numbers.tolist()
+
+
+class _Speed(ProgressColumn):
+    """Images a second, over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} images/s")
+
+
+def _bar(progress: bool) -> Progress:
+    """A bar on stderr; none when that is not a terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )

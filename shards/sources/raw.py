@@ -1,0 +1,85 @@
+"""What every kind of source gives: numbered raw samples, their classes, and a fingerprint.
+
+`detect.open_source` makes a `Source` from what the user typed; `writer.pack` asks it for samples in
+a shuffled order and hands each to `transcode` in a worker process. A sample's number is its place
+in the source's own sorted order and becomes its key in the shards.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]  # [H, W] or [H, W, 3], uint8 or uint16
+Payload = bytes | Pixels
+LazyPayload = Callable[[], Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """One image as the source has it, small enough to be sent to a worker process.
+
+    A callable as `data` is run in the worker: it reads the file or draws the image there.
+    """
+
+    name: str  # how its owner knows it: a path inside the folder, a row of a file
+    label: int  # class number, NO_LABEL when there is none
+    data: Payload | LazyPayload
+
+    def load(self) -> Payload:
+        """The encoded bytes or the pixels.
+
+        Raises:
+            OSError: when the file cannot be read.
+        """
+        return self.data() if callable(self.data) else self.data
+
+
+class Source(Protocol):
+    """A finite, numbered collection of raw samples; asking twice gives the same."""
+
+    @property
+    def kind(self) -> str:
+        """One word for messages and the manifest: folder, idx, cifar, parquet, demo."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by label; empty when there are no labels."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the input does; the same input in another place has the same one."""
+        ...
+
+    @property
+    def stores_names(self) -> bool:
+        """Whether names are worth keeping in the shards (a `.json` member for each sample)."""
+        ...
+
+    @property
+    def block_sizes(self) -> NDArray[np.int64] | None:
+        """Sizes of the runs of samples that are cheap to read together, None when any order is."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how the source was understood."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> RawSample: ...
+
+
+def fingerprint_of(parts: Iterable[str]) -> str:
+    """The sha256 of some strings, kept apart: ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:" % len(encoded) + encoded)
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""Existing WebDataset tars as SOURCE: they are not packed again but indexed where they lie.
+
+`tools/make_shards.py` asks here first and gives the folder to `shards.index`.
+"""
+
+import glob
+from pathlib import Path
+
+from shards.errors import UsageError
+
+_GLOB_CHARACTERS = "*?["
+
+
+def find_tar_folder(spec: str) -> Path | None:
+    """The folder of tars that SOURCE means, None when it means something else.
+
+    Args:
+        spec: a folder with `.tar` files directly in it, or a glob such as `data/train-*.tar`. An
+            index is of a whole folder, so a glob has to match every tar of it.
+
+    Raises:
+        UsageError: a glob that matches nothing, or only some of the tars, or in several folders.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        return path if next(path.glob("*.tar"), None) else None
+    if path.exists() or not spec.endswith(".tar"):
+        return None
+    if not any(character in spec for character in _GLOB_CHARACTERS):
+        return None
+    matches = sorted(Path(match) for match in glob.glob(spec))
+    if not matches:
+        raise UsageError(f"a glob must match tars, got none for {spec}; check the path")
+    folders = {match.parent for match in matches}
+    tars = {tar for folder in folders for tar in folder.glob("*.tar")}
+    if len(folders) > 1 or tars != set(matches):
+        raise UsageError(
+            f"a folder of tars is indexed as a whole, got {spec}, which matches {len(matches)} of "
+            f"{len(tars)} tars in {len(folders)} folders; link the ones you want into a folder"
+        )
+    return matches[0].parent

@@ -1,0 +1,146 @@
+"""The folder in which a set grows until it is whole: OUT/.partial, journalled shard by shard.
+
+`writer.pack` works through here. A finished shard is moved in together with its records and a
+journal entry; the journal entry is what counts. `publish` moves everything to OUT, the manifest
+last. So a pack that is killed at any moment leaves either a whole set, or one without a manifest
+and with `.partial` beside it, which readers refuse and the same command continues.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shards.format import (
+    INDEX_DTYPE,
+    INDEX_NAME,
+    MANIFEST_NAME,
+    PARTIAL_NAME,
+    QUARANTINE_NAME,
+    Manifest,
+    ShardInfo,
+)
+from shards.quarantine import Refused, write_quarantine
+from shards.store import read_manifest, write_index, write_whole
+
+_RECIPE_NAME = "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedShard:
+    """A shard of the journal."""
+
+    info: ShardInfo
+    records: np.ndarray  # [N] INDEX_DTYPE
+    next_position: int  # of the packing order: where the next shard starts
+    refused: tuple[Refused, ...]  # images left out since the shard before
+
+
+class Staging:
+    """The unfinished part of a set in `out`, made with `recipe`."""
+
+    def __init__(self, out: Path, recipe: Mapping[str, object]) -> None:
+        """Continue what lies there with the same recipe, or begin (`destination.py` agreed)."""
+        self._out = out
+        self.folder = out / PARTIAL_NAME
+        self._recipe = recipe
+        self.finished: list[FinishedShard] = []
+        if read_recipe(out) == recipe:
+            self._resume()
+        else:
+            self.drop()
+            self.folder.mkdir(parents=True)
+            write_whole(self.folder / _RECIPE_NAME, json.dumps(recipe).encode())
+
+    def commit(self, shard: FinishedShard) -> None:
+        """Add a shard whose tar is already in `folder`."""
+        stem = self.folder / shard.info.name
+        write_whole(stem.with_suffix(".records"), shard.records.tobytes())
+        journal = {
+            "shard": asdict(shard.info),
+            "next_position": shard.next_position,
+            "refused": [asdict(item) for item in shard.refused],
+        }
+        write_whole(stem.with_suffix(".json"), json.dumps(journal).encode())
+        self.finished.append(shard)
+
+    def publish(
+        self, classes: Sequence[str], refused: Sequence[Refused], made: Mapping[str, object]
+    ) -> Manifest:
+        """Make the shards the set of `out`, in place of the one that lies there."""
+        _remove_set(self._out)
+        for shard in self.finished:
+            staged = self.folder / shard.info.name
+            if staged.exists():  # it is in `out` already when a move was interrupted
+                os.replace(staged, self._out / shard.info.name)
+        for number, shard in enumerate(self.finished):
+            shard.records["shard"] = number
+        write_quarantine(self._out, refused)
+        manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
+        records = np.concatenate([shard.records for shard in self.finished])
+        manifest = write_index(self._out, records, manifest)
+        self.drop()
+        return manifest
+
+    def drop(self) -> None:
+        """Remove the unfinished part, and `out` when that leaves it empty."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):
+            self._out.rmdir()
+
+    def _resume(self) -> None:
+        """Read the journal as far as it is whole, and clear away what came after."""
+        kept = {_RECIPE_NAME}
+        for journal in sorted(self.folder.glob("*.json")):
+            if journal.name == _RECIPE_NAME:
+                continue
+            shard = self._read_shard(journal)
+            if shard is None:
+                break
+            self.finished.append(shard)
+            kept |= {journal.name, journal.with_suffix(".records").name, shard.info.name}
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def _read_shard(self, journal: Path) -> FinishedShard | None:
+        content = _read_json(journal)
+        if content is None:
+            return None
+        info = ShardInfo(**content["shard"])
+        tars = (self.folder / info.name, self._out / info.name)
+        if not any(tar.is_file() and tar.stat().st_size == info.size_bytes for tar in tars):
+            return None
+        records = np.fromfile(journal.with_suffix(".records"), dtype=INDEX_DTYPE)
+        refused = tuple(Refused(**item) for item in content["refused"])
+        return FinishedShard(info, records, content["next_position"], refused)
+
+
+def read_recipe(out: Path) -> dict | None:
+    """The recipe of the unfinished set in `out`, None when there is none."""
+    return _read_json(out / PARTIAL_NAME / _RECIPE_NAME)
+
+
+def _remove_set(out: Path) -> None:
+    """Remove the set a manifest describes, the manifest last; then nothing, when called again."""
+    manifest = read_manifest(out)
+    if manifest is None:
+        return
+    for shard in manifest.shards:
+        (out / shard.name).unlink(missing_ok=True)
+    for name in (INDEX_NAME, QUARANTINE_NAME, MANIFEST_NAME):
+        (out / name).unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,116 @@
+"""Packs a source into a set of shards: shuffled, encoded, indexed, all or nothing.
+
+    source -> order(seed) -> encode (processes) -> ShardWriter -> staging -> tars, index, manifest
+
+The result is a pure function of the source's content and the options; how many workers there were
+and how often it was interrupted leave no trace in the bytes. `tools/make_shards.py` is its command.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from shards.destination import TOOL, check_out
+from shards.encode import default_workers
+from shards.errors import DataError, UsageError
+from shards.format import PARTIAL_NAME, Manifest
+from shards.pack_run import PackOptions, PackRun
+from shards.quarantine import Refused, read_quarantine
+from shards.sources.raw import Source
+from shards.staging import Staging
+from shards.store import locked
+
+DEFAULT_SHARD_BYTES = 256 << 20
+ON_BAD = ("quarantine", "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class PackReport:
+    """What a finished pack left in its folder."""
+
+    directory: Path
+    manifest: Manifest
+    refused: tuple[Refused, ...]  # images that were left out
+    was_complete: bool  # nothing was done: the same set lay there already
+    num_resumed: int  # samples that an interrupted run had packed
+
+
+def pack(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    name: str = "train",
+    shard_size_bytes: int = DEFAULT_SHARD_BYTES,
+    resize: int | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    on_bad: str = "quarantine",
+    limit: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    spec: str = "",
+) -> PackReport:
+    """Pack every image of a source, or say that this has been done.
+
+    Args:
+        source: from `sources.detect.open_source`.
+        out: a new or empty folder, or one with the same set, whole or unfinished.
+        name: shards are called NAME-000000.tar and so on.
+        shard_size_bytes: upper bound of a tar; one image that is larger gets a tar of its own.
+        resize: shrink images to this short side in pixels, never enlarge.
+        workers: processes; None takes one a core.
+        seed: of the order in which samples are spread over the shards.
+        on_bad: "quarantine" leaves bad images out and lists them, "fail" stops at the first.
+        limit: pack only this many samples, drawn at random by `seed`.
+        overwrite: replace another set in `out`, once the new one is whole.
+        progress: show a bar on stderr.
+        spec: what the user called the source; noted in the manifest.
+
+    Raises:
+        UsageError: an option out of range, or `out` holds something else.
+        DataError: no image is good, a bad one with on_bad="fail", or `out` cannot be written.
+    """
+    options = PackOptions(name, shard_size_bytes, resize, seed, limit)
+    workers = default_workers() if workers is None else workers
+    if workers < 1 or on_bad not in ON_BAD:
+        raise UsageError(
+            f"workers must be at least 1 and on_bad one of {', '.join(ON_BAD)}, got {workers} "
+            f"and {on_bad!r}"
+        )
+    out = Path(out)
+    recipe = _recipe(source, options)
+    try:
+        if not check_out(out, recipe, overwrite=overwrite):
+            out.mkdir(parents=True, exist_ok=True)
+        with locked(out):
+            # Another process may have packed it while this one waited.
+            existing = check_out(out, recipe, overwrite=overwrite)
+            if existing is not None:
+                shutil.rmtree(out / PARTIAL_NAME, ignore_errors=True)
+                return PackReport(out, existing, tuple(read_quarantine(out)), True, 0)
+            run = PackRun(source, Staging(out, recipe), options, stop_at_bad=on_bad == "fail")
+            run.fill(workers, progress)
+            made = {**recipe, "source": spec or source.kind}
+            manifest = run.staging.publish(source.classes, run.refused, made)
+    except OSError as error:
+        raise DataError(
+            f"{out} must be writable with room for the set, got: {error.strerror or error}; make "
+            f"room or name another folder, the same command continues"
+        ) from None
+    return PackReport(out, manifest, tuple(run.refused), False, run.num_resumed)
+
+
+def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
+    """What makes two sets the same; only JSON types, it is compared after a round trip."""
+    return {
+        "tool": TOOL,
+        "kind": source.kind,
+        "fingerprint": source.fingerprint,
+        "num_source_samples": len(source),
+        "options": {field: getattr(options, field) for field in PackOptions.__slots__},
+        "versions": {
+            package: version(package) for package in ("augengine", "numpy", "pillow", "webdataset")
+        },
+    }
