@@ -47,6 +47,7 @@ def draw_plan(
     draws = _Draws(policy, ids, epochs, seed)
     brightness, contrast, saturation, hue, order = _draw_jitter(draws)
     window = _draw_window(draws, image_sizes)
+    # Gate and sigma are two numbers of one field: sigma stays when the probability changes.
     blur = draws.uniforms(Field.BLUR, 2)
     sigma = draws.between(blur[..., 1], draws.each("sigma"))
     return Plan(
@@ -119,6 +120,7 @@ class _Draws:
 
 def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
     """Brightness, contrast, saturation, hue, order: [B, V] each, neutral where the gate is shut."""
+    # One gate for all four, as RandomApply([ColorJitter(...)]).
     numbers = np.moveaxis(draws.uniforms(Field.JITTER, 6), -1, 0)
     applied = numbers[0] < draws.each("jitter")
     factors = []
@@ -128,11 +130,13 @@ def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
         factors.append(np.where(applied, factor, 1))
     hue = draws.between(numbers[4], (-draws.each("hue"), draws.each("hue")))
     order = (numbers[5] * len(ORDERS)).astype(np.uint8)
+    # Neutral values, order included, so that plans that do the same have the same digest.
     return (*factors, np.where(applied, hue, 0), np.where(applied, order, 0))
 
 
 def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
     """[B, V, 4] int32 - torchvision's RandomResizedCrop: the first of ten tries that fits."""
+    # int64: the area of 65535 x 65535 pixels, the most an index can say, exceeds 2^31.
     image_height, image_width = image_sizes.astype(np.int64).T[:, :, None]  # [B, 1] each
     tries = draws.uniforms(Field.WINDOW, 2 * NUM_TRIES)
     share = draws.between(tries[..., 0::2], draws.each("scale")[..., None])  # [B, V, T]
@@ -142,9 +146,11 @@ def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
     widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (widths > 0) & (widths <= image_width[..., None])
     fits &= (heights > 0) & (heights <= image_height[..., None])
+    # argmax of booleans is the first that fits, or 0 where none does (replaced below).
     first = fits.argmax(axis=-1)[..., None]
     width = np.take_along_axis(widths, first, axis=-1)[..., 0]
     height = np.take_along_axis(heights, first, axis=-1)[..., 0]
+    # A position is a field of its own, not part of a try, so it needs drawing only once.
     position = draws.uniforms(Field.POSITION, 2)
     top = np.floor(position[..., 0] * (image_height - height + 1))
     left = np.floor(position[..., 1] * (image_width - width + 1))

@@ -84,6 +84,7 @@ class Plan:
                 f"height, width) in {self.image_sizes[b].tolist()} for sample {self.ids[b]}, "
                 f"view {v}"
             )
+        # A border reflected once has size_px - 1 pixels to give on each side.
         taps, reach = self.kernel_px, 2 * self.size_px - 1
         if (taps % 2 == 0).any() or (taps < 1).any() or (taps > reach).any():
             raise ValueError(
@@ -130,6 +131,7 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
         shape = (PLAN_VERSION, self.batch_size, self.num_views)
+        # The shape too: bytes alone do not say where one field ends and the next begins.
         sha = hashlib.sha256(repr((shape, self.mean, self.std)).encode())
         for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *_PER_VIEW):
             sha.update(getattr(self, name).tobytes())
@@ -140,6 +142,7 @@ class Plan:
         arrays: dict[str, Any] = {
             field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
         }
+        # A file object, since savez adds .npz to a path that lacks it.
         with open(path, "wb") as file:
             np.savez(file, version=np.int64(PLAN_VERSION), **arrays)
 

@@ -41,6 +41,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
     Raises UsageError, naming file, place, value and remedy, for whatever is wrong with it.
     """
+    # A name is never looked up as a file: a folder called swav must not change what swav means.
     text = str(name_or_path)
     if text in policy_names():
         path = FOLDER / f"{text}.yaml"
@@ -94,6 +95,7 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 
 
 def _parse_sum(text: str, rule: str) -> tuple[int, ...]:
+    # Not int() on the parts: it takes spaces, signs, underscores and other scripts' digits.
     if not re.fullmatch(r"[0-9]{1,9}(\+[0-9]{1,9})*", text):
         raise UsageError(f"{rule}, got {text!r}")
     return tuple(int(number) for number in text.split("+"))

@@ -86,6 +86,7 @@ def _read_group(group: object, defaults: dict[str, Any]) -> CropGroup:
 
 
 def _read_view(view: object, defaults: dict[str, Any]) -> ViewPolicy:
+    # Ranges are checked on the sum: a default may be impossible alone and never used.
     values = defaults | read_view_fields(view)
     for name, field in VIEW_FIELDS.items():
         if field.default is MISSING and name not in values:
@@ -100,6 +101,7 @@ def _items(value: object, name: str) -> list[Any]:
 
 
 def _number(name: str, value: object) -> float:
+    # YAML reads yes and on as true, which is an int to Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"{name} is a number, got {value!r}")
     return float(value)

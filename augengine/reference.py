@@ -31,6 +31,7 @@ def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
             f"got {image.dtype} {list(image.shape)}; pass the upright image the plan was drawn for"
         )
     x = resize(crop(image, plan.window[b, v]), int(plan.size_px[v]), bicubic=bool(plan.bicubic[v]))
+    # Flipping the result or the window is the same: the resize is symmetric.
     if plan.flip[b, v]:
         x = flip(x)
     x = _adjust_colours(x, plan, b, v)
@@ -66,6 +67,7 @@ def resize_weights(in_px: int, out_px: int, *, bicubic: bool = False) -> np.ndar
     Output pixel i is centred at (i + .5) * in_px / out_px in input pixels, input pixel j at j + .5;
     the kernel is stretched by the scale when the image shrinks and never narrowed when it grows.
     """
+    # A dense matrix: the few weights that are not zero are exactly those inside torch's window.
     scale = in_px / out_px
     centres = (np.arange(out_px) + 0.5) * scale
     distance = (np.arange(in_px) + 0.5 - centres[:, None]) / max(scale, 1.0)
@@ -118,6 +120,7 @@ def gaussian_blur(x: np.ndarray, kernel_px: int, sigma: float) -> np.ndarray:
     radius = kernel_px // 2
     assert kernel_px % 2 == 1, f"kernel_px must be odd, got {kernel_px}"
     assert radius <= min(x.shape[:2]) - 1, f"no reflection of {radius} pixels in {x.shape}"
+    # At whole pixels, not integrated over them: so do torchvision, SimCLR, BYOL and DALI.
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     taps /= taps.sum()
     y = x.astype(np.float64)
@@ -145,6 +148,7 @@ def rgb_to_hsv(x: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(x.astype(np.float64), -1, 0)
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
+    # Gray pixels have no hue; a divisor of 1 gives them 0 and saturation 0 keeps them gray.
     divisor = np.where(chroma == 0, 1.0, chroma)
     sector = np.where(
         value == red,
@@ -163,6 +167,7 @@ def hsv_to_rgb(hsv: np.ndarray) -> np.ndarray:
     low = value * (1 - saturation)
     falling = value * (1 - saturation * fraction)
     rising = value * (1 - saturation * (1 - fraction))
+    # A hue just below 1 may round up to 1, which is sector 6: red again.
     index = sector.astype(np.int64) % 6
     red = np.choose(index, [value, falling, low, low, rising, value])
     green = np.choose(index, [rising, value, value, falling, low, low])

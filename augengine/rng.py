@@ -49,6 +49,7 @@ def uniforms(
         np.uint64(field << 12) + np.arange(blocks, dtype=np.uint64)
     )
     words = philox((ids & _LOW, ids >> _HALF, epochs, purpose[None]), _split_seed(seed))
+    # Words of a block are neighbours, so that number n is word n % 4 of block n // 4.
     numbers = np.stack(words, axis=-1).reshape(len(ids), len(views), blocks * WORDS_PER_BLOCK)
     return numbers[..., :count] * 2.0**-32
 
@@ -58,6 +59,8 @@ def philox(
     key: tuple[int, int],  # below 2^32
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Philox4x32-10 of each counter: four arrays of 32-bit words, held in uint64."""
+    # 32-bit words sit in uint64 because numpy has no 32 x 32 -> 64 bit product. Arrays broadcast as
+    # they mix, so the first round costs as much as its inputs and not as their product.
     c0, c1, c2, c3 = counter
     for turn in range(_ROUNDS):
         k0, k1 = (np.uint64((k + turn * w) & 0xFFFFFFFF) for k, w in zip(key, _WEYL, strict=True))
@@ -84,6 +87,7 @@ def _check_ranges(
         ("field", np.array([field]), NUM_FIELDS),
         ("blocks", np.array([blocks]), NUM_BLOCKS),
     ):
+        # Before the conversion to uint64, which would turn -1 into 2^64 - 1 without a word.
         values = np.asarray(values)
         if values.size and not (values.min() >= 0 and int(values.max()) < end):
             raise ValueError(f"{name} must be in [0, {end}), got {values.min()} to {values.max()}")

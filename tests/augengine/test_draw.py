@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from augengine.draw import NUM_TRIES, Field, draw_plan, kernel_taps
+from augengine.draw import Field, draw_plan, kernel_taps
 from augengine.plan import NO_SOLARIZE, Plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import CropGroup, Policy, ViewPolicy
@@ -144,7 +144,7 @@ def test_windows_are_torchvisions(scale: tuple[float, float]) -> None:
     sizes[600:900, 0], sizes[900:1200, 1] = 1, 1
     ids, epochs, key = np.arange(3000), np.zeros(3000, np.int64), np.array([0])
     plan = draw_plan(policy, ids, epochs, sizes, seed=5)
-    tries = uniforms(5, epochs, ids, key, Field.WINDOW, 2 * NUM_TRIES)[:, 0]
+    tries = uniforms(5, epochs, ids, key, Field.WINDOW, 2 * 10)[:, 0]
     positions = uniforms(5, epochs, ids, key, Field.POSITION, 2)[:, 0]
     view = policy.groups[0].views[0]
     for b in range(3000):
