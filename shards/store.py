@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST_NAME
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
@@ -105,8 +105,7 @@ def cache_folder(directory: Path) -> Path:
     """Where the index of a folder goes that cannot be written; it need not exist."""
     root = os.environ.get("AUGENGINE_CACHE")
     if not root:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        root = Path(caches) / "augengine"
+        root = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "augengine"
     name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
     return Path(root) / "indexes" / f"{directory.resolve().name}-{name}"
 
@@ -144,6 +143,13 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without a name, as in containers: nothing can lie below this
+        return Path(os.devnull)
 
 
 def _can_write(folder: Path) -> bool:
