@@ -1,28 +1,18 @@
-"""Everything that decides a run, as frozen dataclasses filled from YAML and `key=value`.
+"""Everything that decides a run, as frozen dataclasses.
 
-`run.py` resolves one: defaults below < recipe < flags < key=value. The result is written to the
-run's config.yaml, which is itself a recipe. Every key, its default and its meaning are this file;
-`python -m trainer.run --print-config` prints the resolved values. Settings of a method are its own
-dataclass (trainer/methods/NAME.py) and stand beside `method.name`.
+This file is the list of keys: their defaults, what they mean, what they may be. `recipe.py` fills
+them from YAML, flags and `key=value`; `python -m trainer.run --print-config` prints them resolved.
+The optimizer's keys are trainer/optim/build.py, a method's own trainer/methods/NAME.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from shards.errors import UsageError
+from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
+from augengine.policy import Policy
 from trainer.checks import choose, require
 from trainer.optim.build import OptimSettings
-from trainer.strict import build, flatten, to_mapping
-
-RECIPES = Path(__file__).parent / "recipes"
-# May differ when a run continues: none of them changes a loss. Everything else must stay as it was.
-# Sections that may differ when a run continues: none of them decides what is learned. (The images
-# themselves are compared by the fingerprint of their index.)
-FREE_ON_RESUME = ("run.", "eval.", "data.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +38,27 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViewsConfig:
-    """What may happen to an image, and how many views are made of it."""
+class PolicyConfig:
+    """What may happen to an image, and how many views are made of it.
 
-    policy: str = "swav"  # a name of augengine/policies or a path to a YAML file like those
-    counts: str | None = None  # views a crop group: 2+6; null: the policy's own
+    Any field of a view policy may stand beside these keys and then holds for every view:
+    policy.blur=0.
+    """
+
+    name: str = "swav"  # of augengine/policies, or the path of a YAML file like those
+    views: str | None = None  # counts a crop group: 2+6; null: the policy's own
     sizes: str | None = None  # their sides in pixels: 224+96; null: the policy's own
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Policy:
+        """The policy these keys describe; UsageError names what is wrong with them."""
+        policy = load_policy(self.name)
+        if self.views is not None or self.sizes is not None:
+            counts = parse_views(self.views or "+".join(str(g.count) for g in policy.groups))
+            # As with the policy's own: sizes of groups that are left out are left out too.
+            sizes = parse_sizes(self.sizes)[: len(counts)] if self.sizes is not None else None
+            policy = policy.with_views(counts, sizes)
+        return override_policy(policy, self.changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +66,15 @@ class BackboneConfig:
     """The encoder."""
 
     arch: str = "resnet50"
+    stem: str = "auto"  # imagenet, small (for images up to about 64 px); auto: by the largest crop
     width: float = 1.0  # channels, times the published ones
-    stem: str = "imagenet"  # or small: 3x3, no pooling, for images up to about 64 pixels
+    zero_init_residual: bool = False  # every block starts as its shortcut
+    position: str = "learned"  # or sincos; ViTs only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodConfig:
-    """The method by name; its own settings are checked against the dataclass beside it."""
+    """The method by name; its own settings (trainer/methods/NAME.py) stand beside the name."""
 
     name: str = "swav"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +82,7 @@ class MethodConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
-    """How long, how much at once; with `optim` (trainer/optim/build.py) all that decides the steps."""
+    """How long, how much at once, from which seed."""
 
     epochs: float = 100
     batch_size: int = 256  # images a step, over all devices
@@ -115,12 +122,8 @@ class EvalConfig:
         for name in ("every_epochs", "temperature"):
             value = getattr(self, name)
             require(value > 0, f"eval.{name} is positive", value, f"change eval.{name}")
-        for name, least in (
-            ("k", 1),
-            ("batch_size", 1),
-            ("max_train_images", 0),
-            ("max_test_images", 0),
-        ):
+        at_least = {"k": 1, "batch_size": 1, "max_train_images": 0, "max_test_images": 0}
+        for name, least in at_least.items():
             value = getattr(self, name)
             require(
                 value >= least, f"eval.{name} is at least {least}", value, f"change eval.{name}"
@@ -155,54 +158,10 @@ class TrainConfig:
     """A whole run."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    views: ViewsConfig = field(default_factory=ViewsConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     optim: OptimSettings = field(default_factory=OptimSettings)
     loop: LoopConfig = field(default_factory=LoopConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     run: RunConfig = field(default_factory=RunConfig)
-
-
-def resolve(values: Mapping[str, Any]) -> TrainConfig:
-    """The config that a merged mapping says; UsageError names the first thing that is wrong."""
-    return build(TrainConfig, values)
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """The config as YAML, in the order of this file; `resolve` reads it back equal."""
-    return yaml.safe_dump(to_mapping(config), sort_keys=False, default_flow_style=False)
-
-
-def recipe_names() -> list[str]:
-    """The recipes that ship."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def read_recipe(name_or_path: str) -> dict[str, Any]:
-    """A recipe's mapping, from a shipped name or a YAML file."""
-    shipped = RECIPES / f"{name_or_path}.yaml"
-    path = shipped if shipped.is_file() else Path(name_or_path)
-    if not path.is_file():
-        raise UsageError(
-            f"--config takes a recipe's name or a YAML file, got {name_or_path!r}; "
-            f"recipes: {', '.join(recipe_names())}"
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"a recipe is valid YAML, got {path}: {error}; fix that line") from None
-    if not isinstance(values or {}, dict):
-        raise UsageError(f"a recipe is a mapping of keys, got {path}; see {RECIPES}/swav.yaml")
-    return values or {}
-
-
-def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
-    """The keys that differ and may not, as "key: old -> new"."""
-    old, new = dict(flatten(before)), dict(flatten(to_mapping(now)))
-    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return [
-        f"{key}: {old.get(key)} -> {new.get(key)}"
-        for key in differing
-        if not key.startswith(FREE_ON_RESUME)
-    ]

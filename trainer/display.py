@@ -37,13 +37,9 @@ class Display:
             )
             self._task = self._bar.add_task("", total=total_steps, completed=first_step)
 
-    def update(
-        self, step: int, epoch: float, loss: float, images_per_s: float, wait: float
-    ) -> None:
+    def update(self, step: int, loss: float, images_per_s: float, wait: float) -> None:
         """After `step` steps; `wait` is the share of the time spent waiting for data."""
-        figures = (
-            f"epoch {epoch:.2f}  loss {loss:.4f}  {images_per_s:.0f} img/s  data wait {wait:.1%}"
-        )
+        figures = f"loss {loss:.4f}  {images_per_s:.0f} img/s  data wait {wait:.1%}"
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=figures)

@@ -83,7 +83,7 @@ def describe(std: float, rank: float) -> str:
     )
     return (
         f"the representation is collapsing: {what} (std {std:.2f}, healthy is near 1; effective "
-        f"rank {rank:.1f}). Usual causes: a learning rate too high for the batch, a batch too small for "
+        f"rank {rank:.1f}). Usual causes: a learning rate too high, a batch too small for "
         "BatchNorm, views too weak or too alike, more prototypes than samples. Try a lower "
-        "optim.base_lr, a larger --batch-size, a stronger views.policy, fewer prototypes"
+        "optim.base_lr, a larger --batch-size, a stronger policy, fewer prototypes"
     )

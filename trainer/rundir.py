@@ -19,7 +19,8 @@ import torch
 
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
-from trainer.config import TrainConfig, read_recipe, resolve, to_yaml
+from trainer.config import TrainConfig
+from trainer.recipe import read_recipe, resolve, to_yaml
 
 CONFIG_NAME = "config.yaml"
 DEFAULT_FOLDER = Path("runs")
@@ -63,7 +64,7 @@ def open_out(out: Path, config: TrainConfig, command: str, *, resume: bool) -> N
         os.replace(temporary, out / CONFIG_NAME)
     except OSError as error:
         raise DataError(
-            f"--out must be a folder we may write to, got {out} ({error.strerror}); name another one"
+            f"--out must be a folder we may write to, got {out}: {error.strerror}; name another"
         ) from error
 
 
@@ -86,5 +87,7 @@ def _remove_run(out: Path) -> None:
 
 def _header(command: str) -> str:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    versions = f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+    versions = (
+        f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+    )
     return f"# {command}\n# {now}, {versions}, {platform.machine()} {platform.system()}\n"

@@ -1,7 +1,7 @@
 """Features of a frozen encoder, or raw pixels: what kNN and the linear probe look at.
 
-The views are `augengine.pipeline.iter_center_views`: every image once, its centre square, normalised.
-The encoder runs in eval mode (running BatchNorm statistics) and is left exactly as it was found.
+The views are those of `augengine.pipeline.iter_center_views`: every image once, its centre square,
+normalised. The encoder runs in eval mode (running BatchNorm statistics) and is left as it was.
 
 Legend: N images, C channels, S view side, D feature width.
 """
@@ -57,7 +57,7 @@ def raw_pixels(images: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in eval mode for a while; every submodule gets its own mode back."""
+    """Hold the module in eval mode; every submodule gets its own mode back."""
     modes = {child: child.training for child in module.modules()}
     module.eval()
     try:
@@ -70,8 +70,8 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
 def calibrated(backbone: nn.Module, views: Iterable[Views], device: torch.device) -> nn.Module:
     """A copy whose BatchNorm statistics are those of a few batches of the data.
 
-    An untrained encoder's running statistics are 0 and 1, which no activations have; without this the
-    random baseline would look worse than it is.
+    An untrained encoder's running statistics are 0 and 1, which no activations have; without this
+    the random baseline would look worse than it is.
     """
     copied = copy.deepcopy(backbone).train()
     for module in copied.modules():

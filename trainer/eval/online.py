@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from augengine.decode import Decoder
 from torch import nn
 
 from augengine.backends.protocol import Backend
-from augengine.decode import Decoder
 from augengine.pipeline import iter_center_views
 from augengine.policy import Policy
 from augengine.views import Views
@@ -28,7 +28,7 @@ _SAMPLE_SEED = 0  # of the images that stand for a set too large to use whole
 
 @dataclass(frozen=True, slots=True)
 class CenterViews:
-    """Makes the centre views of a set, with the size and normalisation the encoder was trained on."""
+    """Makes the centre views of a set, sized and normalised as in training."""
 
     settings: EvalConfig
     policy: Policy
@@ -79,6 +79,21 @@ class OnlineKnn:
     def random_encoder(self, backbone: nn.Module) -> float:
         """The score of an untrained backbone with BatchNorm statistics of the data."""
         return self(calibrated(backbone, self._train_views(), self.device))
+
+    def describe(self) -> str:
+        """The protocol behind the number."""
+        settings = self.views.settings
+        num_train, num_test = (
+            len(sample_ids(len(index), most))
+            for index, most in (
+                (self.train, settings.max_train_images),
+                (self.test, settings.max_test_images),
+            )
+        )
+        return (
+            f"k={min(settings.k, num_train)}, T={settings.temperature:g}, {num_train:,} training "
+            f"and {num_test:,} held-out images, {self.views.size_px} px"
+        )
 
     def _score(self, train: Features, test: Features) -> float:
         settings = self.views.settings

@@ -1,0 +1,91 @@
+"""A checkpoint is whole or absent, versioned, loads without code, and the newest few are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shards.errors import DataError, UsageError
+from trainer import checkpoint
+
+
+def make_state(step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "cursor": {"version": 1, "position": step * 4},
+        "method": {"weight": torch.full((3,), float(step))},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": []},
+        "seed": 0,
+        "data_fingerprint": "abc",
+        "config": {"loop": {"epochs": 1.0}},
+        "torch_version": str(torch.__version__),
+    }
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    """Tensors and plain values come back equal, with the version added, by weights_only loading."""
+    path = checkpoint.save(tmp_path, make_state(7), keep=2)
+    state = checkpoint.load(path)
+    assert state["version"] == checkpoint.CHECKPOINT_VERSION
+    assert state["step"] == 7
+    assert torch.equal(state["method"]["weight"], torch.full((3,), 7.0))
+    assert torch.load(path.parent / "last.pt", weights_only=True)["step"] == 7
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    """keep=2 leaves the last two in order, and last.pt names the newest; nothing temporary stays."""
+    for step in (5, 100, 20, 3000):
+        checkpoint.save(tmp_path, make_state(step), keep=2)
+    assert [p.name for p in checkpoint.steps(tmp_path)] == ["step-00000100.pt", "step-00003000.pt"]
+    names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"step-00000100.pt", "step-00003000.pt", "last.pt"}
+
+
+def test_a_failed_write_leaves_the_former(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk in the middle of a save keeps the old checkpoint and no half file."""
+    checkpoint.save(tmp_path, make_state(1), keep=2)
+
+    def fail(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(DataError, match="No space left"):
+        checkpoint.save(tmp_path, make_state(2), keep=2)
+    names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"step-00000001.pt", "last.pt"}
+
+
+@pytest.mark.parametrize("damage", ["torn", "garbage", "version", "keys", "list"])
+def test_what_is_not_a_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
+    """A torn file, another version and unknown or missing keys are named in one line."""
+    path = checkpoint.save(tmp_path, make_state(1), keep=1)
+    state = torch.load(path, weights_only=True)
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "garbage":
+        path.write_bytes(b"not a checkpoint")
+    elif damage == "version":
+        torch.save(state | {"version": 99}, path)
+    elif damage == "keys":
+        torch.save({key: state[key] for key in state if key != "seed"}, path)
+    else:
+        torch.save([1, 2], path)
+    with pytest.raises(DataError, match=r"step-00000001\.pt"):
+        checkpoint.load(path)
+
+
+def test_find_by_name_number_and_path(tmp_path: Path) -> None:
+    """`last`, a step and a path find a file; anything else lists what there is."""
+    first = checkpoint.save(tmp_path, make_state(1), keep=5)
+    second = checkpoint.save(tmp_path, make_state(12), keep=5)
+    assert checkpoint.find(tmp_path) == second
+    assert checkpoint.find(tmp_path, "1") == first
+    assert checkpoint.find(tmp_path, str(first)) == first
+    with pytest.raises(UsageError, match=r"got 5; .* has: 1, 12"):
+        checkpoint.find(tmp_path, "5")
+    with pytest.raises(UsageError, match="has a checkpoints folder"):
+        checkpoint.find(tmp_path / "elsewhere")

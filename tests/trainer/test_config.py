@@ -1,0 +1,146 @@
+"""Recipes and config: what ships resolves, what is written reads back, what may change."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shards.errors import UsageError
+from trainer.config import TrainConfig
+from trainer.methods.table import METHODS, method_settings
+from trainer.recipe import (
+    RECIPES,
+    as_mapping,
+    changed_on_resume,
+    read_recipe,
+    recipe_names,
+    resolve,
+    to_yaml,
+)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_is_whole(name: str) -> None:
+    """Every recipe resolves, method and policy know their keys, and it names its source."""
+    config = resolve(read_recipe(name))
+    method_settings(config.method.name, config.method.settings)
+    policy = config.policy.load()
+    assert policy.groups[0].count == 2
+    text = (RECIPES / f"{name}.yaml").read_text()
+    assert "python -m trainer.run" in text or "-m trainer.run" in text
+    assert "Source:" in text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_its_recipes(method: str) -> None:
+    """--method NAME finds a published recipe with --data and a demo recipe without."""
+    assert {method, f"{method}_demo"} <= set(recipe_names())
+    assert resolve(read_recipe(method)).method.name == method
+    assert resolve(read_recipe(f"{method}_demo")).data.train == "demo"
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "peak", "decay"),
+    [
+        ("swav", 200, 256, 0.6, 1e-6),
+        ("byol", 300, 4096, 4.8, 1e-6),
+        ("simsiam", 100, 512, 0.1, 1e-4),
+    ],
+)
+def test_published_numbers(name: str, epochs: int, batch: int, peak: float, decay: float) -> None:
+    """The published recipes hold the learning rate, decay and length of the authors' scripts."""
+    config = resolve(read_recipe(name))
+    assert (config.loop.epochs, config.loop.batch_size) == (epochs, batch)
+    assert config.optim.base_lr * batch / 256 == pytest.approx(peak)
+    assert config.optim.weight_decay == decay
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_config_yaml_is_a_recipe(name: str, tmp_path: Path) -> None:
+    """What is written into a run resolves to the same config again."""
+    config = resolve(read_recipe(name))
+    path = tmp_path / "config.yaml"
+    path.write_text("# a head\n" + to_yaml(config))
+    assert resolve(read_recipe(str(path))) == config
+
+
+def test_settings_and_changes_stand_beside_the_name() -> None:
+    """method.x and policy.x need no extra level, in YAML and in what is written."""
+    config = resolve({"method": {"name": "byol", "out_dim": 8}, "policy": {"blur": 0.0}})
+    assert config.method.settings == {"out_dim": 8}
+    assert all(view.blur == 0 for _, _, view in config.policy.load().flat_views)
+    assert yaml.safe_load(to_yaml(config))["method"] == {"name": "byol", "out_dim": 8}
+
+
+def test_views_choose_counts_and_sizes() -> None:
+    """policy.views and policy.sizes say what --views and --sizes say; extra sizes drop out."""
+    policy = resolve({"policy": {"views": "2", "sizes": "32+16"}}).policy.load()
+    assert [(g.count, g.size_px) for g in policy.groups] == [(2, 32)]
+    policy = resolve({"policy": {"views": "2+4", "sizes": "32+16"}}).policy.load()
+    assert [(g.count, g.size_px) for g in policy.groups] == [(2, 32), (4, 16)]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loop": {"epochs": 0}}, "loop.epochs is positive, got 0"),
+        ({"loop": {"batch_size": 1}}, "loop.batch_size is at least 2"),
+        ({"loop": {"precision": "fp8"}}, "unknown loop.precision 'fp8'"),
+        ({"loop": {"seed": -1}}, "loop.seed lies in"),
+        ({"data": {"workers": 0}}, "data.workers is at least 1, got 0"),
+        ({"data": {"on_bad": "skip"}}, "unknown data.on_bad 'skip'"),
+        ({"data": {"bad_budget": 2}}, "data.bad_budget is a share"),
+        ({"eval": {"fraction": 0}}, "eval.fraction lies in"),
+        ({"eval": {"k": 0}}, "eval.k is at least 1, got 0"),
+        ({"run": {"device": "tpu"}}, "unknown run.device 'tpu'"),
+        ({"run": {"keep": 0}}, "run.keep is at least 1"),
+        ({"run": {"save_every_steps": 0}}, "run.save_every_steps is at least 1"),
+        ({"optim": {"name": "sdg"}}, "did you mean sgd?"),
+        ({"dta": {}}, "did you mean data?"),
+        ({"optim": {"base_lr": "high"}}, "optim.base_lr is a finite number, got 'high'"),
+    ],
+)
+def test_a_wrong_value_is_one_line(values: dict, message: str) -> None:
+    """A value out of its range is refused with the rule and the value when the config is made."""
+    with pytest.raises(UsageError) as error:
+        resolve(values)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [1", "valid YAML"),
+        ("- 1\n- 2\n", "is a mapping of keys"),
+        (None, "name or a YAML file"),
+    ],
+)
+def test_a_bad_recipe_is_named(content: str | None, message: str, tmp_path: Path) -> None:
+    """A recipe that is missing, torn or no mapping is refused with its path."""
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=message) as error:
+        read_recipe(str(path))
+    assert "mine.yaml" in str(error.value)
+
+
+def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
+    """A file with comments only changes nothing."""
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing\n")
+    assert resolve(read_recipe(str(path))) == TrainConfig()
+
+
+def test_changes_that_decide_learning_are_named_on_resume() -> None:
+    """A changed rate, method or seed is named old -> new; where and how often may change."""
+    before = as_mapping(resolve({"method": {"name": "swav", "out_dim": 8}}))
+    same = {"run": {"keep": 9}, "eval": {"k": 5}, "data": {"workers": 7}}
+    method = {"method": {"name": "swav", "out_dim": 8}}
+    assert changed_on_resume(before, resolve(method | same)) == []
+    changed = {"loop": {"seed": 3}, "optim": {"base_lr": 0.5}}
+    assert changed_on_resume(before, resolve(changed)) == [
+        "loop.seed: 0 -> 3",
+        "method.out_dim: 8 -> None",
+        "optim.base_lr: 0.2 -> 0.5",
+    ]

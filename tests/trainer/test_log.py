@@ -1,0 +1,50 @@
+"""metrics.jsonl: one JSON line a record, whatever the values; a continued run repeats none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainer import log
+from trainer.log import RunLog, read_metrics
+
+
+@pytest.fixture(autouse=True)
+def _no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event files are torch's business, and importing tensorboard takes seconds."""
+    monkeypatch.setattr(log, "_open_events", lambda folder, from_step: None)
+
+
+def test_records_are_json_lines(tmp_path: Path) -> None:
+    """Every line parses with a strict parser, infinities included, and reads back in order."""
+    with RunLog(tmp_path) as run_log:
+        run_log.write(1, {"loss": 0.5, "note": "x"})
+        run_log.write(2, {"loss": float("nan"), "rank": float("inf")})
+        assert not run_log.has_events
+
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    parsed = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert parsed == read_metrics(tmp_path)
+    assert parsed[0] == {"step": 1, "loss": 0.5, "note": "x"}
+    assert parsed[1] == {"step": 2, "loss": "nan", "rank": "inf"}
+
+
+def test_a_continued_run_drops_what_it_repeats(tmp_path: Path) -> None:
+    """Records after the checkpoint's step go, the torn last line of a crash too; the rest stays."""
+    with RunLog(tmp_path) as run_log:
+        for step in range(1, 6):
+            run_log.write(step, {"loss": float(step)})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 6, "lo')
+    with RunLog(tmp_path, from_step=3) as run_log:
+        run_log.write(4, {"loss": -4.0})
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2, 3, 4]
+    assert read_metrics(tmp_path)[-1]["loss"] == -4.0
+
+
+def test_no_file_no_records(tmp_path: Path) -> None:
+    """A run without metrics has none."""
+    assert read_metrics(tmp_path) == []

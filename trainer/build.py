@@ -1,0 +1,177 @@
+"""From a config to the parts of a run: data, engine, method, optimizer.
+
+`train.py` builds them, maybe loads a checkpoint into them, and loops. Everything a user can get
+wrong is found here or before, so that a run that starts does not stop for a wrong setting.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from augengine.backends.table import create_backend
+from augengine.decode import Decoder, create_decoder
+from torch import nn
+
+from augengine.backends.protocol import Backend
+from augengine.pipeline import ViewLoader
+from augengine.policy import Policy
+from shards.cursor import Cursor
+from shards.errors import UsageError
+from shards.index import ShardIndex
+from trainer.backbones import create_backbone
+from trainer.batchnorm import synchronize_batch_norm
+from trainer.config import BackboneConfig, TrainConfig
+from trainer.demo import data_folder
+from trainer.distributed import rank, world_size
+from trainer.eval.online import CenterViews, OnlineKnn
+from trainer.methods.protocol import Method, Progress
+from trainer.methods.table import create_method
+from trainer.optim.build import build_optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a run needs, made once."""
+
+    config: TrainConfig
+    device: torch.device
+    index: ShardIndex
+    policy: Policy
+    backend: Backend
+    decoder: Decoder
+    method: Method
+    optimizer: torch.optim.Optimizer
+    knn: OnlineKnn | None  # None without labelled evaluation data
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Samples over the global batch; not whole, since batches cross epoch borders."""
+        return len(self.index) / self.config.loop.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return math.floor(self.config.loop.epochs * self.steps_per_epoch)
+
+    def progress(self, step: int) -> Progress:
+        """Where the run is after `step` steps."""
+        return Progress(step, self.total_steps, self.steps_per_epoch)
+
+    def steps(self, epochs: float) -> int:
+        """A number of epochs in steps, at least one."""
+        return max(1, round(epochs * self.steps_per_epoch))
+
+    def loader(self, cursor: Cursor) -> ViewLoader:
+        """This rank's views from a position of the stream on."""
+        data, loop = self.config.data, self.config.loop
+        return ViewLoader(
+            self.index,
+            self.policy,
+            batch_size=loop.batch_size,
+            seed=loop.seed,
+            backend=self.backend,
+            decoder=self.decoder,
+            cursor=cursor,
+            rank=rank(),
+            world=world_size(),
+            num_workers=data.workers,
+            prefetch=data.prefetch,
+            bad_budget=data.bad_budget,
+            on_bad=data.on_bad,
+            verify=data.verify,
+        )
+
+
+def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
+    """Make the parts of a run; the same config gives the same initial weights."""
+    policy = config.policy.load()
+    device = choose_device(config.run.device, local_rank)
+    method = build_method(config, policy)
+    if config.data.train is None:
+        raise UsageError(
+            "data.train is the folder of the training shards, got null; give --data DIR"
+        )
+    index = open_index(config.data.train)
+    _check_lengths(config, index)
+    method.to(device)
+    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if world_size() > 1:
+        synchronize_batch_norm(method)
+    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
+    return Parts(
+        config=config,
+        device=device,
+        index=index,
+        policy=policy,
+        backend=backend,
+        decoder=decoder,
+        method=method,
+        optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
+        knn=_build_knn(
+            config,
+            CenterViews(config.eval, policy, backend, decoder, config.data.workers),
+            index,
+            device,
+        ),
+    )
+
+
+def build_method(config: TrainConfig, policy: Policy) -> Method:
+    """The method with its backbone, on the CPU, with the weights that the seed gives."""
+    torch.manual_seed(config.loop.seed)
+    backbone = build_backbone(config.backbone, max(group.size_px for group in policy.groups))
+    method = create_method(config.method.name, backbone, config.method.settings)
+    method.check_views(tuple(group.count for group in policy.groups))
+    return method
+
+
+def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
+    """The untrained encoder of a config, from torch's current random state."""
+    return create_backbone(
+        config.arch,
+        image_size_px=image_size_px,
+        stem=config.stem,
+        width=config.width,
+        zero_init_residual=config.zero_init_residual,
+        position=config.position,
+    )
+
+
+def open_index(data: str) -> ShardIndex:
+    """The index of a folder of shards, or of the demo set by its name."""
+    show = rank() == 0
+    return ShardIndex.open(data_folder(data, progress=show), progress=show)
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of this process; UsageError when cuda is asked for and absent."""
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UsageError(
+            f"--device cuda needs an NVIDIA GPU and a CUDA build of torch, got torch "
+            f"{torch.__version__} without one; use --device cpu"
+        )
+    return torch.device("cuda", local_rank) if has_cuda and name != "cpu" else torch.device("cpu")
+
+
+def _check_lengths(config: TrainConfig, index: ShardIndex) -> None:
+    batch, epochs = config.loop.batch_size, config.loop.epochs
+    if batch > len(index):
+        raise UsageError(
+            f"a batch is at most the data set, got --batch-size {batch} for {len(index)} images in "
+            f"{index.directory}; try --batch-size {max(2, len(index) // 4)}"
+        )
+    if epochs * len(index) < batch:
+        raise UsageError(
+            f"a run has at least one step, got {epochs:g} epochs of {len(index)} images in batches "
+            f"of {batch}; raise --epochs"
+        )
+
+
+def _build_knn(
+    config: TrainConfig, views: CenterViews, train: ShardIndex, device: torch.device
+) -> OnlineKnn | None:
+    if config.eval.data is None:
+        return None
+    return OnlineKnn(views, train, open_index(config.eval.data), device)

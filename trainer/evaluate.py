@@ -1,0 +1,217 @@
+"""`python -m trainer.evaluate RUN`: what a trained, frozen encoder is worth.
+
+Nearest neighbours and a linear probe on features of centre views, beside the same encoder untrained
+and, with --baselines, raw pixels. A number without those beside it says little on a small set.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from augengine.backends.table import create_backend
+from augengine.decode import create_decoder
+from rich.console import Console
+from rich.table import Table
+
+from augengine.views import Views
+from shards.errors import UsageError, run_command
+from shards.index import ShardIndex
+from trainer import checkpoint
+from trainer.build import build_method, choose_device, open_index
+from trainer.config import TrainConfig
+from trainer.eval.features import calibrated, extract, raw_pixels
+from trainer.eval.knn import knn_accuracy
+from trainer.eval.online import CenterViews, require_same_classes, sample_ids
+from trainer.eval.probe import PROTOCOL, linear_probe
+from trainer.rundir import read_config
+
+EXAMPLES = """\
+examples:
+  python -m trainer.evaluate runs/demo --baselines
+  python -m trainer.evaluate runs/mine --data shards/train --eval-data shards/val --json score.json
+
+The encoder is frozen and in eval mode; every image gives one centre view of the training size.
+kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
+logistic regression, its L2 strength chosen on a held-out tenth of the training features."""
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One row of the table; accuracies are shares in [0, 1]."""
+
+    what: str
+    knn: float
+    linear: float
+    linear_l2: float
+    feature_dim: int
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command(lambda: _main(_parser().parse_args(argv)))
+
+
+def _main(args: argparse.Namespace) -> int:
+    run = Path(args.run)
+    config = _with_flags(read_config(run), args)
+    path = checkpoint.find(run, args.checkpoint)
+    _check_json(args.json)
+    evaluation = _open(config)
+    state = checkpoint.load(path)
+    scores = list(_scores(config, evaluation, state, baselines=args.baselines))
+    conditions = evaluation.conditions() | {"run": str(run), "checkpoint": str(path)}
+    _print(scores, conditions)
+    if args.json is not None:
+        result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The data and engine of one evaluation."""
+
+    views: CenterViews
+    train: ShardIndex
+    test: ShardIndex
+    device: torch.device
+
+    def score(self, what: str, encode: Encode) -> Score:
+        """KNN and linear probe of one way to make features."""
+        settings = self.views.settings
+        train = extract(encode, self.train_views(), self.device)
+        test = extract(encode, self.views(self.test, settings.max_test_images), self.device)
+        sets = (train.values, train.labels, test.values, test.labels)
+        probe = linear_probe(*sets)
+        return Score(
+            what=what,
+            knn=knn_accuracy(*sets, k=settings.k, temperature=settings.temperature),
+            linear=probe.accuracy,
+            linear_l2=probe.l2,
+            feature_dim=train.values.shape[1],
+        )
+
+    def train_views(self) -> Iterator[Views]:
+        """Views whose features vote and are fitted."""
+        return self.views(self.train, self.views.settings.max_train_images)
+
+    def conditions(self) -> dict[str, str | int | float]:
+        """What the numbers depend on, to stand beside them."""
+        settings = self.views.settings
+        return {
+            "train": str(self.train.directory),
+            "train_images": len(sample_ids(len(self.train), settings.max_train_images)),
+            "test": str(self.test.directory),
+            "test_images": len(sample_ids(len(self.test), settings.max_test_images)),
+            "classes": len(self.test.classes),
+            "size_px": self.views.size_px,
+            "k": settings.k,
+            "temperature": settings.temperature,
+            "linear": PROTOCOL,
+            "backend": self.views.backend.name,
+            "torch": str(torch.__version__),
+        }
+
+
+def _open(config: TrainConfig) -> Evaluation:
+    if config.data.train is None or config.eval.data is None:
+        raise UsageError(
+            "kNN and a linear probe need labelled held-out images, got no --eval-data; "
+            "pack some with tools/make_shards.py"
+        )
+    train, test = open_index(config.data.train), open_index(config.eval.data)
+    require_same_classes(train, test)
+    device = choose_device(config.run.device)
+    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
+    policy = config.policy.load()
+    views = CenterViews(config.eval, policy, backend, decoder, config.data.workers)
+    return Evaluation(views, train, test, device)
+
+
+def _scores(
+    config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
+) -> Iterator[Score]:
+    """This run's encoder, then the same one untrained, then pixels."""
+    method = build_method(config, config.policy.load()).to(evaluation.device)
+    untrained = calibrated(method.backbone, evaluation.train_views(), evaluation.device)
+    method.load_state_dict(state["method"])
+    yield evaluation.score(f"step {state['step']}", method.backbone.eval())
+    yield evaluation.score("random encoder", untrained)
+    if baselines:
+        yield evaluation.score("raw pixels", raw_pixels)
+
+
+def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+    """The run's config with what the flags say; by default all images are used."""
+    settings = {
+        "data": args.eval_data or config.eval.data,
+        "max_train_images": args.max_train_images,
+        "max_test_images": 0,
+        "k": args.k or config.eval.k,
+        "temperature": args.temperature or config.eval.temperature,
+    }
+    data = {"train": args.data or config.data.train, "backend": args.backend or config.data.backend}
+    return replace(
+        config,
+        data=replace(config.data, **data),
+        eval=replace(config.eval, **settings),
+        run=replace(config.run, device=args.device or config.run.device),
+    )
+
+
+def _check_json(path: Path | None) -> None:
+    """Found out now rather than after minutes of work."""
+    if path is not None and not path.resolve().parent.is_dir():
+        raise UsageError(f"--json is a file in an existing folder, got {path}; make the folder")
+
+
+def _print(scores: list[Score], conditions: dict) -> None:
+    table = Table(title=f"{conditions['run']}: frozen features")
+    for heading in ("encoder", "kNN", "linear", "width"):
+        table.add_column(heading, justify="left" if heading == "encoder" else "right")
+    for score in scores:
+        table.add_row(score.what, f"{score.knn:.1%}", f"{score.linear:.1%}", str(score.feature_dim))
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    console.print(
+        "top-1 on {test_images:,} held-out images of {test}; features of {train_images:,} images "
+        "of {train}; {size_px} px centre views; kNN k={k}, T={temperature:g}; "
+        "linear: {linear}".format(**conditions),
+        markup=False,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.evaluate",
+        description="Score a run's frozen encoder: weighted kNN and a linear probe.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--data", metavar="DIR", help="training shards (default: the run's)")
+    parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")
+    parser.add_argument(
+        "--checkpoint", default="last", metavar="WHICH", help="last (default), a step, or a file"
+    )
+    parser.add_argument("--baselines", action="store_true", help="raw pixels too")
+    parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
+    parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")
+    parser.add_argument(
+        "--max-train-images", type=int, default=0, metavar="N", help="a fixed random part (all)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
+    parser.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or auto")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Recipes: YAML that fills the config, and the way back to YAML.
+
+`run.py` merges defaults < recipe < flags < key=value and calls `resolve`; what it returns is
+written to the run's config.yaml by `to_yaml`, which is a recipe again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shards.errors import UsageError
+from trainer.config import MethodConfig, PolicyConfig, TrainConfig
+from trainer.strict import build, flatten, to_mapping
+
+RECIPES = Path(__file__).parent / "recipes"
+# Sections that may differ when a run continues: none of them decides what is learned. (The images
+# themselves are compared by the fingerprint of their index.)
+FREE_ON_RESUME = ("run.", "eval.", "data.")
+
+# Sections whose other keys belong to someone else, who checks them: a method, a policy.
+_OPEN_SECTIONS: dict[str, tuple[type, str]] = {
+    "policy": (PolicyConfig, "changes"),
+    "method": (MethodConfig, "settings"),
+}
+
+
+def resolve(values: Mapping[str, Any]) -> TrainConfig:
+    """The config that a merged mapping says; UsageError names the first thing that is wrong."""
+    values = dict(values)
+    for section, (cls, catch_all) in _OPEN_SECTIONS.items():
+        if isinstance(values.get(section), Mapping):
+            values[section] = _collect(values[section], cls, catch_all)
+    return build(TrainConfig, values)
+
+
+def as_mapping(config: TrainConfig) -> dict[str, Any]:
+    """The config as nested plain values in the order of this file; `resolve` is the inverse."""
+    values = to_mapping(config)
+    for section, (_, catch_all) in _OPEN_SECTIONS.items():
+        values[section].update(values[section].pop(catch_all))
+    return values
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The config as YAML; `resolve` reads it back equal."""
+    return yaml.safe_dump(as_mapping(config), sort_keys=False, default_flow_style=False)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read_recipe(name_or_path: str) -> dict[str, Any]:
+    """A recipe's mapping, from a shipped name or a YAML file."""
+    shipped = RECIPES / f"{name_or_path}.yaml"
+    path = shipped if shipped.is_file() else Path(name_or_path)
+    if not path.is_file():
+        raise UsageError(
+            f"--config takes a recipe's name or a YAML file, got {name_or_path!r}; "
+            f"recipes: {', '.join(recipe_names())}"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"a recipe is valid YAML, got {path}: {error}; fix that line") from None
+    if not isinstance(values or {}, dict):
+        raise UsageError(f"a recipe is a mapping of keys, got {path}; see {RECIPES}/swav.yaml")
+    return values or {}
+
+
+def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
+    """The keys that differ and may not, as "key: old -> new"."""
+    old, new = dict(flatten(before)), dict(flatten(as_mapping(now)))
+    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in differing
+        if not key.startswith(FREE_ON_RESUME)
+    ]
+
+
+def _collect(values: Mapping[str, Any], cls: type, catch_all: str) -> dict[str, Any]:
+    """{"name": "swav", "x": 1} as {"name": "swav", "settings": {"x": 1}}."""
+    own = {f.name for f in fields(cls)} - {catch_all}
+    others = {key: value for key, value in values.items() if key not in own}
+    return {key: value for key, value in values.items() if key in own} | {catch_all: others}

@@ -1,0 +1,183 @@
+"""`python -m trainer.run`: from flags, a recipe and key=value to a run.
+
+Flags are for what people change daily; every other key of the config is `section.key=value`.
+Without --data the built-in demo set trains on a CPU in a few minutes.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
+from shards.errors import UsageError, run_command
+from trainer.checks import choose
+from trainer.config import TrainConfig
+from trainer.log import read_metrics
+from trainer.methods.table import METHODS, method_settings
+from trainer.recipe import RECIPES, read_recipe, recipe_names, resolve, to_yaml
+from trainer.rundir import CONFIG_NAME, check_out, default_out
+from trainer.strict import merge, parse_override
+from trainer.train import Outcome, train
+
+DEFAULT_METHOD = "swav"
+# flag -> key of the config
+FLAGS = {
+    "data": "data.train",
+    "eval_data": "eval.data",
+    "method": "method.name",
+    "views": "policy.views",
+    "sizes": "policy.sizes",
+    "arch": "backbone.arch",
+    "epochs": "loop.epochs",
+    "batch_size": "loop.batch_size",
+    "seed": "loop.seed",
+    "backend": "data.backend",
+    "device": "run.device",
+}
+EXAMPLES = f"""\
+examples:
+  python -m trainer.run                                   the demo set, a few CPU minutes
+  python -m trainer.run --data shards/train --eval-data shards/val --method swav --views 2+6
+  python -m trainer.run --data shards/train --config byol --epochs 100 optim.base_lr=0.45
+  python -m trainer.run --out runs/mine --resume          continue a run exactly
+  torchrun --nproc-per-node 8 -m trainer.run --data shards/train --out runs/eight
+
+Shards are made by `python tools/make_shards.py SOURCE OUT`. The shipped recipes (YAML) lie in
+{RECIPES}
+and --list names them. --print-config shows every key with its value and runs nothing; what a key
+means stands in trainer/config.py. Order: defaults < recipe < flags < key=value."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: _main(arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    args = _parser().parse_intermixed_args(arguments)
+    stdout = Console(soft_wrap=True, highlight=False, markup=False)
+    if args.list:
+        stdout.print(_catalogue())
+        return 0
+    config = resolve_config(args)
+    if args.print_config:
+        stdout.print(to_yaml(config), end="")
+        return 0
+    if args.resume and args.out is None:
+        raise UsageError("--resume needs the run to continue, got no --out; add --out RUN")
+    out = Path(args.out) if args.out else default_out(config)
+    check_out(out, resume=args.resume, overwrite=args.overwrite)
+    command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
+    outcome = train(config, out, command=command, resume=args.resume)
+    stdout.print(_summary(config, out, outcome))
+    return outcome.exit_code
+
+
+def resolve_config(args: argparse.Namespace) -> TrainConfig:
+    """Merge recipe, flags and overrides, and check what can be checked without data."""
+    flags: dict[str, Any] = {}
+    for flag, key in FLAGS.items():
+        value = getattr(args, flag)
+        if value is not None:
+            flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
+    if args.method is not None:
+        choose("method", args.method, METHODS)
+    values = merge(read_recipe(_recipe(args)), flags)
+    for override in args.overrides:
+        values = merge(values, parse_override(override))
+    config = resolve(values)
+    if args.views is not None and args.sizes is not None:
+        load_policy(config.policy.name).with_views(parse_views(args.views), parse_sizes(args.sizes))
+    method_settings(config.method.name, config.method.settings)
+    config.policy.load()
+    if config.data.train is None:
+        raise UsageError(
+            "data.train is the folder of the training shards, got null; give --data DIR, or "
+            "--data demo for the demo set"
+        )
+    return config
+
+
+def _recipe(args: argparse.Namespace) -> str:
+    """The recipe to start from: named, the run's own, or the method's."""
+    if args.config is not None:
+        return args.config
+    if args.resume and args.out is not None:
+        # A wrong folder is named before a missing recipe in it.
+        check_out(Path(args.out), resume=True, overwrite=False)
+        return str(Path(args.out) / CONFIG_NAME)
+    method = args.method or DEFAULT_METHOD
+    return method if args.data is not None else f"{method}_demo"
+
+
+def _quoted(value: object) -> str:
+    """A flag's value as YAML: texts in quotes, so that --out 1e3 stays a text."""
+    return repr(value) if not isinstance(value, str) else "'" + value.replace("'", "''") + "'"
+
+
+def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
+    if outcome.exit_code:
+        return (
+            f"stopped after step {outcome.step} of {outcome.total_steps}; continue with\n"
+            f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"
+        )
+    lines = [f"{outcome.total_steps} steps done, loss {outcome.loss:.4f}, in {out}"]
+    knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
+    if knn:
+        last = max(knn)
+        lines.append(f"kNN {knn[last]:.1%}, random encoder {knn[0]:.1%}")
+    data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
+    lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")
+    return "\n".join(lines)
+
+
+def _catalogue() -> str:
+    lines = ["recipes (--config NAME):"]
+    for name in recipe_names():
+        first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+        lines.append(f"  {name:14} {first.lstrip('# ')}")
+    lines.append(f"methods (--method): {', '.join(METHODS)}")
+    lines.append(f"policies (policy.name=): {', '.join(policy_names())}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.run",
+        description="Train an image encoder without labels, from a folder of shards.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", metavar="DIR", help="training shards; without it: the demo set")
+    data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
+    data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
+    what = parser.add_argument_group("method, views and encoder")
+    what.add_argument("--method", metavar="NAME", help=f"{', '.join(METHODS)} (default swav)")
+    what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
+    what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")
+    what.add_argument("--arch", metavar="NAME", help="encoder: resnet50, vit_small16, timm:NAME")
+    how = parser.add_argument_group("length")
+    how.add_argument("--epochs", type=float, metavar="N", help="passes over the data")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images a step, all devices")
+    how.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (0)")
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", metavar="RUN", help="folder (default runs/METHOD-DATA-TIME)")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out exactly")
+    run.add_argument("--overwrite", action="store_true", help="replace a former run in --out")
+    run.add_argument("--device", metavar="NAME", help="cpu, cuda or auto (default)")
+    config = parser.add_argument_group("config")
+    config.add_argument("--config", metavar="RECIPE", help="a shipped recipe's name or a YAML file")
+    config.add_argument("--list", action="store_true", help="list recipes, methods, policies")
+    config.add_argument("--print-config", action="store_true", help="print every key, then exit")
+    config.add_argument("overrides", nargs="*", metavar="key=value", help="optim.base_lr=0.3 ...")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
