@@ -60,10 +60,15 @@ def transcode(payload: Payload, short_side_px: int | None = None) -> StoredImage
         if is_jpeg and image.mode in ("L", "RGB") and not shrinks:
             return StoredImage("jpg", payload, height, width, zlib.crc32(payload))
         keep_jpeg = is_jpeg and shrinks
-        return _store(_upright_rgb(image), "JPEG" if keep_jpeg else "PNG", short_side_px)
+        return _store(upright_rgb(image), "JPEG" if keep_jpeg else "PNG", short_side_px)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image as 8-bit RGB with its EXIF orientation applied; decoders mean the same.
+
+    Raises:
+        ImageError: its pixels have no defined meaning in 8 bits.
+    """
     # Pillow would also turn an image for its XMP, which no other decoder does.
     for key in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(key, None)
