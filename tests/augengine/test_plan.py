@@ -42,7 +42,9 @@ def test_arrays_are_converted(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("name", "index", "value", "message"),
     [("window", (2, 3, 0), -1, r"window lies inside its image, got \[-1.*sample 2, view 3"),
-     ("window", (0, 0, 2), 0, "window lies inside"), ("window", (0, 0, 3), 91, "window lies"),
+     ("window", (0, 0, 2), 0, "window lies"), ("window", (0, 0, 2), 91, "window lies"),
+     ("window", (0, 0, 3), 0, "window lies"), ("window", (0, 0, 3), 91, "window lies"),
+     ("window", (0, 0, 1), -1, "window lies"),
      ("kernel_px", (0,), 4, "odd number of taps"), ("kernel_px", (2,), 2 * 96 + 1, "taps"),
      ("kernel_px", (0,), -3, "taps"), ("order", (0, 0), 24, "an order is 0 to 23, got 24"),
      ("group", (0,), 1, "sorted by crop group")],
