@@ -90,7 +90,7 @@ def test_ones_own_file(tmp_path: Path) -> None:
      ("group: []", "unknown key 'group' in a policy, did you mean 'groups'"),
      ("std: [1, 1]\n" + GROUP, "std is three numbers"), ("mean: 0\n" + GROUP, "mean is three"),
      ("source: 3\n" + GROUP, "source is text"),
-     ("defaults: {blurr: 1}\n" + GROUP, "defaults: unknown key 'blurr'.*did you mean 'blur'"),
+     ("defaults: {sigmaa: 1}\n" + GROUP, "defaults: unknown key 'sigmaa'.*did you mean 'sigma'"),
      (GROUP.replace("scale", "scle"), r"groups\[0\]: views\[0\]: unknown key 'scle'.*'scale'"),
      (GROUP.replace("[0.1, 1]", "[1, 2]"), r"views\[0\]: crop scale must satisfy"),
      (GROUP.replace("[0.1, 1]", "0.1"), r"scale is a range \[low, high\], got 0.1"),
