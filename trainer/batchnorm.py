@@ -49,7 +49,7 @@ class ViewBatchNorm(_BatchNorm):
         """
         self._check_input_dim(input)
         dims = [d for d in range(input.ndim) if d != 1]
-        x = input.float()
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         var, mean = torch.var_mean(x, dims, correction=0)
         parts = gather_with_grad(torch.stack([mean, var]))  # [W, 2, C]
         mean = parts[:, 0].mean(0)

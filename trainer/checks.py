@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 from shards.errors import UsageError
 
+_MAX_SHOWN = 40  # names in one line of an error
+
 
 def require(holds: bool, rule: str, value: object, remedy: str) -> None:
     """Raise UsageError with rule, value and remedy unless `holds`."""
@@ -22,4 +24,5 @@ def choose(kind: str, name: str, options: Iterable[str]) -> str:
         return name
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+    shown = known if len(known) <= _MAX_SHOWN else [*get_close_matches(name, known, 5, 0), "..."]
+    raise UsageError(f"unknown {kind} {name!r}; {hint}known: {', '.join(shown)}")

@@ -1,0 +1,62 @@
+"""SimSiam against its paper, and the collapse its stop-gradient prevents."""
+
+import copy
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from trainer.losses.cosine import unit_rows
+from trainer.methods.protocol import Progress
+from trainer.methods.simsiam import Settings, SimSiam
+
+START = Progress(0, 100, 10)
+
+
+def toy(make_backbone, **changes: object) -> SimSiam:
+    backbone = make_backbone()
+    torch.manual_seed(1)
+    return SimSiam(backbone, Settings(out_dim=32, predictor_dim=8, projector_layers=2, **changes))
+
+
+def test_two_views_are_the_papers_separate_forwards(make_backbone, make_views) -> None:
+    """Loss and gradients equal a transcription of the paper's pseudo-code."""
+    method = toy(make_backbone)
+    twin = copy.deepcopy(method)
+    views = make_views()
+    z1, z2 = (twin.projector(twin.backbone(x)) for x in views.crops[0])
+    p1, p2 = twin.predictor(z1), twin.predictor(z2)
+    z1, z2 = z1.detach(), z2.detach()
+    paper = -(cosine_similarity(p1, z2).mean() + cosine_similarity(p2, z1).mean()) / 2
+    ours = method.step(views, START).loss
+    torch.testing.assert_close(ours, paper, rtol=1e-5, atol=1e-6)
+    ours.backward()
+    paper.backward()
+    for (name, p), q in zip(method.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def train(method: SimSiam, make_views, steps: int = 90) -> tuple[float, float]:
+    """Last loss, and the std of unit embeddings times sqrt(d): 1 when healthy, 0 when collapsed."""
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.5, momentum=0.9)
+    loss, embeddings = torch.zeros(()), torch.zeros(1, 1)
+    for step in range(steps):  # views of almost nothing but noise: agreeing is hard to earn
+        result = method.step(make_views(seed=step, noise=3.0), START)
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+        loss, embeddings = result.loss, result.embeddings
+    spread = unit_rows(embeddings).std(0).mean() * embeddings.shape[1] ** 0.5
+    return loss.item(), spread.item()
+
+
+def test_stop_gradient_prevents_collapse(make_backbone, make_views) -> None:
+    """Without it the loss runs towards -1 on noise and the embeddings lose their spread."""
+    healthy, healthy_spread = train(toy(make_backbone), make_views)
+    collapsed, collapsed_spread = train(toy(make_backbone, stop_gradient=False), make_views)
+    assert collapsed < healthy - 0.3
+    assert collapsed_spread < 0.8 < 0.95 < healthy_spread
+
+
+def test_predictor_keeps_its_rate() -> None:
+    """The predictor is named for a constant learning rate."""
+    assert SimSiam.constant_lr == ("predictor",)

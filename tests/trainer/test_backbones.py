@@ -1,0 +1,178 @@
+"""Backbones by name: shapes, torchvision's and timm's parameter names, options, refusals."""
+
+import hashlib
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from shards.errors import UsageError
+from trainer.backbones import backbone_names, create_backbone, feature_dim
+from trainer.batchnorm import BatchNorm2d
+from trainer.multicrop import forward_groups
+
+# Digest of "name shape" lines of the state dict, without classifier, and number of parameters.
+# From torchvision 0.29.2 (resnet18(), ...) and timm 1.0.31 (vit_tiny_patch16_224, ...).
+PUBLISHED = {
+    "resnet18": ("3e41db4eb3bc5ae8", 11176512),
+    "resnet34": ("3d6e9094c640cf42", 21284672),
+    "resnet50": ("3fd989592177b1c7", 23508032),
+    "resnet101": ("ae2a783082f291ca", 42500160),
+    "resnet152": ("8edd28a3b55d4400", 58143808),
+    "vit_tiny16": ("ccb1acec7c8b20b6", 5524416),
+    "vit_small8": ("13505492a8d9a5f2", 21670272),
+    "vit_base16": ("4123542f191697e0", 85798656),
+}
+
+
+def on_meta(arch: str, **options: object) -> nn.Module:
+    with torch.device("meta"):
+        return create_backbone(arch, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_names_and_shapes_are_the_published_ones(arch: str) -> None:
+    """State dicts have torchvision's (ResNet) and timm's (ViT) names, shapes and order."""
+    model = on_meta(arch)
+    lines = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items()]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    assert (digest, sum(p.numel() for p in model.parameters())) == PUBLISHED[arch]
+
+
+@pytest.mark.parametrize("arch", [a for a in backbone_names() if "t1" not in a or "t18" in a])
+def test_every_name_builds_and_knows_its_width(arch: str) -> None:
+    """Each listed name maps images to [N, feature_dim], for two crop sizes."""
+    model = on_meta(arch)
+    for size in (64, 32):
+        features = model(torch.zeros(2, 3, size, size, device="meta"))
+        assert features.shape == (2, feature_dim(model))
+
+
+@pytest.mark.parametrize(
+    ("arch", "width", "expected"),
+    [("resnet18", 0.25, 128), ("resnet50x2", 1, 4096), ("resnet50x4", 0.5, 4096)],
+)
+def test_width_scales_every_channel(arch: str, width: float, expected: int) -> None:
+    """Features grow with width and the x2 in a name; a quarter width has about 1/16 parameters."""
+    assert feature_dim(on_meta(arch, width=width)) == expected
+    small = sum(p.numel() for p in on_meta("resnet18", width=0.25).parameters())
+    assert small == pytest.approx(11176512 / 16, rel=0.01)
+
+
+def test_stem_follows_the_crop_size() -> None:
+    """auto: stride 1 without pooling up to 64 px, the ImageNet stem above; or as asked for."""
+    assert on_meta("resnet18", image_size_px=64).conv1.stride == (1, 1)
+    assert isinstance(on_meta("resnet18", image_size_px=64).maxpool, nn.Identity)
+    assert on_meta("resnet18", image_size_px=65).conv1.stride == (2, 2)
+    assert on_meta("resnet18", image_size_px=32, stem="imagenet").conv1.kernel_size == (7, 7)
+    assert on_meta("resnet18", image_size_px=224, stem="small").conv1.kernel_size == (3, 3)
+
+
+def test_zero_init_residual() -> None:
+    """Blocks start as their shortcuts: the last norm's scale is 0, all the others 1."""
+    zeroed = create_backbone("resnet50", width=0.0625, zero_init_residual=True)
+    scales = {n: m.weight for n, m in zeroed.named_modules() if isinstance(m, BatchNorm2d)}
+    for name, scale in scales.items():
+        assert scale.unique().tolist() == [0.0 if name.endswith("bn3") else 1.0]
+    plain = create_backbone("resnet18", width=0.1)
+    assert all(m.weight.min() == 1 for m in plain.modules() if isinstance(m, BatchNorm2d))
+
+
+def test_channels_last_gives_the_same_features() -> None:
+    """channels_last weights and crops: same features, and no layer falls back."""
+    torch.manual_seed(0)
+    model = create_backbone("resnet18", width=0.125, stem="small").eval()
+    images = torch.randn(2, 3, 16, 16)
+    plain = model(images)
+    model.to(memory_format=torch.channels_last)
+    out = model(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(out, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("position", ["learned", "sincos"])
+def test_vit_takes_every_crop_size(position: str) -> None:
+    """One table of positions serves 32 and 16 px crops; its gradient exists when it is learned."""
+    torch.manual_seed(0)
+    model = create_backbone("vit_tiny8", image_size_px=32, position=position)
+    crops = (torch.randn(2, 2, 3, 32, 32), torch.randn(3, 2, 3, 16, 16))
+    features = forward_groups(model, crops, per_view=False)
+    assert features.shape == (5, 2, 192)
+    features.square().sum().backward()
+    table = model.get_parameter("pos_embed")
+    assert (table.grad is not None) == (position == "learned")
+
+
+def test_sincos_tells_places_apart() -> None:
+    """Fixed positions are distinct, bounded, and nearer places have nearer embeddings."""
+    table = create_backbone("vit_tiny4", image_size_px=32, position="sincos").get_parameter(
+        "pos_embed"
+    )[0, 1:]
+    distances = torch.cdist(table, table)
+    assert table.abs().max() <= 1
+    assert distances[~torch.eye(64, dtype=torch.bool)].min() > 0.1
+    assert distances[0, 1] < distances[0, 3]
+    assert distances[0, 8] < distances[0, 24]
+    torch.testing.assert_close(distances[0, 1], distances[0, 8])
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "message"),
+    [
+        ("resnet51", {}, "unknown arch 'resnet51'; did you mean resnet50x2|did you mean resnet5"),
+        ("resnet18", {"stem": "tiny"}, "unknown stem 'tiny'.*known: auto, imagenet, small"),
+        ("resnet18", {"width": 0.0}, "backbone.width is positive, got 0.0"),
+        ("vit_tiny16", {"width": 0.5}, "belong to ResNets"),
+        ("vit_tiny16", {"stem": "small"}, "belong to ResNets"),
+        ("vit_tiny16", {"image_size_px": 28}, "multiple of the ViT's patch, got 28 px and 16 px"),
+        ("vit_tiny16", {"position": "none"}, "unknown position embedding"),
+    ],
+)
+def test_wrong_requests_are_named(arch: str, options: dict, message: str) -> None:
+    """Each wrong option is one line with rule, value and remedy."""
+    with pytest.raises(UsageError, match=message):
+        create_backbone(arch, **options)
+
+
+def test_timm_absent_gives_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without timm the error says how to get it."""
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match=r"pip install 'timm>=1\.0'"):
+        create_backbone("timm:resnet18")
+
+
+def fake_timm() -> types.ModuleType:
+    module = types.ModuleType("timm")
+
+    def create_model(name: str, num_classes: int, **options: object) -> nn.Module:
+        if options and name == "conv":
+            raise TypeError("unexpected keyword argument 'img_size'")
+        model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.Flatten())
+        model.num_features, model.options = 6, options  # type: ignore[assignment]
+        return model
+
+    module.create_model = create_model  # type: ignore[attr-defined]
+    module.list_models = lambda: ["conv", "vit"]  # type: ignore[attr-defined]
+    return module
+
+
+def test_timm_models_get_multi_crop_and_view_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timm name builds without classifier, takes any crop size, and its norms see views."""
+    monkeypatch.setitem(sys.modules, "timm", fake_timm())
+    conv = create_backbone("timm:conv", image_size_px=96)
+    assert feature_dim(conv) == 6
+    assert conv(torch.randn(2, 3, 1, 1)).shape == (2, 6)
+    assert isinstance(conv.get_submodule("1"), BatchNorm2d)
+    vit = create_backbone("timm:vit", image_size_px=96)
+    assert vit.options == {"img_size": 96, "dynamic_img_size": True}
+    with pytest.raises(UsageError, match="did you mean vit"):
+        create_backbone("timm:vitt")
+    with pytest.raises(UsageError, match="belong to ResNets"):
+        create_backbone("timm:conv", width=2)
+
+
+def test_feature_dim_must_be_said() -> None:
+    """A module that does not say its width is refused."""
+    with pytest.raises(TypeError, match="int attribute feature_dim"):
+        feature_dim(nn.Identity())

@@ -1,0 +1,105 @@
+"""Two processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
+from trainer.distributed import all_reduce_, gather_rows, gather_with_grad, rank, world_size
+from trainer.losses.sinkhorn import sinkhorn
+
+WORLD = 2
+
+
+def test_without_a_group_everything_is_the_identity() -> None:
+    """One process: rank 0 of 1, and collectives give back what they got."""
+    x = torch.arange(3.0)
+    assert (rank(), world_size()) == (0, 1)
+    assert torch.equal(all_reduce_(x.clone(), "mean"), x)
+    assert torch.equal(gather_rows(x), x)
+    assert torch.equal(gather_with_grad(x), x[None])
+
+
+def batch() -> torch.Tensor:
+    x = torch.randn(2, 2 * WORLD * 3, 4, generator=torch.Generator().manual_seed(0))  # [V, B, D]
+    return x.double() + 3 * torch.arange(2).view(-1, 1, 1)
+
+
+def share(x: torch.Tensor, dim: int, number: int) -> torch.Tensor:
+    return x.chunk(WORLD, dim)[number].contiguous()
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).double()
+
+
+def run_network(model: nn.Module, views: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Loss and gradients with statistics per view."""
+    with chunked_statistics(model, 2):
+        loss = model(views.flatten(0, 1)).sin().mean()
+    loss.backward()
+    return loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def body(number: int, folder: str) -> None:
+    """What each process does; it writes what it found."""
+    store = dist.FileStore(f"{folder}/store", WORLD)
+    dist.init_process_group("gloo", None, timedelta(seconds=60), WORLD, number, store)
+    views = share(batch(), 1, number)
+    model = network()
+    synchronize_batch_norm(model)
+    loss, grads = run_network(model, views)
+    rows = views[0].clone().requires_grad_()
+    everyone = gather_with_grad(rows).flatten(0, 1)
+    (everyone @ everyone.T).square().sum().backward()
+    found = {
+        "loss": all_reduce_(loss, "mean"),
+        "grads": [all_reduce_(g, "mean") for g in grads],
+        "buffers": list(model.buffers()),
+        "rows": gather_rows(views[0]),
+        "gather_grad": rows.grad,
+        "codes": sinkhorn(20 * views, epsilon=0.5),
+    }
+    torch.save(found, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder: Path = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(body, (str(folder),), WORLD)
+    return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(WORLD)]
+
+
+@pytest.mark.slow
+def test_synchronised_batch_norm_is_the_single_process(found: list[dict]) -> None:
+    """Loss, averaged gradients and running statistics equal one process on the whole batch."""
+    model = network()
+    loss, grads = run_network(model, batch())
+    for result in found:
+        torch.testing.assert_close(result["loss"], loss)
+        torch.testing.assert_close(result["grads"], grads)
+        torch.testing.assert_close(result["buffers"], list(model.buffers()))
+
+
+@pytest.mark.slow
+def test_gathers(found: list[dict]) -> None:
+    """Rows arrive in rank order; a gathered row gets the gradients of all ranks' losses."""
+    whole = batch()[0].clone().requires_grad_()
+    (WORLD * (whole @ whole.T).square().sum()).backward()
+    for number, result in enumerate(found):
+        assert torch.equal(result["rows"], whole.detach())
+        torch.testing.assert_close(result["gather_grad"], share(whole.grad, 0, number))
+
+
+@pytest.mark.slow
+def test_sinkhorn_balances_over_all_ranks(found: list[dict]) -> None:
+    """Each rank's codes are its rows of the codes of the whole batch."""
+    codes = sinkhorn(20 * batch(), epsilon=0.5)
+    for number, result in enumerate(found):
+        torch.testing.assert_close(result["codes"], share(codes, 1, number))
