@@ -28,11 +28,9 @@ from shards.errors import DataError, UsageError
 from shards.order import SampleOrder
 from shards.quarantine import Refused
 from shards.shard_writer import ShardWriter, sample_members
-from shards.sources.raw import Source
+from shards.sources.raw import WINDOW_SAMPLES, Source
 from shards.staging import FinishedShard, Staging
 
-# Sources that are read in blocks are shuffled within a window of about this many samples.
-_WINDOW_SAMPLES = 20_000
 _POSITIONS_AT_ONCE = 4096
 _MIN_KEY_DIGITS = 6
 
@@ -159,7 +157,7 @@ def _numbers(source: Source, seed: int, start: int, stop: int) -> Iterator[int]:
     blocks = source.block_sizes
     window = None
     if blocks is not None:
-        window = max(1, round(_WINDOW_SAMPLES / (len(source) / len(blocks))))
+        window = max(1, round(WINDOW_SAMPLES / (len(source) / len(blocks))))
         blocks = blocks.tolist()
     order = SampleOrder(len(source), seed, shard_sizes=blocks, window_shards=window)
     for first in range(start, stop, _POSITIONS_AT_ONCE):

@@ -17,6 +17,10 @@ Pixels = NDArray[Any]  # [H, W] or [H, W, 3], uint8 or uint16
 Payload = bytes | Pixels
 LazyPayload = Callable[[], Payload]
 
+# A source that is read in blocks is shuffled by windows of about this many samples: it keeps the
+# blocks of a window in memory.
+WINDOW_SAMPLES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
