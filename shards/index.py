@@ -16,6 +16,7 @@ from shards.errors import DataError, UsageError
 from shards.format import (
     INDEX_NAME,
     MANIFEST_NAME,
+    PARTIAL_NAME,
     QUARANTINE_NAME,
     Entry,
     Manifest,
@@ -162,6 +163,11 @@ def local_folder(directory: str | os.PathLike[str]) -> Path:
 
 def list_tars(folder: Path) -> dict[str, int]:
     """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
+    if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
+        raise DataError(
+            f"a set of shards is used when it is whole, got {folder}, where packing was interrupted; "
+            f"repeat the make_shards command, it continues"
+        )
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if entry.is_file()]
