@@ -165,8 +165,8 @@ def list_tars(folder: Path) -> dict[str, int]:
     """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
     if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
-            f"a set of shards is used when it is whole, got {folder}, where packing was interrupted; "
-            f"repeat the make_shards command, it continues"
+            f"a set of shards is used when it is whole, got {folder}, where packing was "
+            f"interrupted; repeat the make_shards command, it continues"
         )
     try:
         with os.scandir(folder) as entries:
