@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -52,7 +53,11 @@ def scan_folder(
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
     shards = _describe(tars, scans, previous.shards if previous else ())
-    return records, Manifest(shards, classes, {"tool": "index", "augengine": _version()}), refused
+    manifest = Manifest(shards, classes, {"tool": "index", "augengine": _version()})
+    # Of the same shards, only the index was lost: how they were made is still true.
+    if previous is not None and previous.shards == shards:
+        manifest = replace(manifest, made=previous.made)
+    return records, manifest, refused
 
 
 def number_classes(

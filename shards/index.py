@@ -73,7 +73,7 @@ class ShardIndex:
         place = folder_to_write(folder)
         with locked(place):
             # Another process may have built it while this one waited.
-            opened = _load(folder, place, tars)
+            opened = _load(folder, place, tars, quiet=True)
             return build_index(folder, progress=progress) if opened is None else opened
 
     def __len__(self) -> int:
@@ -184,7 +184,9 @@ def list_tars(folder: Path) -> dict[str, int]:
     raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
 
 
-def _load(folder: Path, place: Path, tars: dict[str, int]) -> ShardIndex | None:
+def _load(
+    folder: Path, place: Path, tars: dict[str, int], *, quiet: bool = False
+) -> ShardIndex | None:
     """The index that lies in `place` if it describes the folder as it is."""
     manifest = read_manifest(place)
     if manifest is None:
@@ -197,7 +199,9 @@ def _load(folder: Path, place: Path, tars: dict[str, int]) -> ShardIndex | None:
         )
     records = None if change else map_records(place, manifest.num_samples)
     if records is None:
-        _log.warning("the index of %s is rebuilt: %s", folder, change or f"no whole {INDEX_NAME}")
+        if not quiet:
+            what = change or f"no whole {INDEX_NAME}"
+            _log.warning("the index of %s is rebuilt: %s", folder, what)
         return None
     return ShardIndex(folder, records, manifest)
 

@@ -69,6 +69,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
+        # A cache folder that is closed to us: to the one who wants to write there, that matters.
+        if not os.access(folder, os.X_OK):
+            return None
         raise DataError(
             f"{path} must be readable text, got {error}; restore or delete it"
         ) from None

@@ -21,7 +21,8 @@ def seal(folder: Path) -> Manifest:
     """Give an indexed folder hashes, as one that was packed has."""
     index = ShardIndex.open(folder)
     shards = tuple(ShardInfo(s.name, s.num_samples, s.size_bytes, "00") for s in index.shards)
-    return write_index(folder, np.array(index.records), Manifest(shards, ("x", "y", "z")))
+    manifest = Manifest(shards, ("x", "y", "z"), {"tool": "test"})
+    return write_index(folder, np.array(index.records), manifest)
 
 
 def test_the_index_agrees_with_the_tars(shard_folder: Path) -> None:
@@ -105,14 +106,12 @@ def test_a_changed_packed_folder_is_refused(new_shards, make_tar, damage: str) -
 
 
 def test_a_lost_index_array_comes_back(new_shards) -> None:
-    """Without index.npy, or with half of it, the same index is built; hashes and names stay."""
+    """Without index.npy, or with half of it, the same is built; hashes, names and origin stay."""
     folder = new_shards()
     manifest = seal(folder)
     os.truncate(folder / "index.npy", 500)
     index = ShardIndex.open(folder)
-    assert index.fingerprint == manifest.fingerprint
-    assert index.shards == manifest.shards
-    assert index.classes == ("x", "y", "z")
+    assert index.manifest == manifest
     (folder / "index.npy").unlink()
     assert ShardIndex.open(folder).fingerprint == manifest.fingerprint
 
