@@ -59,29 +59,40 @@ class BatchMaker:
     ) -> Batch:
         """The views of these samples; bad ones are replaced through `order`, left out without."""
         with torch.cuda.stream(self._stream):  # does nothing when there is no stream
-            used, images, bad = self._load(epochs, ids, order)
-            rows = [row for row, image in enumerate(images) if isinstance(image, torch.Tensor)]
-            num_drawn = len(rows) + len(bad)  # each load gave one or the other
-            if not rows or (order is not None and len(rows) < len(ids)):
-                return Batch(None, bad, num_drawn)
-            views = self._augment(epochs[rows], used[rows], [images[row] for row in rows])
-        return Batch(views, bad, num_drawn)
+            used, images = ids.copy(), self._source.load(ids)
+            bad = [image for image in images if isinstance(image, BadSample)]
+            if order is not None:
+                bad += self._replace(epochs, ids, used, images, order)
+            good = {
+                row: image for row, image in enumerate(images) if not isinstance(image, BadSample)
+            }
+            num_drawn = len(good) + len(bad)  # each load gave one or the other
+            if not good or (order is not None and len(good) < len(ids)):
+                return Batch(None, tuple(bad), num_drawn)
+            rows = list(good)
+            views = self._augment(epochs[rows], used[rows], list(good.values()))
+        return Batch(views, tuple(bad), num_drawn)
 
-    def _load(
-        self, epochs: np.ndarray, ids: np.ndarray, order: SampleOrder | None
-    ) -> tuple[np.ndarray, list[torch.Tensor | BadSample], tuple[BadSample, ...]]:
-        """Ids really used, their images, and every bad sample met."""
-        used, images = ids.copy(), self._source.load(ids)
-        bad = [image for image in images if isinstance(image, BadSample)]
-        for attempt in range(MAX_SUBSTITUTES if order is not None else 0):
+    def _replace(
+        self,
+        epochs: np.ndarray,
+        ids: np.ndarray,
+        used: np.ndarray,
+        images: list[torch.Tensor | BadSample],
+        order: SampleOrder,
+    ) -> list[BadSample]:
+        """Fill the bad rows of `used` and `images`; returns the substitutes that were bad too."""
+        bad = []
+        for attempt in range(MAX_SUBSTITUTES):
             rows = [row for row, image in enumerate(images) if isinstance(image, BadSample)]
             if not rows:
                 break
             used[rows] = order.substitute(epochs[rows], ids[rows], attempt)
             for row, image in zip(rows, self._source.load(used[rows]), strict=True):
                 images[row] = image
-            bad += [images[row] for row in rows if isinstance(images[row], BadSample)]
-        return used, images, tuple(bad)
+                if isinstance(image, BadSample):
+                    bad.append(image)
+        return bad
 
     def _augment(self, epochs: np.ndarray, ids: np.ndarray, images: list[torch.Tensor]) -> Views:
         with self._meter.measure("draw", len(ids)):

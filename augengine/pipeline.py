@@ -20,7 +20,7 @@ Cancel. `close()` drops what was made ahead and returns when the threads have en
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 
@@ -151,7 +151,7 @@ def iter_center_views(
     bad_budget: float = DEFAULT_BUDGET,
     on_warning: Callable[[BadSample], None] = log_bad_sample,
     verify: bool = False,
-) -> Iterator[Views]:
+) -> Generator[Views, None, None]:
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
     A bad sample has no substitute here: it is left out of its batch's `ids`, named through

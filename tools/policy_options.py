@@ -1,6 +1,7 @@
 """The command-line options that say which data, under which policy: one meaning in every tool."""
 
 import argparse
+import sys
 
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
 from augengine.policy import Policy
@@ -42,7 +43,7 @@ def index_of(options: argparse.Namespace) -> ShardIndex:
             "--data needs a folder of shards, got none; "
             "python tools/make_shards.py demo shards/demo makes one"
         )
-    index = ShardIndex.open(options.data, progress=True)
+    index = ShardIndex.open(options.data, progress=sys.stderr.isatty())
     if not len(index):
         raise DataError(f"a data set has at least one sample, got none in {options.data}")
     return index

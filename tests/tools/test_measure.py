@@ -1,0 +1,64 @@
+import time
+
+import pytest
+
+from tools.measure import Case, Run, conditions, measure
+
+
+def test_rates_are_images_over_time():
+    """A call of 10 ms on 4 images is about 400 images/s, in every round, medians in the JSON."""
+
+    def start():
+        return Run(lambda: time.sleep(0.01), lambda: {"decode": 2.5})
+
+    result = measure([Case("sleep", 4, 8, start)], seconds=0.2, num_rounds=3)[0]
+    assert len(result.images_per_s) == 3
+    figures = result.as_json()
+    assert 200 < result.median <= 400
+    assert figures["crops_per_s"] == pytest.approx(8 * figures["images_per_s"], rel=1e-3)
+    assert figures["images_per_s_min"] <= result.median <= figures["images_per_s_max"]
+    assert figures["stages_ms_per_image"] == {"decode": 2.5}
+
+
+def test_cases_take_turns_and_are_stopped():
+    """Rounds are interleaved (a b a b), and each start is stopped, even when its call fails."""
+    events = []
+
+    def case(name, call):
+        def start():
+            events.append(f"start {name}")
+            return Run(call, lambda: events.append(f"stop {name}") or {})
+
+        return Case(name, 1, 0, start)
+
+    measure([case("a", lambda: None), case("b", lambda: None)], seconds=1e-6, num_rounds=2)
+    assert events == [f"{what} {name}" for _ in "12" for name in "ab" for what in ("start", "stop")]
+    events.clear()
+    with pytest.raises(OSError, match="gone"):
+        measure([case("c", fail)], seconds=1e-6)
+    assert events == ["start c", "stop c"]
+
+
+def fail():
+    raise OSError("gone")
+
+
+def test_the_first_call_is_not_timed():
+    """A slow first call (a compilation) leaves the rate as it is."""
+    calls = []
+
+    def call():
+        time.sleep(0.2 if not calls else 0.001)
+        calls.append(1)
+
+    result = measure([Case("warm", 1, 0, lambda: Run(call))], seconds=0.02, num_rounds=1)[0]
+    assert result.median > 100
+
+
+def test_conditions_say_where_and_with_what():
+    """Processor, cores, versions and date stand beside every figure."""
+    found = conditions()
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert "torch" in found["versions"]
+    assert found["date"].endswith("UTC")

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+import torch
+
+from shards.index import ShardIndex
+from tools import augment_cases
+from tools.profile_augment import main
+
+QUICK = ["--views", "2+1", "--sizes", "16+8", "--batch-size", "4", "--seconds", "0.01"]
+QUICK += ["--threads", "1", "--device", "cpu"]
+
+
+class WrongBackend:
+    """Black pictures: what a broken backend might give."""
+
+    name, device, dtype = "kornia", torch.device("cpu"), torch.float32
+
+    def __call__(self, images, plan):
+        shapes = [
+            (len(views), len(images), 3, *2 * (plan.size_px[views[0]],)) for views in plan.groups
+        ]
+        return tuple(torch.zeros(shape) for shape in shapes)
+
+
+def profile(folder, *options):
+    return main(["--data", str(folder), *QUICK, *options])
+
+
+def test_table_and_json_have_every_row_with_conditions(shard_folder, tmp_path, capsys):
+    """Decode alone, the backend alone and end to end; figures, stages, errors and conditions."""
+    path = tmp_path / "profile.json"
+    assert profile(shard_folder, "--backends", "kornia", "--json", str(path)) == 0
+    report = json.loads(path.read_text())
+    rows = ["decode alone", "augment alone, kornia", "end to end, kornia"]
+    assert list(report["results"]) == rows
+    assert all(row in capsys.readouterr().out for row in rows[:1])
+    whole = report["results"]["end to end, kornia"]
+    assert whole["images_per_s"] > 0
+    assert whole["crops_per_s"] == pytest.approx(3 * whole["images_per_s"], rel=1e-2)
+    assert whole["stages_ms_per_image"]["augment"] > 0
+    assert report["errors_against_reference"]["kornia"]["mean_levels"] < 1
+    assert report["data"]["images"] == 37
+    assert report["settings"]["batch_size"] == 4
+    assert report["conditions"]["cores"] >= 1
+
+
+def test_a_wrong_backend_is_refused_before_anything_is_timed(shard_folder, monkeypatch, capsys):
+    """A backend away from the reference ends the command: exit code 1, its error, no table."""
+    monkeypatch.setattr(augment_cases, "create_backend", lambda *a, **k: WrongBackend())
+    assert profile(shard_folder, "--backends", "kornia") == 1
+    captured = capsys.readouterr()
+    assert "wrong and not timed" in captured.err
+    assert captured.out == ""
+
+
+def test_a_data_set_smaller_than_the_batches_will_do(new_shards):
+    """Three images and one of them corrupt: the good ones are used again."""
+    folder = new_shards(num_samples=3)
+    entry = ShardIndex.open(folder).entry(1)
+    with open(folder / "train-000001.tar", "r+b") as file:
+        file.seek(entry.offset)
+        file.write(b"not a picture")
+    assert profile(folder, "--backends", "kornia") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--backends", "dali,torch"), "'torch'"),
+        (("--batch-size", "0"), "--batch-size"),
+        (("--workers", "0"), "--workers"),
+        (("--seconds", "0"), "--seconds"),
+        (("--json", "/no/such/folder/p.json"), "folder that exists"),
+    ],
+)
+def test_wrong_options_are_usage_errors(shard_folder, capsys, options, message):
+    """Exit code 2 and one line before any time is spent."""
+    assert profile(shard_folder, *options) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,115 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from augengine.draw import draw_plan
+from augengine.policies import load_policy
+from shards.index import ShardIndex
+from tools.contact_sheet import COLOURS, SheetRow, describe_view, draw_sheet
+from tools.show_views import main
+
+SMALL = ["--views", "2+6", "--sizes", "32+16", "--backend", "reference"]
+
+
+def show(folder, out, *options):
+    return main(["--data", str(folder), "--out", str(out), *SMALL, *options])
+
+
+def test_a_row_an_image_and_the_same_picture_again(shard_folder, tmp_path, capsys):
+    """The PNG grows by a row an image, and the same command writes the same bytes."""
+    one, three, again = (tmp_path / f"{name}.png" for name in ("one", "three", "again"))
+    assert show(shard_folder, one, "--num-images", "1") == 0
+    assert show(shard_folder, three, "--num-images", "3") == 0
+    assert show(shard_folder, again, "--num-images", "3") == 0
+    assert three.read_bytes() == again.read_bytes()
+    assert height_of(three) - height_of(one) == 2 * 274
+    assert "3 images, 8 views each" in capsys.readouterr().err
+
+
+def height_of(path):
+    with Image.open(path) as picture:
+        return picture.height
+
+
+def test_seed_epoch_and_ids_choose_the_picture(shard_folder, tmp_path):
+    """Another seed, epoch or id list is another picture; ids come in the order given."""
+    settings = [(), ("--seed", "1"), ("--epoch", "1"), ("--ids", "3,17"), ("--ids", "17,3")]
+    pictures = set()
+    for i, options in enumerate(settings):
+        assert show(shard_folder, tmp_path / f"{i}.png", "--num-images", "2", *options) == 0
+        pictures.add((tmp_path / f"{i}.png").read_bytes())
+    assert len(pictures) == len(settings)
+
+
+def test_every_view_is_framed_in_its_colour_and_shown():
+    """Each view's pixels stand in the sheet inside a frame of its colour, and its window too."""
+    policy = load_policy("swav").with_views((2, 6), (32, 16))
+    plan = draw_plan(policy, np.arange(1), np.zeros(1), np.array([[48, 64]]), 0)
+    flat = [np.full((s, s, 3), 20 * v + 40, dtype=np.uint8) for v, s in enumerate(plan.size_px)]
+    row = SheetRow(np.full((48, 64, 3), 5, np.uint8), tuple(flat), ("sample 0", "key"))
+    sheet = np.asarray(draw_sheet([row], plan, "title", "subtitle"))
+    for v, size_px in enumerate(plan.size_px.tolist()):
+        colour = [int(COLOURS[v][i : i + 2], 16) for i in (1, 3, 5)]
+        framed = np.argwhere((sheet == colour).all(-1))
+        assert (framed[:, 1] < 300).any()  # the window, on the source
+        assert (framed[:, 1] >= 300).any()  # the frame
+        shown = (sheet == 20 * v + 40).all(-1).sum()
+        side = 32 * 7 if size_px == 32 else 16 * 6
+        assert side**2 - 20 * 15 <= shown <= side**2  # all of it but the number's tag
+
+
+def test_captions_say_what_the_plan_does():
+    """Share of the area first; then only the operations that are applied."""
+    policy = load_policy("byol").with_views((2,), (32,))
+    num_images = 50
+    sizes = np.full((num_images, 2), 100)
+    plan = draw_plan(policy, np.arange(num_images), np.zeros(num_images), sizes, 0)
+    for b in range(num_images):
+        words = describe_view(plan, b, 1)
+        area = plan.window[b, 1, 2] * plan.window[b, 1, 3] / 100**2
+        assert float(words[0].rstrip("%")) == pytest.approx(100 * area, abs=0.51)
+        assert ("flip" in words) == plan.flip[b, 1]
+        assert ("gray" in words) == plan.gray[b, 1]
+        assert ("sol" in words) == (plan.solarize[b, 1] < 1)
+        assert any(word.startswith("blur") for word in words) == (plan.sigma[b, 1] > 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--policy", "swaw"), "did you mean 'swav'"),
+        (("--views", "2+six"), "counts joined by"),
+        (("--sizes", "32+0"), "at least 1 pixel"),
+        (("--ids", "3,x"), "numbers such as 3,17"),
+        (("--ids", "37"), "below the 37 samples"),
+        (("--num-images", "0"), "num-images"),
+        (("--epoch", "-1"), "epoch"),
+        (("--out", "views.txt"), "--out ends with"),
+        (("--out", "/no/such/folder/v.png"), "folder that exists"),
+    ],
+)
+def test_wrong_options_are_one_line(shard_folder, tmp_path, capsys, options, message):
+    """Whatever is asked wrongly ends with exit code 2 and one line that says what is right."""
+    assert show(shard_folder, tmp_path / "v.png", *options) == 2
+    assert re.fullmatch(rf"error: [^\n]*{re.escape(message)}[^\n]*\n", capsys.readouterr().err)
+    assert not (tmp_path / "v.png").exists()
+
+
+def test_without_data_it_says_how_to_make_some(capsys):
+    """No --data is a usage error that names the command which makes a demo set."""
+    assert main([]) == 2
+    assert "make_shards.py demo" in capsys.readouterr().err
+
+
+def test_an_image_that_cannot_be_shown_is_named(new_shards, tmp_path, capsys):
+    """A corrupt image asked for is named, exit code 1, and no picture is written."""
+    folder = new_shards()
+    entry = ShardIndex.open(folder).entry(3)
+    with open(folder / "train-000000.tar", "r+b") as file:
+        file.seek(entry.offset)
+        file.write(b"not a picture")
+    assert show(folder, tmp_path / "v.png", "--ids", "2,3") == 1
+    assert "00000003 in train-000000.tar" in capsys.readouterr().err
+    assert not (tmp_path / "v.png").exists()

@@ -1,0 +1,157 @@
+"""Times several things in turn, so that a change of the machine's mood touches them all alike.
+
+Used by profile_augment.py and by the benchmarks. A case is timed once a round, rounds are
+interleaved, and what is reported is the median over rounds with its lowest and highest.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+
+LIBRARIES = ("torch", "numpy", "nvidia-dali-cuda120", "kornia", "pillow", "numba", "triton")
+MIN_CALLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to time; `start` is not timed and gives the call that is."""
+
+    name: str
+    images_per_call: int
+    crops_per_image: int  # 0 where no crops are made
+    start: Callable[[], "Run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A started case: call it again and again, then stop it."""
+
+    call: Callable[[], object]
+    stop: Callable[[], dict[str, float]] = dict  # gives ms an image of each stage, when known
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case over all rounds."""
+
+    name: str
+    crops_per_image: int
+    images_per_s: tuple[float, ...]  # one a round
+    stages_ms: dict[str, float]  # thread-milliseconds an image, median over rounds
+
+    @property
+    def median(self) -> float:
+        """Images a second."""
+        return statistics.median(self.images_per_s)
+
+    def as_json(self) -> dict[str, object]:
+        """The figures as plain numbers."""
+        return {
+            "images_per_s": round(self.median, 2),
+            "images_per_s_min": round(min(self.images_per_s), 2),
+            "images_per_s_max": round(max(self.images_per_s), 2),
+            "crops_per_s": round(self.median * self.crops_per_image, 2),
+            "ms_per_image": round(1e3 / self.median, 4),
+            "stages_ms_per_image": {name: round(ms, 4) for name, ms in self.stages_ms.items()},
+            "rounds": len(self.images_per_s),
+        }
+
+
+def measure(
+    cases: Sequence[Case],
+    *,
+    seconds: float,  # of each case, over all rounds
+    num_rounds: int = 5,
+    on_step: Callable[[str], None] = lambda name: None,  # before each case of each round
+) -> list[Result]:
+    """Time every case `num_rounds` times in turn; one untimed call warms each of them up."""
+    rates: dict[str, list[float]] = {case.name: [] for case in cases}
+    stages: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
+    for _ in range(num_rounds):
+        for case in cases:
+            on_step(case.name)
+            run = case.start()
+            try:
+                run.call()
+                num_calls, elapsed = _repeat(run.call, seconds / num_rounds)
+            finally:
+                stages[case.name].append(run.stop())
+            rates[case.name].append(num_calls * case.images_per_call / elapsed)
+    return [
+        Result(
+            case.name, case.crops_per_image, tuple(rates[case.name]), _medians(stages[case.name])
+        )
+        for case in cases
+    ]
+
+
+def conditions() -> dict[str, object]:
+    """What a figure needs beside it to mean something: machine, versions, load, date, commit."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": num_cores(),
+        "load_average_1min": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+    }
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _repeat(call: Callable[[], object], seconds: float) -> tuple[int, float]:
+    num_calls, start = 0, time.perf_counter()
+    while True:
+        call()
+        num_calls += 1
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds and num_calls >= MIN_CALLS:
+            return num_calls, elapsed
+
+
+def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(ms[name] for ms in rounds) for name in rounds[0]}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=os.path.dirname(os.path.abspath(__file__)),
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

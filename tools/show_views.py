@@ -1,0 +1,152 @@
+"""Shows what the encoder will see: a picture with a row an image, its crop windows and its views.
+
+The images and views are those of a run with the same seed: the epoch's first samples, or --ids.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augengine.backends.table import BACKENDS, create_backend
+from augengine.badsamples import BadSample
+from augengine.decode import create_decoder
+from augengine.draw import draw_plan
+from augengine.images import ImageSource
+from augengine.meter import Meter
+from augengine.plan import Plan
+from augengine.reference import render
+from shards.errors import DataError, UsageError, run_command
+from shards.index import ShardIndex
+from shards.order import SampleOrder
+from shards.reader import ShardReader
+from tools.contact_sheet import SheetRow, draw_sheet
+from tools.policy_options import add_policy_options, describe_policy, index_of, policy_of
+
+CPU = torch.device("cpu")
+MAX_IMAGES = 256  # a row takes 270 pixels, and PNG viewers end at 65,535
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the picture; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return run_command(lambda: _show(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="show_views.py",
+        description=__doc__,
+        epilog="example: python tools/show_views.py --data shards/train --policy swav --views 2+6 "
+        "--out views.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_policy_options(parser)
+    parser.add_argument("--epoch", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--num-images", type=int, default=8, metavar="N", help="rows (default: %(default)s)"
+    )
+    parser.add_argument("--ids", metavar="3,17", help="these samples instead of the epoch's first")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        choices=("auto", "reference", *BACKENDS),
+        help="who makes the views (default: %(default)s)",
+    )
+    parser.add_argument("--out", default="views.png", metavar="FILE", help="default: %(default)s")
+    return parser
+
+
+def _show(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    if out.suffix.lower() not in PICTURE_SUFFIXES:
+        raise UsageError(f"--out ends with {', '.join(PICTURE_SUFFIXES)}, got {options.out}")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    policy, index = policy_of(options), index_of(options)
+    ids = _ids(options, index)
+    epochs = np.full(len(ids), options.epoch)
+    plan = draw_plan(policy, ids, epochs, index.sizes(ids), options.seed)
+    images = _load(index, ids)
+    views, backend = _render(images, plan, options.backend)
+    rows = [
+        SheetRow(image.numpy(), views[b], _captions(index, int(ids[b]), image))
+        for b, image in enumerate(images)
+    ]
+    subtitle = (
+        f"{index.directory.name}: {len(index):,} images    seed {options.seed}    epoch "
+        f"{options.epoch}    backend {backend}    |    share of the image's area, what was done"
+    )
+    draw_sheet(rows, plan, describe_policy(policy), subtitle).save(out)
+    sys.stderr.write(f"wrote {out}: {len(rows)} images, {policy.num_views} views each\n")
+    return 0
+
+
+def _ids(options: argparse.Namespace, index: ShardIndex) -> np.ndarray:
+    """[B] int64 - the samples asked for, or the first of the epoch in the order of a run."""
+    if options.epoch < 0:
+        raise UsageError(f"--epoch is at least 0, got {options.epoch}")
+    if options.ids is not None:
+        return _parse_ids(options.ids, len(index))
+    if not 1 <= options.num_images <= MAX_IMAGES:
+        raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
+    count = min(options.num_images, len(index))
+    order = SampleOrder(len(index), options.seed)
+    return order(options.epoch * len(index) + np.arange(count, dtype=np.int64))[1]
+
+
+def _parse_ids(text: str, num_samples: int) -> np.ndarray:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words) or len(words) > MAX_IMAGES:
+        raise UsageError(f"--ids are up to {MAX_IMAGES} numbers such as 3,17, got {text!r}")
+    ids = [int(word) for word in words]
+    if max(ids) >= num_samples:
+        raise UsageError(f"--ids lie below the {num_samples} samples of --data, got {max(ids)}")
+    return np.array(ids, dtype=np.int64)
+
+
+def _load(index: ShardIndex, ids: np.ndarray) -> list[torch.Tensor]:
+    with ShardReader(index) as reader:
+        decoder = create_decoder("auto", CPU, num_threads=1)
+        images = ImageSource(index, reader, decoder, Meter()).load(ids)
+    bad = [image for image in images if isinstance(image, BadSample)]
+    if bad:
+        raise DataError(f"an image to show can be decoded, got {bad[0]}; choose others with --ids")
+    return [image for image in images if isinstance(image, torch.Tensor)]
+
+
+def _render(
+    images: list[torch.Tensor], plan: Plan, name: str
+) -> tuple[list[tuple[np.ndarray, ...]], str]:
+    """Per image its views [S, S, 3] uint8 in plan order, and who made them."""
+    if name == "reference":
+        views = [
+            [render(image.numpy(), plan, b, v) for v in range(plan.num_views)]
+            for b, image in enumerate(images)
+        ]
+    else:
+        backend = create_backend(name, CPU, num_threads=1)
+        name = backend.name
+        crops = [view for group in backend(images, plan) for view in group.float().numpy()]
+        views = [[view[b] for view in crops] for b in range(len(images))]
+    return [tuple(_pixels(view, plan) for view in row) for row in views], name
+
+
+def _pixels(view: np.ndarray, plan: Plan) -> np.ndarray:
+    """A normalised view [3, S, S] back to [S, S, 3] uint8."""
+    x = view.transpose(1, 2, 0) * np.array(plan.std) + np.array(plan.mean)
+    return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+
+
+def _captions(index: ShardIndex, id: int, image: torch.Tensor) -> tuple[str, str]:
+    label = index.entry(id).label
+    name = f"class {index.classes[label]}" if 0 <= label < len(index.classes) else ""
+    height, width = image.shape[:2]
+    return f"sample {id}    {name}".rstrip(), f"{index.key(id)}    {width}x{height}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
