@@ -5,6 +5,7 @@ wrong is found here or before, so that a run that starts does not stop for a wro
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -140,7 +141,7 @@ def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
 
 def open_index(data: str) -> ShardIndex:
     """The index of a folder of shards, or of the demo set by its name."""
-    show = rank() == 0
+    show = rank() == 0 and sys.stderr.isatty()
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
 
 

@@ -23,7 +23,7 @@ def data_folder(name: str, *, progress: bool = False) -> Path:
     source = DemoSource(split or "train")  # refuses other splits before anything is written
     folder = _cache() / f"demo-v{DEMO_VERSION}" / (split or "train")
     if not (folder / MANIFEST_NAME).is_file():
-        pack(source, folder, name=split or "train", progress=progress, spec=name)
+        pack(source, folder, name=split or "train", workers=1, progress=progress, spec=name)
     return folder
 
 

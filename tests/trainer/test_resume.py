@@ -1,0 +1,159 @@
+"""A run that is continued repeats the uninterrupted one bit for bit, wherever it was cut."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_run import tiny_config
+
+from shards.errors import DataError, UsageError
+from trainer import checkpoint
+from trainer.log import read_metrics
+from trainer.methods.table import METHODS
+from trainer.report import Reporter
+from trainer.train import train
+
+pytestmark = pytest.mark.usefixtures("no_tensorboard")
+
+# Epoch 2 begins inside the tenth batch (37 * 2 = 74 = 9.25 * 8): every cut around that border.
+CUTS = (8, 9, 10, 11)
+EVERY_STEP = {"run": {"log_every": 1, "keep": 100, "device": "cpu", "save_every_steps": 1}}
+
+
+def losses(run: Path) -> dict[int, tuple[float, ...]]:
+    """Everything a record says that a step decides; times are left out."""
+    names = ("loss", "lr", "std", "rank")
+    return {r["step"]: tuple(r[name] for name in names[:2]) for r in read_metrics(run)}
+
+
+def final_state(run: Path) -> dict[str, Any]:
+    return checkpoint.load(checkpoint.find(run))
+
+
+def cut(run: Path, out: Path, step: int) -> Path:
+    """The run as a crash after `step` would have left it: later checkpoints are not there."""
+    shutil.copytree(run, out, symlinks=True)
+    for path in checkpoint.steps(out):
+        if int(path.stem.removeprefix("step-")) > step:
+            path.unlink()
+    return out
+
+
+def assert_equal(a: Any, b: Any, where: str = "") -> None:
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_equal(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_equal(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_cut_around_an_epoch_border_continues_exactly(
+    method: str, shard_folder: Path, tmp_path: Path
+) -> None:
+    """40 steps; cut after 8, 9, 10, 11: same losses, weights, teacher, queue, momentum, cursor."""
+    config = tiny_config(shard_folder, method, **EVERY_STEP)
+    whole = tmp_path / "whole"
+    outcome = train(config, whole)
+    assert (outcome.step, outcome.total_steps, outcome.exit_code) == (40, 40, 0)
+    expected = losses(whole)
+    assert sorted(expected) == list(range(1, 41))
+    assert len(set(expected.values())) > 30
+    for step in CUTS:
+        run = cut(whole, tmp_path / f"cut-{step}", step)
+        assert train(config, run, resume=True).step == 40
+        assert losses(run) == expected
+        assert_equal(final_state(run), final_state(whole))
+
+
+def test_another_number_of_workers_changes_nothing(shard_folder: Path, tmp_path: Path) -> None:
+    """Losses depend on neither threads nor prefetching, so both may change on resume."""
+    short = {"loop": {"epochs": 1.3, "batch_size": 8}}
+    train(tiny_config(shard_folder, **short), tmp_path / "one")
+    data = {"train": str(shard_folder), "backend": "kornia", "decoder": "pillow", "workers": 3}
+    train(tiny_config(shard_folder, **short, data=data), tmp_path / "three")
+    assert losses(tmp_path / "one") == losses(tmp_path / "three")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_goes_on(
+    number: signal.Signals,
+    code: int,
+    shard_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal finishes the step, saves, and gives the shell's code; resume completes the run."""
+    config = tiny_config(shard_folder, loop={"epochs": 1.3, "batch_size": 8})
+    train(config, tmp_path / "whole")
+    step = Reporter.step
+
+    def step_and_kill(self: Reporter, *args: Any) -> None:
+        step(self, *args)
+        if args[0].step == 2:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "step", step_and_kill)
+        outcome = train(config, tmp_path / "cut")
+    assert (outcome.exit_code, outcome.step) == (code, 3)
+    assert final_state(tmp_path / "cut")["step"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert train(config, tmp_path / "cut", resume=True).exit_code == 0
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names step and samples, and no checkpoint after it exists."""
+    config = tiny_config(shard_folder, **EVERY_STEP)
+    step = Reporter.step
+
+    def step_then_nan(self: Reporter, progress: Any, result: Any, views: Any) -> None:
+        if progress.step == 4:
+            result.loss.detach().fill_(float("nan"))
+        step(self, progress, result, views)
+
+    monkeypatch.setattr(Reporter, "step", step_then_nan)
+    with pytest.raises(DataError, match=r"finite, got nan at step 5 \(samples \d+, "):
+        train(config, tmp_path / "run")
+    assert final_state(tmp_path / "run")["step"] == 4
+
+
+def test_a_changed_config_is_refused_by_key(shard_folder: Path, tmp_path: Path) -> None:
+    """Another learning rate or batch cannot continue a run; the line names old and new."""
+    short = {"loop": {"epochs": 0.5, "batch_size": 8}}
+    train(tiny_config(shard_folder, **short), tmp_path / "run")
+    changed = tiny_config(shard_folder, loop={"epochs": 0.5, "batch_size": 4})
+    with pytest.raises(UsageError, match=r"got loop.batch_size: 8 -> 4; leave the change out"):
+        train(changed, tmp_path / "run", resume=True)
+
+
+def test_other_images_are_refused(shard_folder: Path, new_shards: Any, tmp_path: Path) -> None:
+    """The same config on another data set cannot continue a run."""
+    short = {"loop": {"epochs": 0.5, "batch_size": 8}}
+    train(tiny_config(shard_folder, **short), tmp_path / "run")
+    with pytest.raises(UsageError, match="continues on the images it began with"):
+        train(tiny_config(new_shards(29), **short), tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_resumes_to_nothing(shard_folder: Path, tmp_path: Path) -> None:
+    """Continuing at the end trains no step and changes no record."""
+    config = tiny_config(shard_folder, loop={"epochs": 0.5, "batch_size": 8})
+    train(config, tmp_path / "run")
+    before = losses(tmp_path / "run")
+    assert train(config, tmp_path / "run", resume=True).exit_code == 0
+    assert losses(tmp_path / "run") == before
