@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,16 @@ import torch.distributed as dist
 from torch import nn
 
 from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
-from trainer.distributed import all_reduce_, gather_rows, gather_with_grad, rank, world_size
+from trainer.distributed import (
+    all_reduce_,
+    gather_rows,
+    gather_with_grad,
+    rank,
+    world_size,
+)
 from trainer.losses.sinkhorn import sinkhorn
+from trainer.methods.protocol import Method, Progress
+from trainer.methods.table import METHODS, create_method
 
 WORLD = 2
 
@@ -46,6 +55,41 @@ def run_network(model: nn.Module, views: torch.Tensor) -> tuple[torch.Tensor, li
     return loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]
 
 
+TOY = {
+    "byol": {"hidden_dim": 8, "out_dim": 4},
+    "simsiam": {"out_dim": 8, "predictor_dim": 4},
+    "swav": {
+        "num_prototypes": 6, "hidden_dim": 8, "out_dim": 4, "freeze_epochs": 0,
+        "queue_length": 18, "queue_start_epoch": 0,
+    },
+}  # fmt: skip
+
+
+def run_method(name: str, views: torch.Tensor, wrap: bool = False) -> dict[str, object]:
+    """Three SGD steps, the queue full for the last: mean losses, and the state."""
+    backbone = network()
+    backbone.feature_dim = 3  # type: ignore[assignment]
+    torch.manual_seed(1)
+    method: Method = create_method(name, backbone, TOY[name]).double()
+    if wrap:
+        synchronize_batch_norm(method)
+    forward = (
+        nn.parallel.DistributedDataParallel(method, broadcast_buffers=False) if wrap else method
+    )
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
+    losses = []
+    for step in range(3):
+        progress = Progress(step, 10, 1)
+        result = forward(SimpleNamespace(crops=(views + 0.1 * step,)), progress)
+        optimizer.zero_grad()
+        result.loss.backward()
+        method.before_optimizer(progress)
+        optimizer.step()
+        method.after_step(progress)
+        losses.append(all_reduce_(result.loss.detach(), "mean"))
+    return {"losses": losses, "state": dict(method.state_dict())}
+
+
 def body(number: int, folder: str) -> None:
     """What each process does; it writes what it found."""
     store = dist.FileStore(f"{folder}/store", WORLD)
@@ -64,6 +108,7 @@ def body(number: int, folder: str) -> None:
         "rows": gather_rows(views[0]),
         "gather_grad": rows.grad,
         "codes": sinkhorn(20 * views, epsilon=0.5),
+        **{name: run_method(name, views, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
     dist.destroy_process_group()
@@ -103,3 +148,12 @@ def test_sinkhorn_balances_over_all_ranks(found: list[dict]) -> None:
     codes = sinkhorn(20 * batch(), epsilon=0.5)
     for number, result in enumerate(found):
         torch.testing.assert_close(result["codes"], share(codes, 1, number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_train_alike_on_any_number_of_ranks(found: list[dict], name: str) -> None:
+    """DDP on two halves of a batch: losses, weights, teacher, queue of one process on the whole."""
+    whole = run_method(name, batch())
+    for result in found:
+        torch.testing.assert_close(result[name], whole, rtol=1e-6, atol=1e-8)

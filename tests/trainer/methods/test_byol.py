@@ -17,7 +17,7 @@ HALF_WAY = Progress(50, 100, 10)
 def byol(make_backbone) -> BYOL:
     method = BYOL(make_backbone(), TOY)
     with torch.no_grad():  # a target unlike the online network, as after some steps
-        for p in method.target_backbone.parameters():
+        for p in (*method.target_backbone.parameters(), *method.target_projector.parameters()):
             p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(3)))
     return method
 
