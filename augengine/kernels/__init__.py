@@ -1,0 +1,1 @@
+"""Kernels: what touches pixels, compiled."""

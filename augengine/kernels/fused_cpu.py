@@ -1,0 +1,101 @@
+"""Views from their images on one CPU core: the kernel that the fused backend's threads run.
+
+A view is made in bands of rows that fit the first-level cache. Sweep 1 resizes a band and runs the
+colour ops before contrast; contrast needs the mean of the whole view, so what follows it is sweep
+2; the blur needs neighbours, so it is sweep 3. The sweep that comes last for a view also
+solarizes, normalises and writes; a view without contrast and blur is one sweep.
+
+    cpu_resize -> cpu_colour -> cpu_blur -> cpu_write
+
+Meaning: reference.py. Views are independent: how they are shared among threads changes no bit.
+"""
+
+import numpy as np
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
+
+from augengine.kernels.cpu_blur import blur_band, fill_taps
+from augengine.kernels.cpu_colour import adjust_band, gray_sum
+from augengine.kernels.cpu_resize import clamp_to_planes, fill_weights, resize_row
+from augengine.kernels.cpu_task import BAND_PX, NUM_OPS
+from augengine.kernels.cpu_write import solarize, write_bfloat16, write_float32
+from augengine.kernels.jit import SOURCES_DIGEST, entry_point, helper, pointer
+from augengine.plan import NO_SOLARIZE
+
+RESIZE_SWEEP, CONTRAST_SWEEP, BLUR_SWEEP = range(3)
+
+
+@helper
+def render_view(task, scale, shift, bfloat16, scratch):
+    """Make one view; `task` is a VIEW_TASK, `scale` and `shift` [3] float32 normalise."""
+    size, planes = task.size_px, scratch.planes
+    has_contrast, has_blur = task.contrast_at < NUM_OPS, task.sigma > 0
+    last_sweep = BLUR_SWEEP if has_blur else CONTRAST_SWEEP if has_contrast else RESIZE_SWEEP
+    image = carray(pointer(task.image, np.uint8), (task.image_height * task.image_width * 3,))
+    row_taps, column_taps = fill_weights(task, scratch)
+    radius = fill_taps(task.kernel_px, task.sigma, scratch.taps) if has_blur else 0
+    band_rows = max(1, BAND_PX // size)
+    gray_total, mean = 0.0, 0.0
+    for sweep in range(last_sweep + 1):
+        if sweep == CONTRAST_SWEEP and not has_contrast:
+            continue
+        first_op = task.contrast_at if sweep == CONTRAST_SWEEP else 0
+        last_op = task.contrast_at if sweep == RESIZE_SWEEP else NUM_OPS
+        mean = gray_total / (size * size)
+        for y in range(0, size, band_rows):
+            num_rows = min(band_rows, size - y)
+            first, count = y * size, num_rows * size
+            if sweep == BLUR_SWEEP:
+                for channel in range(1 if task.gray else 3):
+                    band = scratch.band[channel]
+                    blur_band(planes[channel], size, y, num_rows, radius, scratch, band)
+                buffer, first_in_buffer = scratch.band, 0
+            else:
+                buffer, first_in_buffer = planes, first
+            end = first_in_buffer + count
+            red = buffer[0, first_in_buffer:end]
+            green = buffer[1, first_in_buffer:end]
+            blue = buffer[2, first_in_buffer:end]
+            if sweep == RESIZE_SWEEP:
+                for row in range(num_rows):
+                    resize_row(image, task, y + row, row_taps, column_taps, scratch)
+                    at = slice(row * size, (row + 1) * size)
+                    clamp_to_planes(scratch.pixels, red[at], green[at], blue[at])
+            if sweep != BLUR_SWEEP:
+                adjust_band(red, green, blue, task, first_op, last_op, mean)
+            if sweep == RESIZE_SWEEP and has_contrast:
+                gray_total += gray_sum(red, green, blue)
+            if sweep == last_sweep:
+                finish_band(red, green, blue, first, task, scale, shift, bfloat16, scratch)
+
+
+@helper
+def finish_band(red, green, blue, first, task, scale, shift, bfloat16, scratch):
+    """Solarize, normalise and write one band, whose first pixel is number `first` of the view."""
+    if task.gray:
+        green, blue = red, red
+    if task.solarize < NO_SOLARIZE:
+        solarize(red, task.solarize)
+        if not task.gray:
+            solarize(green, task.solarize)
+            solarize(blue, task.solarize)
+    count = 3 * red.size
+    if bfloat16:
+        out = carray(pointer(task.out + 6 * first, np.uint16), (count,))
+        write_bfloat16(red, green, blue, scale, shift, scratch.rounded[:count], out)
+    else:
+        out = carray(pointer(task.out + 12 * first, np.float32), (count,))
+        write_float32(red, green, blue, scale, shift, out)
+
+
+def _compile_entry(digest):
+    @entry_point
+    def render_tasks(tasks, first, last, scale, shift, bfloat16, scratch):
+        """Make the views `tasks[first:last]`; returns the digest of the sources it is made from."""
+        for i in range(first, last):
+            render_view(tasks[i], scale, shift, bfloat16, scratch)
+        return digest
+
+    return render_tasks
+
+
+render_tasks = _compile_entry(SOURCES_DIGEST)
