@@ -102,6 +102,7 @@ class BatchMaker:
                 images = [self._move(image) for image in images]
         with self._meter.measure("augment", len(ids)):
             crops = self._backend(images, plan)
+            # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
                 _sleep_until_done(self._stream)
         return Views(crops, ids, self._index.labels(ids), plan)

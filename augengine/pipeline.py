@@ -58,7 +58,7 @@ class ViewLoader:
         *,
         batch_size: int,  # global: over all ranks
         seed: int,
-        backend: Backend,
+        backend: Backend,  # called from every worker's thread, like the decoder
         decoder: Decoder,
         cursor: Cursor = START,
         rank: int = 0,
@@ -75,6 +75,8 @@ class ViewLoader:
         self.meter = Meter()
         self._bad = BadSamples(bad_budget, on_bad, on_warning)
         self._failure: DataError | None = None
+        self._index = index
+        self._policy = policy
         self._cursor = cursor
         self._batch_size = batch_size
         self._reader = ShardReader(index, verify=verify)
@@ -122,6 +124,12 @@ class ViewLoader:
             raise
         self._cursor = self._cursor.advance(self._batch_size)
         return views
+
+    def __repr__(self) -> str:
+        return (
+            f"ViewLoader({self._index!r}, {self._policy.name}, batch {self._batch_size}, "
+            f"{self._cursor}, {len(self.bad_samples)} bad samples)"
+        )
 
     def close(self) -> None:
         """Stop the threads and close the reader; may be called twice."""

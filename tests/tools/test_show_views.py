@@ -56,8 +56,17 @@ def test_every_view_is_framed_in_its_colour_and_shown():
         assert (framed[:, 1] < 300).any()  # the window, on the source
         assert (framed[:, 1] >= 300).any()  # the frame
         shown = (sheet == 20 * v + 40).all(-1).sum()
-        side = 32 * 7 if size_px == 32 else 16 * 6
+        side = 7 * 32 if size_px == 32 else 6 * 16
         assert side**2 - 20 * 15 <= shown <= side**2  # all of it but the number's tag
+    # The first view's window lies on top, on a source shown 4 times as large.
+    y, x, h, w = (4 * plan.window[0, 0]).tolist()
+    left, top = np.argwhere((sheet == 5).all(-1)).min(axis=0)[::-1]
+    assert hex_of(sheet[top + y + h - 1, left + x + w - 1]) == COLOURS[0]
+    assert hex_of(sheet[top + y + h // 2, left + x]) == COLOURS[0]
+
+
+def hex_of(pixel):
+    return "#" + "".join(f"{value:02x}" for value in pixel)
 
 
 def test_captions_say_what_the_plan_does():
