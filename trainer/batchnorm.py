@@ -26,6 +26,7 @@ class ViewBatchNorm(_BatchNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise [N, C, ...]; N is a multiple of num_chunks."""
+        # Running statistics serve every row alike, so parts of the batch mean nothing here.
         if not self.training:
             return super().forward(input)
         if len(input) % self.num_chunks:
@@ -36,6 +37,7 @@ class ViewBatchNorm(_BatchNorm):
         one = self._forward_synchronized if self._crosses_ranks() else super().forward
         if self.num_chunks == 1:
             return one(input)
+        # In view order, since each part moves the running statistics in turn.
         return torch.cat([one(chunk) for chunk in input.chunk(self.num_chunks)])
 
     def _crosses_ranks(self) -> bool:
@@ -115,6 +117,7 @@ def adopt_batch_norm(network: nn.Module) -> nn.Module:
     """
     for layer in network.modules():
         if isinstance(layer, _BatchNorm) and not isinstance(layer, ViewBatchNorm):
+            # Changing the class keeps parameters, hooks and names where they are.
             kind = type(layer)
             plain = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d}.get(kind)
             layer.__class__ = plain or type(f"View{kind.__name__}", (ViewBatchNorm, kind), {})

@@ -38,6 +38,7 @@ def process_group(device_type: str) -> Iterator[int]:
 
     Yields the local rank, which is the number of this process's GPU; 0 without torchrun.
     """
+    # One process needs no group, also under torchrun.
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0
         return
@@ -92,4 +93,5 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        # A clone: autograd may share the incoming gradient with another branch.
         return all_reduce_(grads[0].clone())[rank()]

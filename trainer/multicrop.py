@@ -22,6 +22,7 @@ def forward_views(
 ) -> torch.Tensor:
     """[V, B, D]: the network's output for every view, from one forward."""
     num_views, batch_size = views.shape[:2]
+    # A network without batch norm (a ViT) has nothing to set: both ways are one.
     with chunked_statistics(network, num_views if per_view else 1):
         return network(views.flatten(0, 1)).unflatten(0, (num_views, batch_size))
 

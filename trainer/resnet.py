@@ -1,4 +1,4 @@
-"""Residual networks, 18 to 152 layers: the encoder of most recipes.
+"""Residual networks, 10 to 152 layers: the encoder of most recipes.
 
 Parameter names and shapes are torchvision's at width 1 (stride on the 3x3 convolution, "v1.5"), so
 weights go back and forth; there is no `fc`. `width` scales every channel, as the papers' x2 and x4.
@@ -75,6 +75,7 @@ class Bottleneck(nn.Module):
 
 
 DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    10: (BasicBlock, (1, 1, 1, 1)),
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -101,6 +102,7 @@ class ResNet(nn.Module):
         self.conv1 = _conv(3, base, 3, 1, 1) if small else _conv(3, base, 7, 2, 3)
         self.bn1 = BatchNorm2d(base)
         self.relu = nn.ReLU(inplace=True)
+        # At 32 px the ImageNet stem would leave 1 x 1 maps for the last stage.
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
         stages = _stages(block, base, repeats)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages

@@ -103,6 +103,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """[N, 3, S, S] -> [N, D]: the class token after the last norm."""
+        # A convolution would drop the pixels beyond the last whole patch in silence.
         _require_patches(images.shape[-1], self.patch_px)
         tokens = self.patch_embed(images)  # [N, D, S/patch, S/patch]
         grid = tokens.shape[-1]
@@ -118,6 +119,7 @@ class VisionTransformer(nn.Module):
         if grid == self.grid:
             return self.pos_embed
         table = self.pos_embed[:, 1:].unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
+        # Interpolated in every forward, so that the one table gets all gradients.
         table = F.interpolate(table, (grid, grid), mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2)], dim=1)
 

@@ -20,6 +20,7 @@ def unit_rows(
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    # The clamp keeps the branch that `where` drops finite: 0 * inf would be NaN in backward.
     return torch.where(norms > eps, x / norms.clamp_min(eps), 0.0)
 
 
@@ -35,6 +36,7 @@ def pair_cosine(
     """
     num_views, batch_size, _ = predictions.shape
     num_targets = len(targets)
+    # Elementwise products, not a matmul: autocast would take that to bf16.
     p, z = unit_rows(predictions), unit_rows(targets)
     to_all = (p * z.sum(0)).sum()
     to_itself = (p[:num_targets] * z).sum()

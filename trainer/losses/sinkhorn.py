@@ -42,5 +42,6 @@ def _logsumexp_over_ranks(
     x: torch.Tensor,  # [A, R, K]
 ) -> torch.Tensor:
     """[A, 1, K]: logsumexp over the rows of every rank."""
+    # One peak a prototype: a shift of a whole column cancels, one of a row would not.
     peak = all_reduce_(x.amax(dim=-2, keepdim=True), "max")
     return peak + all_reduce_((x - peak).exp().sum(dim=-2, keepdim=True)).log()

@@ -56,6 +56,7 @@ class BYOL(Method):
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.projector, features, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
+        # Local crops only predict: a target should have seen most of the image.
         targets = self._targets(views.crops[0])
         embeddings = z[: len(targets)].detach().flatten(0, 1)
         return StepResult(byol_loss(p, targets), embeddings, {"momentum": self._tau(progress)})

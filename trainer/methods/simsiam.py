@@ -52,6 +52,7 @@ class SimSiam(Method):
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.projector, features, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
+        # Local crops only predict: a target should have seen most of the image.
         targets = z[: len(views.crops[0])]
         if self.settings.stop_gradient:
             targets = targets.detach()

@@ -64,6 +64,7 @@ class SwAV(Method):
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=True)
         self.prototypes = nn.Linear(settings.out_dim, settings.num_prototypes, bias=False)
+        # Grows from nothing, so its shape says how full it is, with no counter to read back.
         self.register_buffer("queue", torch.zeros(0, 0, settings.out_dim))
         self.register_load_state_dict_pre_hook(_fit_queue)
 
@@ -76,6 +77,7 @@ class SwAV(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Predict the codes of the assigned views from the scores of all the others."""
+        # In place and outside the graph: the optimizer steps from unit rows, as published.
         with torch.no_grad():
             self.prototypes.weight.copy_(unit_rows(self.prototypes.weight))
         features = forward_groups(self.backbone, views.crops, per_view=False)
@@ -91,6 +93,7 @@ class SwAV(Method):
     def before_optimizer(self, progress: Progress) -> None:
         """Keep the prototypes where they are for the first epoch."""
         if progress.epoch < self.settings.freeze_epochs:
+            # None, not zero: momentum and weight decay must rest as well.
             self.prototypes.weight.grad = None
 
     @torch.no_grad()
@@ -98,6 +101,7 @@ class SwAV(Method):
         """[A, B, K]: codes of the batch, balanced together with the queue's rows."""
         rows = scores
         if 0 < self.settings.queue_length == self.queue.shape[1]:
+            # Embeddings are kept, not scores: the prototypes have moved since.
             share = self.queue.tensor_split(world_size(), dim=1)[rank()]
             rows = torch.cat([self.prototypes(share), scores], dim=1)
         codes = sinkhorn(rows, epsilon=self.settings.epsilon, iterations=self.settings.iterations)

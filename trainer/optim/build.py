@@ -73,6 +73,7 @@ def build_optimizer(
         constant_lr=method.constant_lr,
     )
     optimizer = _make(settings, groups, lr)
+    # Once, here: a forgotten head would otherwise train nothing and say nothing.
     assert_covers(optimizer, method)
     return optimizer
 

@@ -27,6 +27,7 @@ def parameter_groups(
     """
     members: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in trainable_parameters(module).items():
+        # With the dot, so that "predictor" does not also name "predictor_like".
         constant = any(name.startswith(f"{child}.") for child in constant_lr)
         members.setdefault((constant, parameter.ndim <= 1), []).append(parameter)
     return [

@@ -44,6 +44,7 @@ def lars_update(
     """
     if not params:
         return
+    # A new list: the gradients stay as they are for whoever logs their norm.
     steps = list(torch._foreach_add(grads, params, alpha=weight_decay))
     if adapt:
         if form == "larc":
@@ -64,6 +65,7 @@ def _trust_ratios(
     eps: float = 0.0,
 ) -> list[torch.Tensor]:
     """Per tensor trust |p| / (|g| + wd |p| + eps); 1 where p is 0, 0 where g is 0."""
+    # Ratios stay tensors: reading one back would wait for the device in every step.
     p = torch.stack(list(torch._foreach_norm(params)))
     g = torch.stack(list(torch._foreach_norm(gradients)))
     ratios = torch.where(p > 0, trust * p / (g + weight_decay * p + eps), 1.0)
