@@ -3,18 +3,16 @@
 `index.py` calls it for a folder that came without an index and writes what it returns.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from shards.errors import DataError
 from shards.format import NO_LABEL, Manifest, ShardInfo
+from shards.parallel import with_bar
 from shards.quarantine import Refused
 from shards.scan import TarScan, scan_tars
 from shards.store import read_manifest
@@ -93,14 +91,11 @@ def _scan_all(paths: Sequence[Path], progress: bool, workers: int | None) -> lis
     scans: dict[int, TarScan] = {}
     errors: dict[int, DataError] = {}
     sizes = [path.stat().st_size for path in paths]
-    with Progress(console=Console(file=sys.stderr), disable=not progress) as bar:
-        task = bar.add_task("indexing", total=sum(sizes))
-        for position, result in scan_tars(paths, workers):
-            if isinstance(result, DataError):
-                errors[position] = result
-            else:
-                scans[position] = result
-            bar.advance(task, sizes[position])
+    for position, result in with_bar(scan_tars(paths, workers), "indexing", sizes, show=progress):
+        if isinstance(result, DataError):
+            errors[position] = result
+        else:
+            scans[position] = result
     if errors:
         lines = [str(errors[position]) for position in sorted(errors)]
         more = f"; and {len(lines) - _SHOWN_ERRORS} more" if len(lines) > _SHOWN_ERRORS else ""

@@ -5,9 +5,13 @@ Scanning and checking run through here, one shard a job.
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
 
 # Below this many bytes starting processes takes longer than the work.
 _WORTH_PROCESSES_BYTES = 64 << 20
@@ -46,6 +50,27 @@ def run_jobs(
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def with_bar(
+    results: Iterator[tuple[int, Result]], title: str, sizes_bytes: Sequence[int], *, show: bool
+) -> Iterator[tuple[int, Result]]:
+    """Pass on what `run_jobs` yields, moving a bar on stderr by each job's bytes.
+
+    Args:
+        results: positions and results.
+        title: one word on what is going on.
+        sizes_bytes: of every job.
+        show: draw it, if stderr is a terminal.
+    """
+    if not (show and sys.stderr.isatty()):
+        yield from results
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=sum(sizes_bytes))
+        for position, result in results:
+            yield position, result
+            bar.advance(task, sizes_bytes[position])
 
 
 def usable_cores() -> int:

@@ -5,18 +5,15 @@
 
 import hashlib
 import os
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
 from shards.index import ShardIndex, list_tars, local_folder
-from shards.parallel import run_jobs
+from shards.parallel import run_jobs, with_bar
 from shards.shardcheck import ShardJob, ShardReport, check_shard
 from shards.store import cache_folder, map_records, read_manifest
 
@@ -110,13 +107,9 @@ def _jobs(
 
 
 def _run(jobs: list[ShardJob], workers: int | None, progress: bool) -> list[ShardReport]:
-    reports: dict[int, ShardReport] = {}
     sizes = [job.info.size_bytes for job in jobs]
-    with Progress(console=Console(file=sys.stderr), disable=not progress) as bar:
-        task = bar.add_task("checking", total=sum(sizes))
-        for position, report in run_jobs(check_shard, jobs, size_bytes=sum(sizes), workers=workers):
-            reports[position] = report
-            bar.advance(task, sizes[position])
+    results = run_jobs(check_shard, jobs, size_bytes=sum(sizes), workers=workers)
+    reports = dict(with_bar(results, "checking", sizes, show=progress))
     return [reports[position] for position in range(len(jobs))]
 
 

@@ -71,7 +71,7 @@ def _check(options: argparse.Namespace) -> int:
         options.directory,
         decode=options.decode,
         workers=options.workers,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     for problem in report.problems:
         sys.stderr.write(f"bad: {problem}\n")
