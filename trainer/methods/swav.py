@@ -108,11 +108,15 @@ class SwAV(Method):
         if self.settings.queue_length and progress.epoch >= self.settings.queue_start_epoch:
             newest = gather_rows(z.transpose(0, 1)).transpose(0, 1)  # [A, W * B, D]
             kept = [self.queue] if len(self.queue) else []
-            self.queue = torch.cat([newest, *kept], dim=1)[:, : self.settings.queue_length]
+            rows = torch.cat([newest, *kept], dim=1)
+            # A clone: a checkpoint stores a slice with all the rows it was cut from.
+            self.queue = rows[:, : self.settings.queue_length].clone()
         return codes[:, -z.shape[1] :]
 
 
-def _fit_queue(method: nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *_: object):
+def _fit_queue(
+    method: nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *_: object
+) -> None:
     """Give the queue the saved one's shape before a state dict is copied in."""
     saved = state_dict.get(f"{prefix}queue")
     if saved is not None and isinstance(method.queue, torch.Tensor):
