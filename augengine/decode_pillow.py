@@ -1,0 +1,38 @@
+"""The `pillow` decoder: any format, any mode, on every platform.
+
+The `dali` decoder asks it about images that DALI would read differently, or not at all.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from augengine.decode import DecodeFailure
+from shards.image import ImageError, load, open_image
+from shards.transcode import upright_rgb
+
+
+class PillowDecoder:
+    """Decodes on the host, an image a thread; Pillow releases Python's lock while it decodes."""
+
+    name = "pillow"
+    device = torch.device("cpu")
+
+    def __init__(self, num_threads: int) -> None:
+        self._pool = ThreadPoolExecutor(num_threads, "pillow")
+
+    def __call__(self, encoded: Sequence[bytes]) -> list[torch.Tensor | DecodeFailure]:
+        """Per image, in order, [H, W, 3] uint8 or why there is none."""
+        return list(self._pool.map(decode_one, encoded))
+
+
+def decode_one(encoded: bytes) -> torch.Tensor | DecodeFailure:
+    """One image, [H, W, 3] uint8, upright RGB."""
+    try:
+        image = open_image(encoded)
+        load(image)
+        return torch.from_numpy(np.array(upright_rgb(image)))
+    except ImageError as error:
+        return DecodeFailure(str(error))
