@@ -3,7 +3,7 @@
 The pipeline's threads add to one Meter; the trainer and the tools read snapshots. Seconds of the
 worker stages are summed over threads, so on four workers they may grow four times faster than the
 clock, and they include a thread's wait for its turn; `wait` is the consumer's alone. A measurement
-costs about two microseconds, a batch takes six of them.
+costs a few microseconds, a batch takes six of them.
 """
 
 import threading

@@ -78,14 +78,13 @@ def _place_views(plan: Plan) -> tuple[list[tuple[int, int, int]], int]:
     places, left = [], MARGIN_PX + widest + 2 * GAP_PX
     for views in plan.groups:
         is_small = plan.size_px[views[0]] <= 0.6 * plan.size_px.max()
-        aim = SMALL_PX if is_small else LARGE_PX
-        side = _tile_side(int(plan.size_px[views[0]]), aim)
+        side = _tile_side(int(plan.size_px[views[0]]), SMALL_PX if is_small else LARGE_PX)
         per_column = 2 if is_small else 1
         for i in range(len(views)):
             column, row = divmod(i, per_column)
             down = row * (LARGE_PX - SMALL_PX)
-            places.append((left + column * (aim + GAP_PX), down, side))
-        left += -(-len(views) // per_column) * (aim + GAP_PX) + GAP_PX
+            places.append((left + column * (side + GAP_PX), down, side))
+        left += -(-len(views) // per_column) * (side + GAP_PX) + GAP_PX
     return places, left - 2 * GAP_PX + MARGIN_PX
 
 
@@ -117,7 +116,7 @@ def _draw_source(
         draw.rectangle(box, outline=_colour(v), width=FRAME_PX)
         _draw_tag(draw, (box[0], box[1]), v)
     for line, (text, ink) in enumerate(zip(row.captions, (INK, FAINT), strict=True)):
-        y = at[1] + LARGE_PX + CAPTION_GAP_PX + line * LINE_PX
+        y = at[1] + height + CAPTION_GAP_PX + line * LINE_PX
         draw.text((at[0], y), _shortened(text, max(width, SMALL_PX)), ink, _font(CAPTION_FONT))
 
 
