@@ -6,7 +6,7 @@ The optimizer's keys are trainer/optim/build.py, a method's own trainer/methods/
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
@@ -41,13 +41,14 @@ class DataConfig:
 class PolicyConfig:
     """What may happen to an image, and how many views are made of it.
 
-    Any field of a view policy may stand beside these keys and then holds for every view:
-    policy.blur=0.
+    Any field of a view policy may stand beside these keys and then holds for every view
+    (policy.blur=0); `groups` changes some in one crop group only.
     """
 
     name: str = "swav"  # of augengine/policies, or the path of a YAML file like those
     views: str | None = None  # counts a crop group: 2+6; null: the policy's own
     sizes: str | None = None  # their sides in pixels: 224+96; null: the policy's own
+    groups: tuple[Mapping[str, Any], ...] = ()  # per crop group: [{scale: [0.3, 1]}, {}]
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Policy:
@@ -58,7 +59,13 @@ class PolicyConfig:
             # As with the policy's own: sizes of groups that are left out are left out too.
             sizes = parse_sizes(self.sizes)[: len(counts)] if self.sizes is not None else None
             policy = policy.with_views(counts, sizes)
-        return override_policy(policy, self.changes)
+        policy = override_policy(policy, self.changes)
+        groups = list(policy.groups)
+        # As with sizes, what is said of a group that is left out is left out.
+        for i, changes in enumerate(self.groups[: len(groups)]):
+            alone = override_policy(replace(policy, groups=(groups[i],)), changes)
+            groups[i] = alone.groups[0]
+        return replace(policy, groups=tuple(groups))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

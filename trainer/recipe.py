@@ -11,9 +11,11 @@ from typing import Any
 
 import yaml
 
+from augengine.policy_file import VIEW_FIELDS
 from shards.errors import UsageError
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
-from trainer.strict import build, flatten, to_mapping
+from trainer.methods.table import method_settings
+from trainer.strict import build, check_keys, flatten, to_mapping
 
 RECIPES = Path(__file__).parent / "recipes"
 # Sections that may differ when a run continues: none of them decides what is learned. (The images
@@ -31,8 +33,11 @@ def resolve(values: Mapping[str, Any]) -> TrainConfig:
     """The config that a merged mapping says; UsageError names the first thing that is wrong."""
     values = dict(values)
     for section, (cls, catch_all) in _OPEN_SECTIONS.items():
-        if isinstance(values.get(section), Mapping):
-            values[section] = _collect(values[section], cls, catch_all)
+        given = values.get(section)
+        if isinstance(given, Mapping):
+            own = [f.name for f in fields(cls) if f.name != catch_all]
+            check_keys(given, [*own, *_foreign_keys(section, given)], section)
+            values[section] = _collect(given, own, catch_all)
     return build(TrainConfig, values)
 
 
@@ -83,8 +88,15 @@ def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
     ]
 
 
-def _collect(values: Mapping[str, Any], cls: type, catch_all: str) -> dict[str, Any]:
+def _foreign_keys(section: str, values: Mapping[str, Any]) -> list[str]:
+    """The keys that a method or a view policy knows, so that a slip is told the nearest of all."""
+    if section == "policy":
+        return [*VIEW_FIELDS, "mean", "std"]
+    name = values.get("name", MethodConfig().name)
+    return [field.name for field in fields(method_settings(name, {}))]
+
+
+def _collect(values: Mapping[str, Any], own: list[str], catch_all: str) -> dict[str, Any]:
     """{"name": "swav", "x": 1} as {"name": "swav", "settings": {"x": 1}}."""
-    own = {f.name for f in fields(cls)} - {catch_all}
     others = {key: value for key, value in values.items() if key not in own}
     return {key: value for key, value in values.items() if key in own} | {catch_all: others}

@@ -6,7 +6,7 @@ dataclasses, and `to_mapping` goes back, so that what is written to config.yaml 
 
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -37,7 +37,7 @@ def build(cls: type[T], values: object, where: str = "") -> T:
     return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in values.items()})
 
 
-def check_keys(values: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
+def check_keys(values: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
     """Refuse the first key that is not allowed, with the nearest one and the whole list."""
     for key in values:
         if key not in allowed:

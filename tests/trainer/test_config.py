@@ -80,6 +80,17 @@ def test_views_choose_counts_and_sizes() -> None:
     assert [(g.count, g.size_px) for g in policy.groups] == [(2, 32), (4, 16)]
 
 
+def test_a_group_can_be_changed_alone() -> None:
+    """policy.groups changes views of one crop group; those of a group left out are ignored."""
+    values = {"groups": [{"scale": [0.5, 1]}, {"scale": [0.1, 0.2]}], "views": "2+1"}
+    policy = resolve({"policy": values}).policy.load()
+    assert [view.scale for _, _, view in policy.flat_views] == [(0.5, 1), (0.5, 1), (0.1, 0.2)]
+    policy = resolve({"policy": values | {"views": "2"}}).policy.load()
+    assert [view.scale for _, _, view in policy.flat_views] == [(0.5, 1), (0.5, 1)]
+    with pytest.raises(UsageError, match="scael"):
+        resolve({"policy": {"groups": [{"scael": [0.5, 1]}]}}).policy.load()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -56,8 +56,8 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
 @pytest.mark.parametrize(
     ("argv", "method", "arch", "data"),
     [
-        ([], "swav", "resnet18", "demo"),
-        (["--method", "byol"], "byol", "resnet18", "demo"),
+        ([], "swav", "resnet10", "demo"),
+        (["--method", "byol"], "byol", "resnet10", "demo"),
         (["--data", "somewhere"], "swav", "resnet50", "somewhere"),
         (["--data", "somewhere", "--method", "simsiam"], "simsiam", "resnet50", "somewhere"),
     ],
