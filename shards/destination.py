@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shards.errors import DataError, UsageError
 from shards.format import Manifest
-from shards.staging import read_recipe
+from shards.staging import has_finished_shards, read_recipe
 from shards.store import read_manifest
 
 TOOL = "make_shards"
@@ -29,7 +29,8 @@ def check_out(out: Path, recipe: Mapping[str, object], *, overwrite: bool) -> Ma
     if manifest is not None:
         return _check_whole(out, manifest, recipe, overwrite)
     unfinished = read_recipe(out)
-    if unfinished is not None and not same_set(unfinished, recipe) and not overwrite:
+    is_other = unfinished is not None and not same_set(unfinished, recipe)
+    if is_other and has_finished_shards(out) and not overwrite:
         raise UsageError(
             f"OUT holds an unfinished set of another source or other options, got {out}; repeat "
             f"the command that began it, name another OUT, or drop it with --overwrite"

@@ -5,6 +5,7 @@ when or where it was made, so equal samples give equal bytes. Offsets follow fro
 and are checked against the writer's own position.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -71,6 +72,8 @@ class ShardWriter:
     def discard(self) -> None:
         """Drop the unfinished tar."""
         self._stream.abandon()
+        # Or tarfile would write the end of the tar when it is garbage collected.
+        self._tar.close()
         self._part.unlink(missing_ok=True)
 
     @property
@@ -100,8 +103,11 @@ class _HashingStream:
         self._file = open(path, "wb")
         self._digest = hashlib.sha256()
         self._size = 0
+        self._is_abandoned = False
 
     def write(self, data: bytes) -> int:
+        if self._is_abandoned:
+            return len(data)
         self._digest.update(data)
         self._size += len(data)
         return self._file.write(data)
@@ -114,7 +120,7 @@ class _HashingStream:
         return self._size, self._digest.hexdigest()
 
     def abandon(self) -> None:
-        try:
+        """Let go of the file, and swallow what is still written."""
+        self._is_abandoned = True
+        with contextlib.suppress(OSError):  # the last write may be what failed
             self._file.close()
-        except OSError:  # the last write may be what failed
-            pass

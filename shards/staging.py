@@ -53,6 +53,7 @@ class Staging:
         if read_recipe(out) == recipe:
             self._resume()
         else:
+            self._take_back()
             self.drop()
             self.folder.mkdir(parents=True)
             write_whole(self.folder / _RECIPE_NAME, json.dumps(recipe).encode())
@@ -80,7 +81,7 @@ class Staging:
                 os.replace(staged, self._out / shard.info.name)
         for number, shard in enumerate(self.finished):
             shard.records["shard"] = number
-        write_quarantine(self._out, refused)
+        write_quarantine(self._out, sorted(refused, key=lambda item: item.name))
         manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
         records = np.concatenate([shard.records for shard in self.finished])
         manifest = write_index(self._out, records, manifest)
@@ -94,12 +95,16 @@ class Staging:
         with contextlib.suppress(OSError):
             self._out.rmdir()
 
+    def _take_back(self) -> None:
+        """Remove what an interrupted `publish` of another set had moved to `out` already."""
+        if read_manifest(self._out) is None:
+            for journal in _journals(self.folder):
+                (self._out / journal.with_suffix(".tar").name).unlink(missing_ok=True)
+
     def _resume(self) -> None:
         """Read the journal as far as it is whole, and clear away what came after."""
         kept = {_RECIPE_NAME}
-        for journal in sorted(self.folder.glob("*.json")):
-            if journal.name == _RECIPE_NAME:
-                continue
+        for journal in _journals(self.folder):
             shard = self._read_shard(journal)
             if shard is None:
                 break
@@ -125,6 +130,15 @@ class Staging:
 def read_recipe(out: Path) -> dict | None:
     """The recipe of the unfinished set in `out`, None when there is none."""
     return _read_json(out / PARTIAL_NAME / _RECIPE_NAME)
+
+
+def has_finished_shards(out: Path) -> bool:
+    """Whether the unfinished set in `out` is worth keeping."""
+    return bool(_journals(out / PARTIAL_NAME))
+
+
+def _journals(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if path.name != _RECIPE_NAME)
 
 
 def _remove_set(out: Path) -> None:

@@ -6,6 +6,7 @@ The command around `shards.writer.pack`; what SOURCE may be is told in `shards/s
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from shards.errors import UsageError, run_command
@@ -64,8 +65,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         raise UsageError("OUT is needed unless SOURCE is a folder of tars; name a new folder")
     source = open_source(arguments.source, arguments.split)
-    classes = f"{len(source.classes)} classes" if source.classes else "no labels"
-    _say(f"{arguments.source}: {source.kind}, {len(source):,} images, {classes}")
+    images = _count(len(source), "image")
+    _say(f"{arguments.source}: {source.kind}, {images}, {_classes(source.classes)}")
     for note in source.notes:
         _say(f"note: {note}")
     try:
@@ -99,13 +100,14 @@ def _tell(report: PackReport) -> None:
         _say(f"continued an interrupted run: {report.num_resumed:,} images were packed already")
     size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
     _say(
-        f"{report.directory}: {manifest.num_samples:,} images, {len(manifest.classes)} classes, "
-        f"{len(manifest.shards)} shards, {size_mib:,.1f} MiB"
+        f"{report.directory}: {_count(manifest.num_samples, 'image')}, "
+        f"{_classes(manifest.classes)}, {_count(len(manifest.shards), 'shard')}, "
+        f"{size_mib:,.1f} MiB"
     )
     if report.refused:
         first = report.refused[0]
         _say(
-            f"left out {len(report.refused):,} bad images, listed in "
+            f"left out {_count(len(report.refused), 'bad image')}, listed in "
             f"{report.directory / QUARANTINE_NAME}; the first is {first.name}: {first.reason}"
         )
     _say(f"next: python -m trainer.run --data {report.directory}")
@@ -118,13 +120,22 @@ def _index_in_place(folder: Path, out: str | None) -> int:
             f"use {folder} as the data"
         )
     index = ShardIndex.open(folder, progress=True)
-    labels = f"{len(index.classes)} classes" if index.classes else "no labels"
     _say(
-        f"{folder}: {len(index):,} images, {labels}, {len(index.shards)} shards, indexed in place, "
-        f"nothing was rewritten"
+        f"{folder}: {_count(len(index), 'image')}, {_classes(index.classes)}, "
+        f"{_count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
     )
     _say(f"next: python -m trainer.run --data {folder}")
     return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _classes(names: Sequence[str]) -> str:
+    if not names:
+        return "no labels"
+    return f"{len(names):,} class" + ("" if len(names) == 1 else "es")
 
 
 def _say(line: str) -> None:

@@ -39,6 +39,8 @@ class ParquetSource:
             self._files = [parquet.ParquetFile(path) for path in paths]
             schema = self._files[0].schema_arrow
             self._image_column, label_column = _choose_columns(schema, paths[0])
+            if any(self._image_column not in file.schema_arrow.names for file in self._files):
+                raise KeyError(f"not every file has a column {self._image_column!r}")
             values = [] if label_column is None else self._read_labels(label_column)
         except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are kinds of these
             if isinstance(error, UsageError):

@@ -1,0 +1,60 @@
+"""SOURCE as users type it: each kind is recognised by what lies there."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UsageError
+from shards.sources.detect import open_source
+from shards.sources.tars import find_tar_folder
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def test_demo_and_its_splits() -> None:
+    """By colon or by --split, but not two different ones."""
+    assert len(open_source("demo")) == len(open_source("demo:train")) == 6000
+    assert len(open_source("demo:test")) == len(open_source("demo", "test")) == 1200
+    with pytest.raises(UsageError, match="must agree"):
+        open_source("demo:test", "train")
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    """Files inside decide, whatever the folder is called."""
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/1.jpg").write_bytes(b"x")
+    assert open_source(str(tmp_path / "demo")).kind == "folder"
+
+
+@pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="needs dataset-fashion-mnist")
+def test_fashion_mnist_as_debian_installs_it() -> None:
+    """The folder of the package, without a word more."""
+    source = open_source(str(DEBIAN_FASHION_MNIST))
+    assert (source.kind, len(source), len(source.classes)) == ("idx", 60_000, 10)
+    assert len(open_source(str(DEBIAN_FASHION_MNIST), "test")) == 10_000
+
+
+@pytest.mark.parametrize("name", ["gone", "gone.parquet", "gone*.parquet", "a.txt", ""])
+def test_what_is_not_there_is_one_line(tmp_path: Path, name: str) -> None:
+    """A wrong path, a glob without matches, a file of no kind, an empty folder."""
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    spec = str(tmp_path / name) if name else str(tmp_path / "empty")
+    with pytest.raises(UsageError, match="got"):
+        open_source(spec)
+
+
+def test_tars_are_found_by_folder_or_glob(tmp_path: Path) -> None:
+    """A glob must mean the whole folder; a folder without tars is something else."""
+    (tmp_path / "none").mkdir()
+    for name in ("a-0.tar", "a-1.tar", "b-0.tar"):
+        tarfile.open(tmp_path / name, "w").close()
+    assert find_tar_folder(str(tmp_path)) == tmp_path
+    assert find_tar_folder(str(tmp_path / "*.tar")) == tmp_path
+    assert find_tar_folder(str(tmp_path / "none")) is None
+    assert find_tar_folder("demo") is None
+    with pytest.raises(UsageError, match="2 of 3"):
+        find_tar_folder(str(tmp_path / "a-*.tar"))
+    with pytest.raises(UsageError, match="got none"):
+        find_tar_folder(str(tmp_path / "c-*.tar"))

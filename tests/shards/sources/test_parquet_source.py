@@ -1,0 +1,96 @@
+"""Parquet in the Hugging Face image layout: columns, splits, labels, row groups."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shards.errors import DataError, UsageError
+from shards.format import NO_LABEL
+from shards.sources.parquet import ParquetSource
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def write(
+    path: Path, start: int, count: int, *, names: list[str] | None = None, **columns: list[Any]
+) -> Path:
+    """Rows `start`.. with bytes that say which row they are."""
+    rows = [{"bytes": b"row %d" % i, "path": f"{i}.jpg"} for i in range(start, start + count)]
+    table = pa.table({"image": rows, **columns})
+    if names is not None:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        content = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": content})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=3)
+    return path
+
+
+def test_rows_over_files_and_row_groups(tmp_path: Path) -> None:
+    """Rows are numbered over files in name order, labels named by the metadata."""
+    write(tmp_path / "data/train-00001.parquet", 7, 2, label=[1, 0], names=["cat", "dog"])
+    write(tmp_path / "data/train-00000.parquet", 0, 7, label=[0] * 7, names=["cat", "dog"])
+    write(tmp_path / "data/test-00000.parquet", 50, 1, label=[1], names=["cat", "dog"])
+    source = ParquetSource(str(tmp_path))
+    assert source.classes == ("cat", "dog")
+    assert source.block_sizes.tolist() == [3, 3, 1, 2]
+    for number in (8, 0, 3, 6, 7, 2):
+        sample = source[number]
+        assert (sample.load(), sample.name) == (b"row %d" % number, f"{number}.jpg")
+    assert [source[i].label for i in (6, 7, 8)] == [0, 1, 0]
+    assert len(ParquetSource(str(tmp_path), "test")) == 1
+    with pytest.raises(UsageError, match="train, test"):
+        ParquetSource(str(tmp_path), "validation")
+
+
+def test_only_a_window_of_row_groups_stays_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set larger than memory can be packed."""
+    monkeypatch.setattr("shards.sources.parquet.WINDOW_SAMPLES", 6)
+    source = ParquetSource(str(write(tmp_path / "x.parquet", 0, 30)))
+    assert [source[i].load() for i in range(30)] == [b"row %d" % i for i in range(30)]
+    assert len(source._tables) == 2
+
+
+def test_labels_of_other_kinds(tmp_path: Path) -> None:
+    """Names are sorted into classes; numbers without names are their own; nothing is no label."""
+    named = ParquetSource(str(write(tmp_path / "a.parquet", 0, 3, label=["b", None, "a"])))
+    assert named.classes == ("a", "b")
+    assert [named[i].label for i in range(3)] == [1, NO_LABEL, 0]
+    plain = ParquetSource(str(write(tmp_path / "b.parquet", 0, 3, fine_label=[2, -1, 0])))
+    assert plain.classes == ("0", "1", "2")
+    assert [plain[i].label for i in range(3)] == [2, NO_LABEL, 0]
+    none = ParquetSource(str(write(tmp_path / "c.parquet", 0, 2, caption=["x", "y"])))
+    assert none.classes == ()
+    assert none[1].label == NO_LABEL
+
+
+def test_what_is_no_image_set_is_refused(tmp_path: Path) -> None:
+    """No image column; a file that is no Parquet; files of several schemas; no rows."""
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "text.parquet")
+    with pytest.raises(UsageError, match="columns text"):
+        ParquetSource(str(tmp_path / "text.parquet"))
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(DataError, match=r"torn\.parquet"):
+        ParquetSource(str(tmp_path / "torn.parquet"))
+    write(tmp_path / "s/0.parquet", 0, 1, label=[0])
+    write(tmp_path / "s/1.parquet", 0, 1)
+    with pytest.raises(DataError, match="one schema"):
+        ParquetSource(str(tmp_path / "s"))
+    pq.write_table(pq.read_table(tmp_path / "s/0.parquet")[:0], tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="got none"):
+        ParquetSource(str(tmp_path / "none.parquet"))
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An optional package is asked for by its install line."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(UsageError, match="pip install pyarrow"):
+        ParquetSource(str(tmp_path))

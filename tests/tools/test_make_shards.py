@@ -1,0 +1,125 @@
+"""The command: what it prints, its exit codes, and one line for every mistake."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards.errors import UsageError
+from shards.index import ShardIndex
+from tools.make_shards import main, parse_size
+
+
+def make_images(folder: Path) -> Path:
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for i in range(3):
+            pixels = np.full((20, 30, 3), 40 * i, np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+    return folder
+
+
+def test_a_folder_of_images_becomes_a_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It tells what it read, what it wrote, what it left out and what to type next."""
+    images = make_images(tmp_path / "images")
+    (images / "cat/torn.jpg").write_bytes(b"")
+    out = tmp_path / "out"
+    assert main([str(images), str(out), "--workers", "1", "--resize", "10"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{images}: folder, 7 images, 2 classes"
+    assert said[1].startswith(f"{out}: 6 images, 2 classes, 1 shard, ")
+    assert said[2] == (
+        f"left out 1 bad image, listed in {out}/quarantine.jsonl; the first is cat/torn.jpg: "
+        f"the file is empty"
+    )
+    assert said[3] == f"next: python -m trainer.run --data {out}"
+    assert ShardIndex.open(out).sizes(np.arange(6)).tolist() == [[10, 15]] * 6
+
+
+def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second time nothing is written and the exit code is 0."""
+    arguments = [str(make_images(tmp_path / "images")), str(tmp_path / "out"), "--workers", "1"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "complete already, nothing was written" in capsys.readouterr().out
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+
+
+def test_tars_are_indexed_in_place(shard_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With or without an equal OUT nothing is rewritten; another OUT is refused."""
+    before = {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
+    for arguments in ([str(shard_folder)], [f"{shard_folder}/*.tar", str(shard_folder)]):
+        assert main(arguments) == 0
+        assert "37 images, 3 classes, 3 shards, indexed in place" in capsys.readouterr().out
+    assert main([str(shard_folder), "elsewhere"]) == 2
+    assert before == {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gone", "OUT"], 2, "not there"),
+        (["EMPTY", "OUT"], 2, "no file at all"),
+        (["IMAGES"], 2, "OUT is needed"),
+        (["IMAGES", "OUT", "--shard-size", "12x"], 2, "'12x'"),
+        (["IMAGES", "OUT", "--workers", "0"], 2, "got 0"),
+        (["IMAGES", "OUT", "--split", "val"], 2, "'val'"),
+        (["demo:val", "OUT"], 2, "'val'"),
+        (["IMAGES", "IMAGES"], 2, "another folder"),
+        (["IMAGES", "/proc/nowhere/x"], 1, "must be writable"),
+        (["BAD", "OUT"], 1, "at least one good image"),
+        (["BAD", "OUT", "--on-bad", "fail"], 1, "1.jpg"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    """Rule, value and remedy on one line of stderr, the right exit code, nothing written."""
+    make_images(tmp_path / "IMAGES")
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "BAD").mkdir()
+    (tmp_path / "BAD/1.jpg").write_bytes(b"x")
+    names = ("IMAGES", "EMPTY", "BAD", "OUT")
+    given = [str(tmp_path / a) if a in names else a for a in arguments]
+    assert main(given) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "OUT").exists()
+
+
+@pytest.mark.parametrize("option", [["--on-bad", "x"], ["--seed", "x"], ["--nonsense"]])
+def test_wrong_flags_exit_with_2(option: list[str]) -> None:
+    """As argparse does it."""
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", "out", *option])
+    assert caught.value.code == 2
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every kind of source, the defaults, examples."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for word in ("idx", "CIFAR", "Parquet", "tars", "demo:test", "256MiB", "examples:"):
+        assert word in text
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    """Binary and decimal units in any case; anything else is refused."""
+    assert parse_size("256MiB") == parse_size("256 mib") == 256 << 20
+    assert parse_size("1.5GB") == 1_500_000_000
+    assert parse_size("4096") == 4096
+    for text in ("", "12x", "-1MB", "MiB", "1e9"):
+        with pytest.raises(UsageError, match="256MiB"):
+            parse_size(text)
