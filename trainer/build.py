@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from augengine.backends.table import create_backend
-from augengine.decode import Decoder, create_decoder
 from torch import nn
 
 from augengine.backends.protocol import Backend
+from augengine.backends.table import create_backend
+from augengine.decode import Decoder, create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
 from shards.cursor import Cursor

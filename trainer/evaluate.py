@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from augengine.backends.table import create_backend
-from augengine.decode import create_decoder
 from rich.console import Console
 from rich.table import Table
 
+from augengine.backends.table import create_backend
+from augengine.decode import create_decoder
 from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex

@@ -34,7 +34,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    """keep=2 leaves the last two in order, and last.pt names the newest; nothing temporary stays."""
+    """keep=2 leaves the last two; last.pt names the newest; nothing temporary stays."""
     for step in (5, 100, 20, 3000):
         checkpoint.save(tmp_path, make_state(step), keep=2)
     assert [p.name for p in checkpoint.steps(tmp_path)] == ["step-00000100.pt", "step-00003000.pt"]
@@ -42,9 +42,7 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert names == {"step-00000100.pt", "step-00003000.pt", "last.pt"}
 
 
-def test_a_failed_write_leaves_the_former(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk in the middle of a save keeps the old checkpoint and no half file."""
     checkpoint.save(tmp_path, make_state(1), keep=2)
 

@@ -20,7 +20,7 @@ METHODS = {
 
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:
     """The method's `Settings` from a recipe's mapping; UsageError for what it does not know."""
-    return build(_module(name).Settings, values, "method.settings")
+    return build(_module(name).Settings, values, "method")
 
 
 def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> Method:
