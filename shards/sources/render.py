@@ -4,8 +4,8 @@ The class is the pair (shape, texture); nothing else in the picture depends on i
 as three separate brightness bands (ground and the texture's two tones, in random roles), so that
 shape and texture survive grayscale and colour jitter, while no single pixel tells the class:
 distances between raw pixels carry little, an encoder has to find the form. Textures are coarse (a
-period of 8 to 12 px at 64 px) and so stay visible at 32 px and in small local crops. Numpy only,
-about a millisecond an image.
+period of 10 to 12 px at 64 px) and so stay visible at 32 px and in small local crops. Numpy only,
+about two milliseconds an image.
 """
 
 import numpy as np
