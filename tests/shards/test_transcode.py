@@ -125,8 +125,9 @@ def test_of_an_animation_the_first_frame_counts(file_format: str) -> None:
 
 def test_profiles_and_transparency_of_the_original_are_not_written_again() -> None:
     """What is stored is pixels: an old ICC profile or tRNS entry would change their meaning."""
-    data = encoded(Image.fromarray(RGB), "PNG", icc_profile=b"profile" * 9, transparency=(1, 2, 3))
-    np.testing.assert_array_equal(stored_pixels(data), RGB)
+    for options in ({"icc_profile": b"profile" * 9}, {"transparency": (1, 2, 3)}):
+        data = encoded(Image.fromarray(RGB), "PNG", **options)
+        np.testing.assert_array_equal(stored_pixels(data), RGB)
 
 
 def test_a_png_called_jpg_is_a_png() -> None:
