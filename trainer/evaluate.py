@@ -15,12 +15,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decode import create_decoder
 from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from trainer import checkpoint
 from trainer.build import build_method, choose_device, open_index
 from trainer.config import TrainConfig
 from trainer.eval.features import calibrated, extract, raw_pixels

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import trainer.checkpoint as checkpoint
 from shards.errors import DataError, UsageError
-from trainer import checkpoint
 from trainer.config import TrainConfig
 from trainer.recipe import read_recipe, resolve, to_yaml
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+import trainer.checkpoint as checkpoint
 from augengine.pipeline import ViewLoader
 from augengine.views import Views
 from shards.cursor import Cursor
 from shards.errors import UsageError
-from trainer import checkpoint
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.display import Display
