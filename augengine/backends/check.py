@@ -20,11 +20,3 @@ def check_inputs(images: Sequence[torch.Tensor], plan: Plan, device: torch.devic
             )
         if image.device.type != device.type:
             raise ValueError(f"images lie on the backend's {device.type}, got {image.device}")
-    reaches = plan.kernel_px // 2 >= plan.size_px
-    blurred = (plan.sigma > 0).any(axis=0)
-    if (reaches & blurred).any():
-        v = int((reaches & blurred).argmax())
-        raise ValueError(
-            f"a blur has at most 2 * size_px - 1 taps, got kernel_px {plan.kernel_px[v]} for "
-            f"{plan.size_px[v]} px; give the policy a smaller kernel_px"
-        )
