@@ -19,13 +19,16 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from augengine.backends.check import check_inputs
 from augengine.kernels.cpu_colour import GRAY, SKIP
 from augengine.kernels.cpu_task import NUM_OPS, VIEW_TASK, Needs, Scratch, make_scratch
+from augengine.kernels.cpu_write import BFLOAT16, FLOAT16, FLOAT32
 from augengine.kernels.fused_cpu import render_tasks
 from augengine.plan import CONTRAST, ORDERS, Plan
 from shards.errors import UsageError
 
 RUNS_A_THREAD = 4  # more runs of tasks than threads: whose views are quick takes another one
+_DTYPES = {torch.float32: FLOAT32, torch.float16: FLOAT16, torch.bfloat16: BFLOAT16}
 _NEUTRAL = np.array([1, 1, 1, 0], np.float32)  # brightness, contrast, saturation, hue
 
 
@@ -50,10 +53,10 @@ class FusedBackend:
                 f"the fused backend runs on cpu, its CUDA kernel is not built yet, got device "
                 f"{self.device}; use the dali or kornia backend there"
             )
-        if dtype not in (torch.float32, torch.bfloat16):
+        if dtype not in _DTYPES:
             raise UsageError(
-                f"the fused backend writes torch.float32 or torch.bfloat16, got {dtype}; use one "
-                "of these"
+                f"the fused backend writes {', '.join(map(str, _DTYPES))}, got {dtype}; use one of "
+                "these"
             )
         if num_threads < 1:
             raise UsageError(f"num_threads is at least 1, got {num_threads}")
@@ -66,20 +69,19 @@ class FusedBackend:
 
         Raises ValueError when an image is not what the plan was drawn for.
         """
-        images = [
-            _checked(image, size) for image, size in zip(images, plan.image_sizes, strict=True)
-        ]
+        check_inputs(images, plan, self.device)
+        images = [image.contiguous() for image in images]
         outs = [_empty((len(group), len(images), size, size, 3), self.dtype)
                 for group in plan.groups
                 for size in [int(plan.size_px[group[0]])]]  # fmt: skip
         tasks = _tasks_of(plan, images, outs)
         scale = (1 / np.array(plan.std)).astype(np.float32)
         shift = (-np.array(plan.mean) / np.array(plan.std)).astype(np.float32)
-        bfloat16, needs = self.dtype is torch.bfloat16, Needs.of(tasks)
+        dtype, needs = _DTYPES[self.dtype], Needs.of(tasks)
 
         def run(first: int, last: int, keep: object = (images, outs)) -> None:
             """Make some views; `keep` holds their memory while a thread may write to it."""
-            render_tasks(tasks, first, last, scale, shift, bfloat16, self._scratch(needs))
+            render_tasks(tasks, first, last, scale, shift, dtype, self._scratch(needs))
 
         self._spread(run, len(tasks))
         return tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
@@ -111,20 +113,8 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     It is numpy's, which asks for huge pages where torch does not: a batch is too large for the
     heap, so each comes in fresh pages, and 4 KiB ones cost as much time as a third of the views.
     """
-    if dtype is torch.bfloat16:
-        return torch.from_numpy(np.empty(shape, np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(np.empty(shape, np.float32))
-
-
-def _checked(image: torch.Tensor, size: np.ndarray) -> torch.Tensor:
-    height, width = size.tolist()
-    if image.dtype != torch.uint8 or image.shape != (height, width, 3) or image.is_cuda:
-        raise ValueError(
-            f"an image is [H, W, 3] uint8 on cpu, of the {height}x{width} pixels that the plan was "
-            f"drawn for, got {image.dtype} {list(image.shape)} on {image.device}; pass the images "
-            "of the plan, in its order"
-        )
-    return image.contiguous()
+    plain = np.int16 if dtype.itemsize == 2 else np.float32  # numpy has no bfloat16
+    return torch.from_numpy(np.empty(shape, plain)).view(dtype)
 
 
 def _tasks_of(

@@ -1,10 +1,8 @@
 """Which backends there are, and the one place that makes them.
 
-`auto` is what was fastest where it was measured: `kornia` on the CPU, `dali` on CUDA. SwAV 2+6
-(224 + 96 px, float32) from 16 decoded 500x375 photographs took `kornia` 21 ms of CPU time an image
-with one thread and 24 with two, `dali` 29 and 24 (least of 7 runs on a shared 2-core machine, torch
-2.13, DALI 2.4, kornia 0.9). On CUDA nothing was measured yet; there `dali` makes the views of a
-crop size together, where `kornia` starts kernels for every crop.
+`auto` is what was fastest where it was measured: `fused` on the CPU (benchmarks/fused_cpu.py: more
+than ten times `kornia` and `dali` on SwAV 2+6). On CUDA nothing was measured yet; there `dali`
+makes the views of a crop size together, where `kornia` starts kernels for every crop.
 """
 
 from collections.abc import Callable
@@ -47,9 +45,10 @@ def create_backend(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {device} is not available; use cpu or install torch with CUDA")
     if name == "auto":
-        name = "dali" if device.type == "cuda" and has_dali() else "kornia"
+        fastest, there = ("dali", has_dali()) if device.type == "cuda" else ("fused", has_numba())
+        name = fastest if there else "kornia"
     makers: dict[str, Callable[[], Backend]] = {
-        "fused": _fused,
+        "fused": lambda: _fused(device, dtype, num_threads),
         "dali": lambda: _dali(device, dtype, num_threads),
         "kornia": lambda: _kornia(device, dtype, num_threads),
     }
@@ -69,8 +68,17 @@ def require_dali(what: str) -> None:
         raise UsageError(f"{what} 'dali' needs NVIDIA DALI, which is not installed: {INSTALL_DALI}")
 
 
-def _fused() -> Backend:
-    raise UsageError("backend 'fused' is not built yet; use auto, dali or kornia")
+def has_numba() -> bool:
+    """Whether numba is installed; does not import it."""
+    return find_spec("numba") is not None
+
+
+def _fused(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+    if not has_numba():
+        raise UsageError("backend 'fused' needs numba, which is not installed: pip install numba")
+    from augengine.backends.fused import FusedBackend
+
+    return FusedBackend(device, dtype, num_threads)
 
 
 def _dali(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:

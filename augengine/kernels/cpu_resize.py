@@ -10,9 +10,8 @@ Legend: S crop side, T taps; an axis has S rows of T weights and the first input
 
 import numpy as np
 
+from augengine.kernels.cpu_task import UNROLLED
 from augengine.kernels.jit import helper, weigh_pixels
-
-UNROLLED = 4  # taps handled in one pass; weights are padded with zeros to a multiple of it
 
 
 @helper

@@ -7,10 +7,11 @@ import numpy as np
 NUM_OPS = 5  # the four colour ops in the view's order, then gray
 BAND_PX = 1024  # pixels of a band, unless one row has more: three planes of it are 12 KiB
 PLANE_SLACK = 16  # floats between planes, so that they do not lie a multiple of 4 KiB apart
-PIXEL_SLACK = 4  # floats read or written behind the last pixel of a line
-TAPS_SLACK = 4  # weights are padded to a multiple of this
+UNROLLED = 4  # taps of a resize summed in one pass: weights are padded with zeros to a multiple
+# Floats read behind the last pixel of a line: those of padding taps, and a fourth lane.
+LINE_SLACK = 3 * UNROLLED
 
-# Addresses are of an uint8 image [H, W, 3] and of a float32 or bfloat16 view [S, S, 3].
+# Addresses are of an uint8 image [H, W, 3] and of a view [S, S, 3].
 VIEW_TASK = np.dtype(
     [
         ("image", np.int64),
@@ -37,13 +38,16 @@ VIEW_TASK = np.dtype(
 
 
 class Scratch(NamedTuple):
-    """Buffers of one thread; nothing in them outlives a view."""
+    """Buffers of one thread; nothing in them outlives a view.
+
+    They start as zeros and only ever hold finite numbers, so what weighs nothing adds nothing.
+    """
 
     line: np.ndarray  # [3 W + slack] float32 - one row of the window, resized vertically
-    pixels: np.ndarray  # [3 S + slack] float32 - and horizontally
+    pixels: np.ndarray  # [3 S + 1] float32 - and horizontally
     planes: np.ndarray  # [3, S * S + slack] float32 - the view
     band: np.ndarray  # [3, band] float32 - blurred rows
-    rounded: np.ndarray  # [3 band] float32 - rows about to become bfloat16
+    rounded: np.ndarray  # [3 band] float32 - rows about to be rounded
     row_weights: np.ndarray  # [S * T] float32 - of the vertical resize
     column_weights: np.ndarray  # [S * T] float32
     row_starts: np.ndarray  # [S] int64 - first input row of each output row
@@ -69,7 +73,7 @@ class Needs(NamedTuple):
         return Needs(
             int(tasks["width"].max()),
             int(tasks["size_px"].max()),
-            int(np.ceil(4 * max(1.0, float(scale.max())))) + TAPS_SLACK,
+            int(np.ceil(4 * max(1.0, float(scale.max())))) + UNROLLED,
             int(tasks["kernel_px"].max()),
         )
 
@@ -83,8 +87,8 @@ def make_scratch(needs: Needs) -> Scratch:
     width, size, taps, kernel = needs
     band = max(BAND_PX, size)
     return Scratch(
-        line=np.zeros(3 * width + PIXEL_SLACK, np.float32),
-        pixels=np.zeros(3 * size + PIXEL_SLACK, np.float32),
+        line=np.zeros(3 * width + LINE_SLACK, np.float32),
+        pixels=np.zeros(3 * size + 1, np.float32),
         planes=np.zeros((3, size * size + PLANE_SLACK), np.float32),
         band=np.zeros((3, band + PLANE_SLACK), np.float32),
         rounded=np.zeros(3 * band, np.float32),

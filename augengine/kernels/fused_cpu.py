@@ -17,7 +17,14 @@ from augengine.kernels.cpu_blur import blur_band, fill_taps
 from augengine.kernels.cpu_colour import adjust_band, gray_sum
 from augengine.kernels.cpu_resize import clamp_to_planes, fill_weights, resize_row
 from augengine.kernels.cpu_task import BAND_PX, NUM_OPS
-from augengine.kernels.cpu_write import solarize, write_bfloat16, write_float32
+from augengine.kernels.cpu_write import (
+    FLOAT16,
+    FLOAT32,
+    round_to_bfloat16,
+    round_to_float16,
+    solarize,
+    write_float32,
+)
 from augengine.kernels.jit import SOURCES_DIGEST, entry_point, helper, pointer
 from augengine.plan import NO_SOLARIZE
 
@@ -25,7 +32,7 @@ RESIZE_SWEEP, CONTRAST_SWEEP, BLUR_SWEEP = range(3)
 
 
 @helper
-def render_view(task, scale, shift, bfloat16, scratch):
+def render_view(task, scale, shift, dtype, scratch):
     """Make one view; `task` is a VIEW_TASK, `scale` and `shift` [3] float32 normalise."""
     size, planes = task.size_px, scratch.planes
     has_contrast, has_blur = task.contrast_at < NUM_OPS, task.sigma > 0
@@ -65,11 +72,11 @@ def render_view(task, scale, shift, bfloat16, scratch):
             if sweep == RESIZE_SWEEP and has_contrast:
                 gray_total += gray_sum(red, green, blue)
             if sweep == last_sweep:
-                finish_band(red, green, blue, first, task, scale, shift, bfloat16, scratch)
+                finish_band(red, green, blue, first, task, scale, shift, dtype, scratch)
 
 
 @helper
-def finish_band(red, green, blue, first, task, scale, shift, bfloat16, scratch):
+def finish_band(red, green, blue, first, task, scale, shift, dtype, scratch):
     """Solarize, normalise and write one band, whose first pixel is number `first` of the view."""
     if task.gray:
         green, blue = red, red
@@ -79,20 +86,25 @@ def finish_band(red, green, blue, first, task, scale, shift, bfloat16, scratch):
             solarize(green, task.solarize)
             solarize(blue, task.solarize)
     count = 3 * red.size
-    if bfloat16:
-        out = carray(pointer(task.out + 6 * first, np.uint16), (count,))
-        write_bfloat16(red, green, blue, scale, shift, scratch.rounded[:count], out)
-    else:
+    if dtype == FLOAT32:
         out = carray(pointer(task.out + 12 * first, np.float32), (count,))
         write_float32(red, green, blue, scale, shift, out)
+        return
+    line = scratch.rounded[:count]
+    write_float32(red, green, blue, scale, shift, line)
+    half = carray(pointer(task.out + 6 * first, np.uint16), (count,))
+    if dtype == FLOAT16:
+        round_to_float16(line, half)
+    else:
+        round_to_bfloat16(line, half)
 
 
 def _compile_entry(digest):
     @entry_point
-    def render_tasks(tasks, first, last, scale, shift, bfloat16, scratch):
+    def render_tasks(tasks, first, last, scale, shift, dtype, scratch):
         """Make the views `tasks[first:last]`; returns the digest of the sources it is made from."""
         for i in range(first, last):
-            render_view(tasks[i], scale, shift, bfloat16, scratch)
+            render_view(tasks[i], scale, shift, dtype, scratch)
         return digest
 
     return render_tasks

@@ -62,6 +62,17 @@ def pointer(typingctx, address, dtype):
 
 
 @_intrinsic
+def half_bits(typingctx, x):
+    """The bits of a float32 rounded to the nearest float16, as uint16."""
+
+    def generate(context, builder, signature, arguments):
+        half = builder.fptrunc(arguments[0], ir.HalfType())
+        return builder.bitcast(half, ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@_intrinsic
 def weigh_pixels(typingctx, line, at, weights, weight_at, taps, out, out_at):
     """`out[out_at:][:4] = sum over k < taps of weights[weight_at + k] * line[at + 3 k:][:4]`.
 

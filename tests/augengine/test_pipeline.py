@@ -128,7 +128,7 @@ def test_every_epoch_has_every_sample_once(index, truth):
     assert set(crossing.plan.epochs.tolist()) == {0, 1}
 
 
-@pytest.mark.parametrize("name", ["kornia", "dali"])
+@pytest.mark.parametrize("name", ["kornia", "dali", "fused"])
 def test_real_backends_and_decoders_are_exact_too(new_shards, name):
     """With a corrupt image amid them: workers, threads and batch size change no bit of a view."""
     if name == "dali":
