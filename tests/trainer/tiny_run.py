@@ -19,8 +19,8 @@ def tiny_config(folder: Path, method: str = "swav", **changes: Any) -> TrainConf
     """40 steps of 8 of the 37 images: 8.65 epochs, every batch but a few crosses no border."""
     values = {
         "data": {"train": str(folder), "backend": "kornia", "decoder": "pillow", "workers": 1},
-        "policy": {"name": method, "views": "2+2", "sizes": "16+8", "blur": 0.0},
-        "backbone": {"arch": "resnet18", "width": 0.0625, "stem": "small"},
+        "policy": {"name": method, "views": "2+1", "sizes": "16+8", "blur": 0.0},
+        "backbone": {"arch": "resnet10", "width": 0.0625, "stem": "small"},
         "method": {"name": method, **TINY_HEADS[method]},
         "optim": {"name": "lars", "base_lr": 1.0, "warmup_epochs": 1.0},
         "loop": {"epochs": 8.65, "batch_size": 8},
