@@ -43,6 +43,7 @@ class Result:
     name: str
     crops_per_image: int
     images_per_s: tuple[float, ...]  # one a round
+    cpu_ms: float  # of all threads, an image; median over rounds: hardly moved by other load
     stages_ms: dict[str, float]  # thread-milliseconds an image, median over rounds
 
     @property
@@ -58,6 +59,7 @@ class Result:
             "images_per_s_max": round(max(self.images_per_s), 2),
             "crops_per_s": round(self.median * self.crops_per_image, 2),
             "ms_per_image": round(1e3 / self.median, 4),
+            "cpu_ms_per_image": round(self.cpu_ms, 4),
             "stages_ms_per_image": {name: round(ms, 4) for name, ms in self.stages_ms.items()},
             "rounds": len(self.images_per_s),
         }
@@ -72,6 +74,7 @@ def measure(
 ) -> list[Result]:
     """Time every case `num_rounds` times in turn; one untimed call warms each of them up."""
     rates: dict[str, list[float]] = {case.name: [] for case in cases}
+    cpu_ms: dict[str, list[float]] = {case.name: [] for case in cases}
     stages: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
     for _ in range(num_rounds):
         for case in cases:
@@ -79,13 +82,19 @@ def measure(
             run = case.start()
             try:
                 run.call()
-                num_calls, elapsed = _repeat(run.call, seconds / num_rounds)
+                num_calls, elapsed_s, cpu_s = _repeat(run.call, seconds / num_rounds)
             finally:
                 stages[case.name].append(run.stop())
-            rates[case.name].append(num_calls * case.images_per_call / elapsed)
+            num_images = num_calls * case.images_per_call
+            rates[case.name].append(num_images / elapsed_s)
+            cpu_ms[case.name].append(1e3 * cpu_s / num_images)
     return [
         Result(
-            case.name, case.crops_per_image, tuple(rates[case.name]), _medians(stages[case.name])
+            case.name,
+            case.crops_per_image,
+            tuple(rates[case.name]),
+            statistics.median(cpu_ms[case.name]),
+            _medians(stages[case.name]),
         )
         for case in cases
     ]
@@ -111,14 +120,15 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _repeat(call: Callable[[], object], seconds: float) -> tuple[int, float]:
-    num_calls, start = 0, time.perf_counter()
+def _repeat(call: Callable[[], object], seconds: float) -> tuple[int, float, float]:
+    """Calls, seconds by the clock, CPU seconds of all threads of this process."""
+    num_calls, start, start_cpu = 0, time.perf_counter(), time.process_time()
     while True:
         call()
         num_calls += 1
         elapsed = time.perf_counter() - start
         if elapsed >= seconds and num_calls >= MIN_CALLS:
-            return num_calls, elapsed
+            return num_calls, elapsed, time.process_time() - start_cpu
 
 
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:

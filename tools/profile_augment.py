@@ -137,7 +137,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             f"{error['max_levels']:.2g} at most",
             style="dim",
         )
-    header = ("", "img/s", "min-max", "crops/s", "ms/img", *STAGES)
+    header = ("", "img/s", "min-max", "crops/s", "ms/img", "cpu ms", *STAGES)
     table = Table(*header, box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -149,12 +149,13 @@ def print_report(report: dict[str, Any], console: Console) -> None:
             f"{figures['images_per_s_min']:.1f}-{figures['images_per_s_max']:.1f}",
             f"{figures['crops_per_s']:.0f}" if figures["crops_per_s"] else "",
             f"{figures['ms_per_image']:.2f}",
+            f"{figures['cpu_ms_per_image']:.2f}",
             *(f"{stages[stage]:.2f}" if stage in stages else "" for stage in STAGES),
         )
     console.print(table)
     console.print(
-        "img/s is the median over rounds; stages are thread-milliseconds an image, wait the "
-        "consumer's",
+        "img/s: median over rounds; cpu ms: of all threads, an image; stages: thread-milliseconds "
+        "an image, waiting for a core or a turn included; wait: the consumer's",
         style="dim",
     )
 

@@ -17,6 +17,7 @@ def test_rates_are_images_over_time():
     assert 200 < result.median <= 400
     assert figures["crops_per_s"] == pytest.approx(8 * figures["images_per_s"], rel=1e-3)
     assert figures["images_per_s_min"] <= result.median <= figures["images_per_s_max"]
+    assert figures["cpu_ms_per_image"] < figures["ms_per_image"]  # it sleeps
     assert figures["stages_ms_per_image"] == {"decode": 2.5}
 
 
