@@ -4,6 +4,7 @@
 loader, the collapse monitor, metrics.jsonl and the display, so that the loop stays a loop.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -12,6 +13,7 @@ from augengine.meter import Meter
 from augengine.views import Views
 from shards.errors import DataError
 from trainer.display import Display
+from trainer.distributed import all_reduce_
 from trainer.log import RunLog
 from trainer.methods.protocol import Progress, StepResult
 from trainer.monitor import CollapseMonitor
@@ -42,8 +44,9 @@ class Reporter:
             return
         step, loss, views = self._pending
         self._pending = None
-        self.loss = loss.item()
-        if not torch.isfinite(loss):
+        # The mean over ranks: what is logged is the run's loss, and all ranks stop together.
+        self.loss = all_reduce_(loss.float().clone(), "mean").item()
+        if not math.isfinite(self.loss):
             names = ", ".join(map(str, views.ids[:8].tolist()))
             raise DataError(
                 f"the loss must stay finite, got {self.loss} at step {step} (samples {names}, "

@@ -5,6 +5,7 @@ Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -74,7 +75,8 @@ def _main(arguments: list[str]) -> int:
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     outcome = train(config, out, command=command, resume=args.resume)
-    stdout.print(_summary(config, out, outcome))
+    if os.environ.get("RANK", "0") == "0":
+        stdout.print(_summary(config, out, outcome))
     return outcome.exit_code
 
 
