@@ -13,7 +13,7 @@ from augengine.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """One tensor per crop group, view-major, so that `crops[g].flatten(0, 1)` is a backbone's batch.
+    """One tensor per crop group, view-major: `crops[g].flatten(0, 1)` is a backbone's batch.
 
     The flattened [V*B, C, S, S] tensor is a view (no copy) and channels_last in memory.
     """

@@ -1,7 +1,8 @@
 """What a user can get wrong, and how a command says so: one line, an exit code, no traceback.
 
-A message gives the rule, the offending value and the remedy. Library code raises; only `run_command`
-turns an error into a line and an exit code, so the packages stay usable from a notebook.
+A message gives the rule, the offending value and the remedy. Library code raises; only
+`run_command` turns an error into a line and an exit code, so the packages stay usable from a
+notebook.
 """
 
 import sys
@@ -12,7 +13,7 @@ EXIT_USAGE = 2
 
 
 class UsageError(ValueError):
-    """The caller asked for something that cannot be: a name, a flag, a config value (exit code 2)."""
+    """The caller asked for what cannot be: a name, a flag, a config value (exit code 2)."""
 
 
 class DataError(RuntimeError):
@@ -22,8 +23,8 @@ class DataError(RuntimeError):
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit code, printing an expected error as one line.
 
-    Only `UsageError` and `DataError` are expected; anything else is our defect and keeps its traceback.
-    Ctrl-C ends with the shell's convention, 130.
+    Only `UsageError` and `DataError` are expected; anything else is our defect and keeps its
+    traceback. Ctrl-C ends with the shell's convention, 130.
     """
     try:
         return main() or 0

@@ -1,4 +1,4 @@
-"""Rules of the house that a reader relies on: who imports whom, what an import costs, how long a file is."""
+"""Rules a reader relies on: who imports whom, what an import costs, how long a file is."""
 
 import ast
 import subprocess
@@ -36,7 +36,7 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_import_through_a_package(path: Path) -> None:
-    """Inside the project, names come from the module that defines them, so that no import knot can grow."""
+    """Names come from the module that defines them, so that no import knot can grow."""
     bare = {name for name in imported(path) if name in PACKAGES}
     assert path.name == "__init__.py" or not bare
 

@@ -1,0 +1,1 @@
+"""Commands: pack, check, show, profile."""

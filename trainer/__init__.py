@@ -1,0 +1,1 @@
+"""Views to a trained encoder: methods, the loop, checkpoints, evaluation."""

@@ -1,7 +1,7 @@
 """What a backend is: something that makes a plan happen, and draws nothing.
 
-All backends give the same picture from the same plan, within the bounds of tests/tolerances.py against
-`augengine.reference`.
+All backends give the same picture from the same plan, within the bounds of tests/tolerances.py
+against `augengine.reference`.
 """
 
 from collections.abc import Sequence
@@ -24,5 +24,5 @@ class Backend(Protocol):
         images: Sequence[torch.Tensor],  # B tensors [H, W, 3] uint8 on `device` - upright RGB
         plan: Plan,  # of the same B images; H and W equal plan.image_sizes
     ) -> tuple[torch.Tensor, ...]:
-        """Per crop group one [V, B, C, S, S] tensor of `dtype`; `flatten(0, 1)` is channels_last."""
+        """One [V, B, C, S, S] tensor of `dtype` a crop group; `flatten(0, 1)` is channels_last."""
         ...
