@@ -92,7 +92,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         index = ShardIndex.open(shards)
         results, errors = profile(index, policy, settings, lambda name: None)
         report = report_of(index, policy, settings, results, errors)
-    print_report(report, Console(width=None if sys.stdout.isatty() else 140))
+    print_report(report, Console(width=None if sys.stdout.isatty() else 150))
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 

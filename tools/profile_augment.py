@@ -80,7 +80,7 @@ def _profile_command(options: argparse.Namespace) -> int:
         results, errors = profile(index, policy, settings, on_step)
     report = report_of(index, policy, settings, results, errors)
     # A table cut to 80 columns is of no use in a file.
-    print_report(report, Console(width=None if sys.stdout.isatty() else 140))
+    print_report(report, Console(width=None if sys.stdout.isatty() else 150))
     if options.json is not None:
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
