@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from augengine.backends.check import check_inputs
+from augengine.backends.recycled import RecycledMemory
 from augengine.kernels.cpu_colour import GRAY, SKIP
 from augengine.kernels.cpu_task import NUM_OPS, VIEW_TASK, Needs, Scratch, make_scratch
 from augengine.kernels.cpu_write import BFLOAT16, FLOAT16, FLOAT32
@@ -63,6 +64,7 @@ class FusedBackend:
         self._num_threads = num_threads
         self._pool = ThreadPoolExecutor(num_threads, "fused") if num_threads > 1 else None
         self._thread = threading.local()
+        self._memory = RecycledMemory()
 
     def __call__(self, images: Sequence[torch.Tensor], plan: Plan) -> tuple[torch.Tensor, ...]:
         """Per crop group one [V, B, C, S, S] tensor; `flatten(0, 1)` is channels_last.
@@ -71,9 +73,11 @@ class FusedBackend:
         """
         check_inputs(images, plan, self.device)
         images = [image.contiguous() for image in images]
-        outs = [_empty((len(group), len(images), size, size, 3), self.dtype)
-                for group in plan.groups
-                for size in [int(plan.size_px[group[0]])]]  # fmt: skip
+        sizes = [int(plan.size_px[group[0]]) for group in plan.groups]
+        outs = [
+            self._memory.empty((len(group), len(images), size, size, 3), self.dtype)
+            for group, size in zip(plan.groups, sizes, strict=True)
+        ]
         tasks = _tasks_of(plan, images, outs)
         scale = (1 / np.array(plan.std)).astype(np.float32)
         shift = (-np.array(plan.mean) / np.array(plan.std)).astype(np.float32)
@@ -105,16 +109,6 @@ class FusedBackend:
             needs = needs.join(have) if have else needs
             self._thread.needs, self._thread.scratch = needs, make_scratch(needs)
         return self._thread.scratch
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Memory for views, not yet written.
-
-    It is numpy's, which asks for huge pages where torch does not: a batch is too large for the
-    heap, so each comes in fresh pages, and 4 KiB ones cost as much time as a third of the views.
-    """
-    plain = np.int16 if dtype.itemsize == 2 else np.float32  # numpy has no bfloat16
-    return torch.from_numpy(np.empty(shape, plain)).view(dtype)
 
 
 def _tasks_of(

@@ -16,7 +16,7 @@ from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from augengine.kernels.cpu_blur import blur_band, fill_taps
 from augengine.kernels.cpu_colour import adjust_band, gray_sum
 from augengine.kernels.cpu_resize import clamp_to_planes, fill_weights, resize_row
-from augengine.kernels.cpu_task import BAND_PX, NUM_OPS
+from augengine.kernels.cpu_task import BAND_PX, NUM_OPS, Scratch
 from augengine.kernels.cpu_write import (
     FLOAT16,
     FLOAT32,
@@ -25,7 +25,7 @@ from augengine.kernels.cpu_write import (
     solarize,
     write_float32,
 )
-from augengine.kernels.jit import SOURCES_DIGEST, entry_point, helper, pointer
+from augengine.kernels.jit import SOURCES_DIGEST, borrow, entry_point, helper, pointer
 from augengine.plan import NO_SOLARIZE
 
 RESIZE_SWEEP, CONTRAST_SWEEP, BLUR_SWEEP = range(3)
@@ -99,12 +99,33 @@ def finish_band(red, green, blue, first, task, scale, shift, dtype, scratch):
         round_to_bfloat16(line, half)
 
 
+@helper
+def borrow_all(scratch):
+    """The buffers without their owner, who outlives the call."""
+    return Scratch(
+        borrow(scratch.line),
+        borrow(scratch.pixels),
+        borrow(scratch.planes),
+        borrow(scratch.band),
+        borrow(scratch.rounded),
+        borrow(scratch.row_weights),
+        borrow(scratch.column_weights),
+        borrow(scratch.row_starts),
+        borrow(scratch.column_starts),
+        borrow(scratch.taps),
+        borrow(scratch.offsets),
+        borrow(scratch.shifts),
+        borrow(scratch.padded),
+    )
+
+
 def _compile_entry(digest):
     @entry_point
     def render_tasks(tasks, first, last, scale, shift, dtype, scratch):
         """Make the views `tasks[first:last]`; returns the digest of the sources it is made from."""
+        buffers = borrow_all(scratch)
         for i in range(first, last):
-            render_view(tasks[i], scale, shift, dtype, scratch)
+            render_view(tasks[i], scale, shift, dtype, buffers)
         return digest
 
     return render_tasks

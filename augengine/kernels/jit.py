@@ -62,6 +62,19 @@ def pointer(typingctx, address, dtype):
 
 
 @_intrinsic
+def borrow(typingctx, array):
+    """The same array without its owner: slices of it cost no atomic reference counts."""
+
+    def generate(context, builder, signature, arguments):
+        borrowed = context.make_array(array)(context, builder, arguments[0])
+        borrowed.meminfo = cgutils.get_null_value(borrowed.meminfo.type)
+        borrowed.parent = cgutils.get_null_value(borrowed.parent.type)
+        return borrowed._getvalue()
+
+    return array(array), generate
+
+
+@_intrinsic
 def half_bits(typingctx, x):
     """The bits of a float32 rounded to the nearest float16, as uint16."""
 

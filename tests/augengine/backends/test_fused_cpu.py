@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from augengine.backends import fused
 from augengine.backends.fused import FusedBackend
+from augengine.backends.recycled import RecycledMemory
 from augengine.draw import draw_plan
 from augengine.plan import NO_SOLARIZE, Plan
 from augengine.policies import load_policy, policy_names
@@ -112,9 +112,8 @@ def worst_error(backend: FusedBackend, images: list[torch.Tensor], plan: Plan) -
 @pytest.fixture(autouse=True)
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every output starts as NaN: a pixel that is not written shows."""
-    monkeypatch.setattr(
-        fused, "_empty", lambda shape, dtype: torch.full(shape, torch.nan, dtype=dtype)
-    )
+    empty = RecycledMemory.empty
+    monkeypatch.setattr(RecycledMemory, "empty", lambda *args: empty(*args).fill_(torch.nan))
 
 
 @pytest.mark.parametrize("name", OPS)
