@@ -92,7 +92,7 @@ class FusedBackend:
 
     def _spread(self, run: Callable[[int, int], None], count: int) -> None:
         """Call `run(first, last)` on pieces of range(count); returns when all are done."""
-        if self._pool is None:
+        if self._pool is None or count == 0:
             run(0, count)
             return
         pieces = min(count, self._num_threads * RUNS_A_THREAD)

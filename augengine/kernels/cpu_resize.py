@@ -5,6 +5,9 @@ on full vectors. Horizontally every output pixel has its own place, so each is a
 floats (RGB and the next red, overwritten by the next pixel). The flip is in the horizontal weights,
 1/255 in the vertical ones. Only pixels of the window are read.
 
+Horizontally this took 63 us for 224 x 224 pixels from 327 columns (one Zen 4 core), a gather over
+three planes 217; 16 rows side by side, transposed, 43, but without turning them there and back.
+
 Legend: S crop side, T taps; an axis has S rows of T weights and the first input pixel of each.
 """
 

@@ -71,10 +71,10 @@ class Needs(NamedTuple):
         """The needs of these tasks."""
         scale = np.maximum(tasks["height"], tasks["width"]) / tasks["size_px"]
         return Needs(
-            int(tasks["width"].max()),
-            int(tasks["size_px"].max()),
-            int(np.ceil(4 * max(1.0, float(scale.max())))) + UNROLLED,
-            int(tasks["kernel_px"].max()),
+            int(tasks["width"].max(initial=1)),
+            int(tasks["size_px"].max(initial=1)),
+            int(np.ceil(4 * float(scale.max(initial=1)))) + UNROLLED,
+            int(tasks["kernel_px"].max(initial=1)),
         )
 
     def join(self, other: "Needs") -> "Needs":

@@ -257,6 +257,13 @@ def test_layout() -> None:
         assert flat.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_no_images_are_no_views() -> None:
+    """An empty batch gives empty tensors of the right shape."""
+    plan = make_plan([(20, 30)] * 2).rows(slice(0, 0))
+    (views,) = FusedBackend(num_threads=2)([], plan)
+    assert tuple(views.shape) == (1, 0, 3, 16, 16)
+
+
 def test_an_image_may_be_a_strided_view() -> None:
     """An image cut from a larger one is read as what it shows, not as what lies in memory."""
     whole = make_image(40, 60)
