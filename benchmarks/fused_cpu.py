@@ -5,21 +5,24 @@
 Photographs, cut to 500x375 JPEGs; views of SwAV 2+6 (224 + 96 px) and BYOL 2 (224 px), and 2
 views of 32 px. First every backend of ours is held against the slow reference. Then all cases take
 turns in rounds, so that other load touches them alike; what counts is the ratio inside a round: the
-median over rounds, with the lowest and highest. Peers run in their own environment (peer_worker.py,
-which needs lightly and torchvision); without one they are left out, and it says so.
+median over rounds, with the lowest and highest. Beside it stands the CPU time of an image, least
+in a round, the median of those; on a machine that others use, the steadier figure. Peers run in
+their own environment (peer_worker.py, which needs lightly and torchvision); without one they are
+left out, and it says so.
 """
 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from peers import Peers
 from photographs import Stock
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +34,7 @@ from augengine.draw import draw_plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
 from augengine.reference import render
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import DataError, run_command
 from tools.measure import Case, Result, Run, conditions, measure
 
 GATE_MEAN_LEVELS = {"fused": 0.01, "kornia": 0.5, "dali": 1.0}
@@ -73,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         stock = Stock.make(Path(folder))
         errors = {name: _check(name, stock) for name in ("fused", *others)}
         report |= {"mean_error_levels": errors, "peers": None, "threads": by_threads}
-        worker = _Peers(options.peers_python, Path(folder)) if options.peers_python else None
+        worker = Peers(options.peers_python, Path(folder)) if options.peers_python else None
         report["peers"] = worker.versions if worker else None
         try:
             for num_threads in threads:
@@ -87,45 +90,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.out:
         Path(options.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-class _Peers:
-    """The worker process in the peers' environment."""
-
-    def __init__(self, python: str, folder: Path) -> None:
-        worker = Path(__file__).with_name("peer_worker.py")
-        try:
-            self._process = subprocess.Popen(
-                [python, str(worker), str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        except OSError as error:
-            raise UsageError(
-                f"--peers-python is a Python that runs, got {python}: {error}"
-            ) from error
-        self.versions = self._read()
-
-    def make_views(self, case: str, num_threads: int) -> dict[str, float]:
-        """Have the peer make the views of a case's whole stock once."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"case": case, "num_threads": num_threads}) + "\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        """End the worker."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-
-    def _read(self) -> dict:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise DataError("the peers' worker ended early; its own message is above")
-        return json.loads(line)
 
 
 def _policies() -> dict[str, Policy]:
@@ -182,15 +146,26 @@ def _case(name: str, backend: Backend, policy: Policy, count: int, images: Calla
     """Drawing the plan is timed too."""
     epochs = iter(range(1 << 30))
 
+    cpu: list[float] = []
+
     def call() -> None:
+        start = time.process_time()
         batch = images()
         plan = draw_plan(policy, np.arange(count), np.full(count, next(epochs)), _sizes(batch), 0)
         backend(batch, plan)
+        cpu.append((time.process_time() - start) / count)
 
-    return Case(name, count, policy.num_views, lambda: Run(call))
+    return Case(name, count, policy.num_views, lambda: Run(call, lambda: _least(cpu)))
 
 
-def _peer_cases(worker: _Peers | None, num_threads: int) -> list[Case]:
+def _least(cpu_seconds: list[float]) -> dict[str, float]:
+    """The least CPU time of an image over the calls of a round: what load disturbs least."""
+    least = min(cpu_seconds)
+    cpu_seconds.clear()
+    return {"cpu": 1e3 * least}
+
+
+def _peer_cases(worker: Peers | None, num_threads: int) -> list[Case]:
     if worker is None:
         return []
     names = ["swav, lightly", "swav, torchvision v2", "byol, lightly", "tiny, torchvision v2"]
@@ -201,14 +176,23 @@ def _peer_cases(worker: _Peers | None, num_threads: int) -> list[Case]:
         views = {"swav": 8, "byol": 2, "tiny": 2}[name.split(",")[0]]
         if answer["views"] != views:
             raise DataError(f"{name} makes {views} views of an image, got {answer['views']}")
-        start = lambda name=name: Run(lambda: worker.make_views(name, num_threads))  # noqa: E731
-        cases.append(Case(name, int(answer["num_images"]), views, start))
+        cases.append(_peer_case(worker, name, num_threads, int(answer["num_images"]), views))
     return cases
+
+
+def _peer_case(worker: Peers, name: str, num_threads: int, count: int, views: int) -> Case:
+    cpu: list[float] = []
+
+    def call() -> None:
+        cpu.append(worker.make_views(name, num_threads)["cpu_seconds"] / count)
+
+    return Case(name, count, views, lambda: Run(call, lambda: _least(cpu)))
 
 
 def _compare(results: Sequence[Result]) -> dict[str, dict[str, object]]:
     """Each case's rate, and how many times as fast the fused backend was in the same round."""
     rates = {result.name: result.images_per_s for result in results}
+    cpu = {result.name: result.stages_ms["cpu"] for result in results}
     rows = {}
     for result in results:
         key = result.name.split(",")[0]
@@ -216,6 +200,8 @@ def _compare(results: Sequence[Result]) -> dict[str, dict[str, object]]:
         ratios = [a / b for a, b in zip(rates[ours], result.images_per_s, strict=True)]
         rows[result.name] = result.as_json() | {
             "fused_is_times_as_fast": round(statistics.median(ratios), 2),
+            "cpu_ms": result.stages_ms["cpu"],
+            "cpu_ratio": round(result.stages_ms["cpu"] / cpu[ours], 2),
             "lowest": round(min(ratios), 2),
             "highest": round(max(ratios), 2),
             "target": TARGETS.get(result.name),
@@ -226,11 +212,27 @@ def _compare(results: Sequence[Result]) -> dict[str, dict[str, object]]:
 def _print(report: dict) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     for num_threads, rows in report["threads"].items():
-        table = Table("case", "img/s", "fused is x times", "lowest", "highest", "target")
+        table = Table(
+            "case",
+            "img/s",
+            "fused is x times",
+            "lowest",
+            "highest",
+            "cpu ms/img",
+            "cpu x",
+            "target",
+        )
         table.title = f"{num_threads} thread(s)"
         for name, row in rows.items():
             ratios = (f"{row[k]:.2f}" for k in ("fused_is_times_as_fast", "lowest", "highest"))
-            table.add_row(name, f"{row['images_per_s']:.1f}", *ratios, str(row["target"] or ""))
+            table.add_row(
+                name,
+                f"{row['images_per_s']:.1f}",
+                *ratios,
+                f"{row['cpu_ms']:.2f}",
+                f"{row['cpu_ratio']:.1f}",
+                str(row["target"] or ""),
+            )
         console.print(table)
     if report["peers"] is None:
         console.print("peers left out: pass --peers-python")

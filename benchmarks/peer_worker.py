@@ -2,7 +2,8 @@
 
 Started with the peers' Python, which need not have AugEngine. Reads one JSON request a line on
 stdin, {"case": name, "num_threads": n}, makes the views of the whole stock of that case once and
-answers one line: {"num_images": n, "views": number, "seconds": time}. Threads are processes, as a
+answers one line: {"num_images": n, "views": number, "seconds": time,
+"cpu_seconds": of all processes}. Threads are processes, as a
 DataLoader's are, but nothing is sent back to the parent: the peers' collation is free here.
 """
 
@@ -41,11 +42,11 @@ def main() -> int:
         items = [(case, i) for i in range(len(_stock[_cases[case][0]]))]
         start = time.perf_counter()
         if num_threads == 1:
-            counts = [_make(item) for item in items]
+            made = [_make(item) for item in items]
         else:
-            counts = pools[num_threads].map(_make, items, chunksize=len(items) // num_threads)
+            made = pools[num_threads].map(_make, items, chunksize=len(items) // num_threads)
         seconds = time.perf_counter() - start
-        print(json.dumps({"num_images": len(items), "views": counts[0], "seconds": seconds}))
+        print(json.dumps(_answer(made, seconds)))
         sys.stdout.flush()
     for pool in pools.values():
         pool.terminate()
@@ -90,10 +91,23 @@ def _decode(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _make(item: tuple[str, int]) -> int:
+def _make(item: tuple[str, int]) -> tuple[int, float]:
+    """Views made of one image, and the CPU seconds it took."""
     case, i = item
     stock, transform = _cases[case]
-    return len(transform(_stock[stock][i]))
+    start = time.process_time()
+    return len(transform(_stock[stock][i])), time.process_time() - start
+
+
+def _answer(made: list[tuple[int, float]], seconds: float) -> dict[str, float]:
+    cpu_seconds = sum(cpu for _, cpu in made)
+    views = made[0][0]
+    return {
+        "num_images": len(made),
+        "views": views,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+    }
 
 
 if __name__ == "__main__":
