@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from augengine.badsamples import BadSample, too_large
-from augengine.decode import DecodeFailure, Decoder
+from augengine.decoders.protocol import DecodeFailure, Decoder
 from augengine.meter import Meter
 from shards.errors import DataError
 from shards.index import ShardIndex

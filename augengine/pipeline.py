@@ -32,7 +32,7 @@ from augengine.backends.protocol import Backend
 from augengine.badsamples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.batches import Batch, BatchMaker
 from augengine.center import center_plan
-from augengine.decode import Decoder
+from augengine.decoders.protocol import Decoder
 from augengine.draw import draw_plan
 from augengine.images import ImageSource
 from augengine.meter import Meter

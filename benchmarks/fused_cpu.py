@@ -29,7 +29,7 @@ from rich.table import Table
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
-from augengine.decode import create_decoder
+from augengine.decoders.table import create_decoder
 from augengine.draw import draw_plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     by_threads: dict[str, object] = {}
     report: dict[str, object] = {"conditions": conditions()}
     with tempfile.TemporaryDirectory() as folder:
-        stock = Stock.make(Path(folder))
+        stock = Stock(Path(folder))
         errors = {name: _check(name, stock) for name in ("fused", *others)}
         report |= {"mean_error_levels": errors, "peers": None, "threads": by_threads}
         worker = Peers(options.peers_python, Path(folder)) if options.peers_python else None

@@ -2,8 +2,8 @@
 
     python benchmarks/loader.py [--seconds 20] [--out benchmarks/results/loader.json]
 
-The JPEGs are cut at random from the photographs that scikit-image and scikit-learn ship, at
-quality 90, and packed into shards in a temporary folder; they are in the page cache when read. The
+The JPEGs (photographs.py) are packed into shards in a temporary folder; they are in the page cache
+when read. The
 figures are those of tools/profile_augment.py; results/loader.json has the last ones with their
 conditions.
 """
@@ -14,20 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from photographs import photograph_jpegs
 from rich.console import Console
 
 from augengine.policies import load_policy
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.packing.pack import pack
 from shards.sources.detect import open_source
-from shards.writer import pack
 from tools.augment_cases import profile
 from tools.profile_augment import add_measure_options, print_report, report_of, settings_of
 
-WIDTH_PX, HEIGHT_PX, QUALITY = 500, 375, 90
-WINDOW_SHARE = (0.6, 1.0)  # side of a window over the largest that fits
 DEFAULT_OUT = Path(__file__).parent / "results" / "loader.json"
 
 
@@ -35,33 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     """Make the data, measure, print and write the figures; returns the exit code."""
     options = _parser().parse_args(argv)
     return run_command(lambda: _benchmark(options))
-
-
-def make_photographs(folder: Path, num_images: int, seed: int = 0) -> Path:
-    """Write `num_images` JPEGs of 500x375 as folder/00000.jpg, ...; the same for the same seed."""
-    photographs, rng = _photographs(), np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    for i in range(num_images):
-        photograph = photographs[i % len(photographs)]
-        full_height, full_width = photograph.shape[:2]
-        scale = min(full_width / WIDTH_PX, full_height / HEIGHT_PX) * rng.uniform(*WINDOW_SHARE)
-        width, height = int(WIDTH_PX * scale), int(HEIGHT_PX * scale)
-        left, top = rng.integers(full_width - width + 1), rng.integers(full_height - height + 1)
-        window = Image.fromarray(photograph[top : top + height, left : left + width])
-        picture = window.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS)
-        picture.save(folder / f"{i:05d}.jpg", quality=QUALITY)
-    return folder
-
-
-def _photographs() -> list[np.ndarray]:
-    """Six colour photographs, [H, W, 3] uint8."""
-    from skimage import data
-    from sklearn.datasets import load_sample_images
-
-    return [
-        *(data.astronaut(), data.chelsea(), data.coffee(), data.rocket()),
-        *load_sample_images().images,
-    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +56,10 @@ def _benchmark(options: argparse.Namespace) -> int:
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
     policy, settings = load_policy(options.policy), settings_of(options)
     with tempfile.TemporaryDirectory() as temporary:
-        photographs = make_photographs(Path(temporary) / "photographs", options.num_images)
+        photographs = Path(temporary) / "photographs"
+        photographs.mkdir()
+        for i, data in enumerate(photograph_jpegs(options.num_images, options.seed)):
+            (photographs / f"{i:05d}.jpg").write_bytes(data)
         shards = Path(temporary) / "shards-of-photographs"
         pack(open_source(str(photographs)), shards)
         index = ShardIndex.open(shards)

@@ -1,4 +1,4 @@
-"""What the CPU benchmarks augment: photographs cut to 500x375 JPEGs, and 32-pixel cuts of them.
+"""What the CPU benchmarks augment: 500x375 JPEGs cut from photographs, and 32-pixel cuts of them.
 
 The photographs are scikit-image's and scikit-learn's, so nothing is downloaded.
 """
@@ -11,42 +11,55 @@ import torch
 from PIL import Image
 
 NUM_PHOTOGRAPHS, NUM_TINY = 16, 256
-HEIGHT, WIDTH = 375, 500
+HEIGHT_PX, WIDTH_PX, QUALITY = 375, 500, 90
+WINDOW_SHARE = (0.6, 1.0)  # side of a cut over the largest that fits
+
+
+def photograph_jpegs(num_images: int, seed: int = 0) -> list[bytes]:
+    """JPEGs of 500x375, cut at random from six photographs; the same for the same seed."""
+    photographs, rng = _photographs(), np.random.default_rng(seed)
+    return [_cut(photographs[i % len(photographs)], rng) for i in range(num_images)]
 
 
 class Stock:
     """Photographs as JPEG bytes and as images, and tiny images cut from them."""
 
-    def __init__(self, encoded: list[bytes], tiny: np.ndarray) -> None:
-        self.encoded = encoded
-        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in encoded]
+    def __init__(self, folder: Path) -> None:
+        """Make the stock and leave it in the folder for the peers."""
+        self.encoded = photograph_jpegs(NUM_PHOTOGRAPHS)
+        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in self.encoded]
+        tiny = np.concatenate([_tiles(picture) for picture in pictures])[:NUM_TINY]
         self.images = [torch.from_numpy(np.array(picture)) for picture in pictures]
         self.tiny = list(torch.from_numpy(tiny))
+        for i, data in enumerate(self.encoded):
+            (folder / f"{i:03d}.jpg").write_bytes(data)
+        np.save(folder / "tiny.npy", tiny)
 
-    @staticmethod
-    def make(folder: Path) -> "Stock":
-        """Cut the stock and leave it in the folder for the peers."""
-        from skimage import data
-        from sklearn.datasets import load_sample_images
 
-        photographs = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-        photographs += load_sample_images().images
-        rng = np.random.default_rng(0)
-        encoded, tiny = [], []
-        for i in range(NUM_PHOTOGRAPHS):
-            photograph = Image.fromarray(photographs[i % len(photographs)])
-            side = rng.uniform(0.7, 1.0) * min(photograph.width / WIDTH, photograph.height / HEIGHT)
-            width, height = int(WIDTH * side), int(HEIGHT * side)
-            left = int(rng.integers(0, photograph.width - width + 1))
-            top = int(rng.integers(0, photograph.height - height + 1))
-            cut = photograph.crop((left, top, left + width, top + height))
-            picture = cut.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=90)
-            encoded.append(buffer.getvalue())
-            (folder / f"{i:03d}.jpg").write_bytes(encoded[-1])
-            small = np.array(picture.resize((160, 128), Image.Resampling.BICUBIC))
-            tiny += [small[y : y + 32, x : x + 32] for y in range(0, 128, 32)
-                     for x in range(0, 128, 32)]  # fmt: skip
-        np.save(folder / "tiny.npy", np.array(tiny[:NUM_TINY]))
-        return Stock(encoded, np.array(tiny[:NUM_TINY]))
+def _photographs() -> list[np.ndarray]:
+    """Six colour photographs, [H, W, 3] uint8."""
+    from skimage import data
+    from sklearn.datasets import load_sample_images
+
+    return [
+        *(data.astronaut(), data.chelsea(), data.coffee(), data.rocket()),
+        *load_sample_images().images,
+    ]
+
+
+def _cut(photograph: np.ndarray, rng: np.random.Generator) -> bytes:
+    full_height, full_width = photograph.shape[:2]
+    scale = min(full_width / WIDTH_PX, full_height / HEIGHT_PX) * rng.uniform(*WINDOW_SHARE)
+    width, height = int(WIDTH_PX * scale), int(HEIGHT_PX * scale)
+    left, top = rng.integers(full_width - width + 1), rng.integers(full_height - height + 1)
+    window = Image.fromarray(photograph[top : top + height, left : left + width])
+    buffer = io.BytesIO()
+    picture = window.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS)
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _tiles(picture: Image.Image) -> np.ndarray:
+    """[20, 32, 32, 3] uint8: the picture made small and cut in squares of 32 pixels."""
+    small = np.array(picture.resize((160, 128), Image.Resampling.BICUBIC))
+    return small.reshape(4, 32, 5, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)

@@ -104,13 +104,18 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     _sync_folder(path.parent)
 
 
+def cache_root() -> Path:
+    """$AUGENGINE_CACHE, else $XDG_CACHE_HOME/augengine, else ~/.cache/augengine."""
+    root = os.environ.get("AUGENGINE_CACHE")
+    if root:
+        return Path(root)
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "augengine"
+
+
 def cache_folder(directory: Path) -> Path:
     """Where the index of a folder goes that cannot be written; it need not exist."""
-    root = os.environ.get("AUGENGINE_CACHE")
-    if not root:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "augengine"
     name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
-    return Path(root) / "indexes" / f"{directory.resolve().name}-{name}"
+    return cache_root() / "indexes" / f"{directory.resolve().name}-{name}"
 
 
 def folder_to_write(directory: Path) -> Path:

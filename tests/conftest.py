@@ -29,7 +29,8 @@ def write_tars(folder: Path, num_samples: int = NUM_SAMPLES) -> Path:
     """`num_samples` labelled JPEGs in NUM_SHARDS plain tars; classes in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     for shard, ids in enumerate(np.array_split(np.arange(num_samples), NUM_SHARDS)):
-        with tarfile.open(folder / f"train-{shard:06d}.tar", "w", tarfile.USTAR_FORMAT) as tar:
+        path = folder / f"train-{shard:06d}.tar"
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for id in ids.tolist():
                 _add(tar, f"{id:08d}.jpg", jpeg_of(id))
                 _add(tar, f"{id:08d}.cls", str(id % NUM_CLASSES).encode())

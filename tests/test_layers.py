@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("shards", "augengine", "trainer", "tools")  # low to high
 MODULES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 # Importing any of these without asking for a device, a backend or a plot would be a surprise.
-HEAVY = ("torch", "nvidia", "kornia", "triton", "matplotlib", "tensorboard", "pyarrow", "timm")
+HEAVY = ("torch", "nvidia", "kornia", "numba", "triton")
+HEAVY += ("matplotlib", "tensorboard", "pyarrow", "timm")
 
 
 def imported(path: Path) -> set[str]:

@@ -13,7 +13,8 @@ import torch
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
-from augengine.decode import Decoder, create_decoder
+from augengine.decoders.protocol import Decoder
+from augengine.decoders.table import create_decoder
 from augengine.draw import draw_plan
 from augengine.images import ImageSource
 from augengine.meter import STAGES, Meter

@@ -1,6 +1,6 @@
 """Packs images into shards: `python tools/make_shards.py SOURCE OUT`.
 
-The command around `shards.writer.pack`; what SOURCE may be is told in `shards/sources/`.
+The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
 import argparse
@@ -12,9 +12,9 @@ from pathlib import Path
 from shards.errors import UsageError, run_command
 from shards.format import QUARANTINE_NAME
 from shards.index import ShardIndex
+from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
 from shards.sources.detect import open_source
 from shards.sources.tars import find_tar_folder
-from shards.writer import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
 
 _DESCRIPTION = """\
 Pack images into WebDataset shards with an index beside them.

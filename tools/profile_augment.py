@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from augengine.backends.table import BACKENDS
+from augengine.backends.table import BACKENDS, backends_on
 from augengine.meter import STAGES
 from augengine.policy import Policy
 from shards.errors import UsageError, run_command
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="profile_augment.py",
         description=__doc__,
         epilog="example: python tools/profile_augment.py --data shards/train --views 2+6 "
-        "--backends dali,kornia --json profile.json",
+        "--backends fused,dali --json profile.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_policy_options(parser)
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
     """Add what `settings_of` reads, but --seed: what is timed, where, and for how long."""
     add = parser.add_argument
-    add("--backends", default="dali,kornia", metavar="A,B", help="default: %(default)s")
+    add("--backends", metavar="A,B", help="default: all that run on the device")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: %(default)s")
     add("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=10, metavar="S", help="per row (default: %(default)s)")
@@ -162,7 +162,9 @@ def print_report(report: dict[str, Any], console: Console) -> None:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """The options of `add_measure_options`, checked; UsageError says what is wrong."""
-    backends = tuple(dict.fromkeys(options.backends.split(",")))
+    device = _device(options.device)
+    there = backends_on(device)
+    backends = tuple(dict.fromkeys(options.backends.split(","))) if options.backends else there
     unknown = [name for name in backends if name not in BACKENDS]
     if unknown:
         raise UsageError(f"backends are {', '.join(BACKENDS)}, got {unknown[0]!r}")
@@ -174,7 +176,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         raise UsageError(f"--seconds is positive, got {options.seconds}")
     return Settings(
         backends,
-        _device(options.device),
+        device,
         options.batch_size,
         options.threads or num_cores(),
         options.workers,

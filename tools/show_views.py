@@ -12,7 +12,7 @@ import torch
 
 from augengine.backends.table import BACKENDS, create_backend
 from augengine.badsamples import BadSample
-from augengine.decode import create_decoder
+from augengine.decoders.table import create_decoder
 from augengine.draw import draw_plan
 from augengine.images import ImageSource
 from augengine.meter import Meter

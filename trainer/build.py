@@ -13,7 +13,8 @@ from torch import nn
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
-from augengine.decode import Decoder, create_decoder
+from augengine.decoders.protocol import Decoder
+from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
 from shards.cursor import Cursor

@@ -17,7 +17,7 @@ from rich.table import Table
 
 import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
-from augengine.decode import create_decoder
+from augengine.decoders.table import create_decoder
 from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex

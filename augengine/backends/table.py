@@ -58,6 +58,12 @@ def create_backend(
     return makers[name]()
 
 
+def backends_on(device: torch.device) -> tuple[str, ...]:
+    """The backends that run on a device and are installed; `fused` has no CUDA kernel yet."""
+    there = {"fused": has_numba() and device.type == "cpu", "dali": has_dali(), "kornia": True}
+    return tuple(name for name in BACKENDS if there[name])
+
+
 def has_dali() -> bool:
     """Whether DALI is installed; imports nothing of it."""
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None

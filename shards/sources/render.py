@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE_PX = 64
-SHAPES = ("disc", "square", "triangle", "cross")
-TEXTURES = ("striped", "checked", "dotted")
+SHAPES = ("disc", "cross")
+TEXTURES = ("plain", "barred", "layered", "checked", "dotted", "ringed")
 CLASSES = tuple(f"{texture}-{shape}" for shape in SHAPES for texture in TEXTURES)
 
 _GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
@@ -34,9 +34,9 @@ def render_image(label: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
     rng = np.random.default_rng((*seed, label))
     ground, tone_a, tone_b = _draw_colours(rng)
     image = np.broadcast_to(ground, (SIDE_PX, SIDE_PX, 3)).copy()
-    _add_clutter(image, rng, num_lines=int(rng.integers(1, 3)), num_blobs=int(rng.integers(2, 5)))
+    _add_clutter(image, rng, num_lines=int(rng.integers(0, 2)), num_blobs=int(rng.integers(1, 4)))
     rows, columns = _place(rng)
-    inside = _coverage(_shape_distance(SHAPES[shape], rows, columns, rng.uniform(19.0, 26.0)))
+    inside = _coverage(_shape_distance(SHAPES[shape], rows, columns, rng.uniform(24.0, 31.0)))
     first_tone = _coverage(_texture_distance(TEXTURES[texture], *_texture_axes(rng, rows, columns)))
     _blend(image, tone_b, inside)
     _blend(image, tone_a, inside * first_tone)
@@ -62,7 +62,7 @@ def _colour(rng: np.random.Generator, brightness: float) -> NDArray[np.float64]:
 
 def _place(rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Pixel coordinates seen from the shape: its centre is the origin, its axes are turned."""
-    top, left = rng.uniform(-12.0, 12.0, 2)
+    top, left = rng.uniform(-6.0, 6.0, 2)
     return _turned(_ROWS - top, _COLUMNS - left, rng.uniform(-0.3, 0.3))
 
 
@@ -75,12 +75,7 @@ def _shape_distance(shape: str, rows: Plane, columns: Plane, radius: float) -> P
     """Signed distance to the outline in pixels, negative inside; shapes of about equal area."""
     if shape == "disc":
         return np.hypot(rows, columns) - 0.88 * radius
-    if shape == "square":
-        return np.maximum(np.abs(rows), np.abs(columns)) - 0.78 * radius
-    if shape == "triangle":
-        slanted = np.abs(columns) * (np.sqrt(3.0) / 2.0) + rows * 0.5
-        return np.maximum(slanted, -rows) - 0.62 * radius
-    long_px, short_px = 1.08 * radius, 0.36 * radius
+    long_px, short_px = radius, 0.42 * radius
     upright = np.maximum(np.abs(rows) - long_px, np.abs(columns) - short_px)
     across = np.maximum(np.abs(rows) - short_px, np.abs(columns) - long_px)
     return np.minimum(upright, across)
@@ -98,8 +93,15 @@ def _texture_axes(
 
 def _texture_distance(texture: str, u: Plane, v: Plane, period: float) -> Plane:
     """Signed distance, in pixels, to the border between the texture's two tones."""
-    if texture == "striped":
+    if texture == "plain":
+        return np.full_like(u, -1.0)
+    if texture == "barred":
+        return np.abs(_folded(v, period)) - period / 4.0
+    if texture == "layered":
         return np.abs(_folded(u, period)) - period / 4.0
+    if texture == "ringed":
+        from_centre = np.hypot(u - period / 2.0, v - period / 2.0)
+        return np.abs(_folded(from_centre, period)) - period / 4.0
     if texture == "checked":
         du = np.abs(_folded(u, 1.4 * period)) - 0.35 * period
         dv = np.abs(_folded(v, 1.4 * period)) - 0.35 * period

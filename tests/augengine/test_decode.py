@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-from augengine.decode import DecodeFailure, Decoder, create_decoder
-from augengine.sniff import is_plain
+from augengine.decoders.protocol import DecodeFailure, Decoder
+from augengine.decoders.sniff import is_plain
+from augengine.decoders.table import create_decoder
 from shards.errors import UsageError
-from shards.transcode import transcode
+from shards.packing.transcode import transcode
 
 PHOTO = Image.fromarray(data.astronaut()[100:301, 60:393])  # odd sides
 ROTATED = Image.Exif()
@@ -182,7 +183,7 @@ def test_auto_takes_dali_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` is DALI, or Pillow on a platform without it; `dali` there names the install line."""
     assert create_decoder("auto", "cpu").name == "dali"
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.setattr("augengine.decode.has_dali", lambda: False)
+    monkeypatch.setattr("augengine.decoders.table.has_dali", lambda: False)
     monkeypatch.setattr("augengine.backends.table.has_dali", lambda: False)
     assert create_decoder("auto", "cpu").name == "pillow"
     with pytest.raises(UsageError, match="pip install nvidia-dali-cuda120"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from augengine.backends.table import create_backend
-from augengine.decode import create_decoder
+from augengine.decoders.table import create_decoder
 from augengine.draw import draw_plan
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policy import CropGroup, Policy, ViewPolicy

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shards.image import ImageError
-from shards.transcode import transcode
+from shards.packing.transcode import transcode
 
 ROWS, COLUMNS = np.mgrid[0:24, 0:40]
 RGB = np.stack([ROWS * 10, COLUMNS * 6, 255 - ROWS * 10], axis=-1).astype(np.uint8)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from augengine.decode import Decoder
 from torch import nn
 
 from augengine.backends.protocol import Backend
+from augengine.decoders.protocol import Decoder
 from augengine.pipeline import iter_center_views
 from augengine.policy import Policy
 from augengine.views import Views

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from shards.errors import DataError
 from shards.image import ImageError
+from shards.packing.transcode import StoredImage, transcode
 from shards.quarantine import Refused
 from shards.sources.raw import RawSample, Source
-from shards.transcode import StoredImage, transcode
 
 # Samples that travel to a worker together: enough to hide the cost of the trip for tiny images.
 _CHUNK_SAMPLES = 32

@@ -16,9 +16,9 @@ import nvidia.dali.types
 import torch
 from nvidia.dali.pipeline import Pipeline, pipeline_def
 
-from augengine.decode import DecodeFailure
-from augengine.decode_pillow import PillowDecoder, decode_one
-from augengine.sniff import is_plain
+from augengine.decoders.pillow import PillowDecoder, decode_one
+from augengine.decoders.protocol import DecodeFailure
+from augengine.decoders.sniff import is_plain
 
 # DALI fills its modules at run time, and its stubs allow for every kind of result.
 fn: Any = nvidia.dali.fn

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from augengine.decode import DecodeFailure
+from augengine.decoders.protocol import DecodeFailure
 from shards.image import ImageError, load, open_image
-from shards.transcode import upright_rgb
+from shards.packing.transcode import upright_rgb
 
 
 class PillowDecoder:

@@ -23,13 +23,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from shards.encode import Encoded, encode_in_order
 from shards.errors import DataError, UsageError
 from shards.order import SampleOrder
+from shards.packing.encode import Encoded, encode_in_order
+from shards.packing.shard_writer import ShardWriter, sample_members
+from shards.packing.staging import FinishedShard, Staging
 from shards.quarantine import Refused
-from shards.shard_writer import ShardWriter, sample_members
 from shards.sources.raw import WINDOW_SAMPLES, Source
-from shards.staging import FinishedShard, Staging
 
 _POSITIONS_AT_ONCE = 4096
 _MIN_KEY_DIGITS = 6

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shards.format import INDEX_DTYPE, NO_LABEL, TAR_BLOCK_BYTES, ShardInfo
-from shards.transcode import StoredImage
+from shards.packing.transcode import StoredImage
 
 PART_SUFFIX = ".part"
 # What tarfile pads a finished tar to: its end is two blocks of zeros, then zeros up to this.

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from shards.destination import TOOL, check_out
-from shards.encode import default_workers
 from shards.errors import DataError, UsageError
 from shards.format import PARTIAL_NAME, Manifest
-from shards.pack_run import PackOptions, PackRun
+from shards.packing.destination import TOOL, check_out
+from shards.packing.encode import default_workers
+from shards.packing.run import PackOptions, PackRun
+from shards.packing.staging import Staging
 from shards.quarantine import Refused, read_quarantine
 from shards.sources.raw import Source
-from shards.staging import Staging
 from shards.store import locked
 
 DEFAULT_SHARD_BYTES = 256 << 20

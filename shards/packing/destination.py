@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shards.errors import DataError, UsageError
 from shards.format import Manifest
-from shards.staging import has_finished_shards, read_recipe
+from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import read_manifest
 
 TOOL = "make_shards"
