@@ -3,9 +3,8 @@
     python benchmarks/loader.py [--seconds 20] [--out benchmarks/results/loader.json]
 
 The JPEGs (photographs.py) are packed into shards in a temporary folder; they are in the page cache
-when read. The
-figures are those of tools/profile_augment.py; results/loader.json has the last ones with their
-conditions.
+when read. The figures are those of tools/profile_augment.py; results/loader.json has the last ones
+with their conditions.
 """
 
 import argparse
@@ -14,14 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from photographs import photograph_jpegs
+from photographs import pack_photographs
 from rich.console import Console
 
 from augengine.policies import load_policy
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from shards.packing.pack import pack
-from shards.sources.detect import open_source
 from tools.augment_cases import profile
 from tools.profile_augment import add_measure_options, print_report, report_of, settings_of
 
@@ -56,12 +53,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
     policy, settings = load_policy(options.policy), settings_of(options)
     with tempfile.TemporaryDirectory() as temporary:
-        photographs = Path(temporary) / "photographs"
-        photographs.mkdir()
-        for i, data in enumerate(photograph_jpegs(options.num_images, options.seed)):
-            (photographs / f"{i:05d}.jpg").write_bytes(data)
         shards = Path(temporary) / "shards-of-photographs"
-        pack(open_source(str(photographs)), shards)
+        pack_photographs(options.num_images, shards, options.seed)
         index = ShardIndex.open(shards)
         results, errors = profile(index, policy, settings, lambda name: None)
         report = report_of(index, policy, settings, results, errors)

@@ -1,14 +1,18 @@
-"""What the CPU benchmarks augment: 500x375 JPEGs cut from photographs, and 32-pixel cuts of them.
+"""What the benchmarks augment: 500x375 JPEGs cut from photographs, and 32-pixel cuts of them.
 
 The photographs are scikit-image's and scikit-learn's, so nothing is downloaded.
 """
 
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+
+from shards.packing.pack import pack
+from shards.sources.detect import open_source
 
 NUM_PHOTOGRAPHS, NUM_TINY = 16, 256
 HEIGHT_PX, WIDTH_PX, QUALITY = 375, 500, 90
@@ -19,6 +23,14 @@ def photograph_jpegs(num_images: int, seed: int = 0) -> list[bytes]:
     """JPEGs of 500x375, cut at random from six photographs; the same for the same seed."""
     photographs, rng = _photographs(), np.random.default_rng(seed)
     return [_cut(photographs[i % len(photographs)], rng) for i in range(num_images)]
+
+
+def pack_photographs(num_images: int, out: Path, seed: int = 0) -> None:
+    """Shards of such JPEGs, stored as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i, data in enumerate(photograph_jpegs(num_images, seed)):
+            (Path(folder) / f"{i:05d}.jpg").write_bytes(data)
+        pack(open_source(folder), out)
 
 
 class Stock:
