@@ -38,7 +38,7 @@ check: env
 	$(BIN)/codespell
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
 	$(BIN)/python benchmarks/index.py

@@ -11,10 +11,10 @@ from noise import Noise, contents, pack_small
 from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from shards import pack_run
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL, QUARANTINE_NAME
 from shards.index import ShardIndex
+from shards.packing import run as pack_run
 from shards.reader import ShardReader
 from shards.scan import scan_tar
 

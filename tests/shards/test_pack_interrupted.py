@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from noise import Noise, contents, pack_small
 
-from shards import staging, store
+from shards import store
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME
 from shards.index import ShardIndex
+from shards.packing import staging
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, module: object, name: str, call: int) -> None:

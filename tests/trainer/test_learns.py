@@ -1,0 +1,30 @@
+"""Every method learns: on the demo set its neighbours beat a random encoder's by 15 points."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainer.run import main
+
+# Share of the shipped recipe's epochs that is enough; the rest of the recipe is used as it is.
+EPOCHS = {"byol": 3, "simsiam": 3, "swav": 8}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", EPOCHS)
+def test_neighbours_beat_a_random_encoder(
+    method: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """kNN (k = 20) on the held-out demo images: at least 15 points over the untrained encoder."""
+    # One cache for all of pytest's workers: the first to come packs the demo set.
+    monkeypatch.setenv("AUGENGINE_CACHE", str(tmp_path_factory.getbasetemp().parent / "cache"))
+    out = tmp_path / method
+    epochs = ["--epochs", str(EPOCHS[method]), f"eval.every_epochs={EPOCHS[method]}"]
+    assert main(["--method", method, "--out", str(out), *epochs]) == 0
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    knn = [record["knn"] for record in map(json.loads, lines) if "knn" in record]
+    assert knn[-1] >= knn[0] + 0.15
