@@ -24,6 +24,8 @@ from trainer.rundir import CONFIG_NAME, check_out, default_out
 from trainer.strict import merge, parse_override
 from trainer.train import Outcome, train
 
+# What only a ResNet has: trainer/backbones.py refuses them for anything else.
+RESNET_KEYS = ("stem", "width", "zero_init_residual")
 DEFAULT_METHOD = "swav"
 # flag -> key of the config
 FLAGS = {
@@ -89,7 +91,7 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
             flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
     if args.method is not None:
         choose("method", args.method, METHODS)
-    values = merge(read_recipe(_recipe(args)), flags)
+    values = merge(_without_resnet_keys(read_recipe(_recipe(args)), args.arch), flags)
     for override in args.overrides:
         values = merge(values, parse_override(override))
     config = resolve(values)
@@ -103,6 +105,15 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
             "--data demo for the demo set"
         )
     return config
+
+
+def _without_resnet_keys(recipe: dict[str, Any], arch: str | None) -> dict[str, Any]:
+    """The recipe without what it says of a ResNet, when --arch names another kind of encoder."""
+    backbone = recipe.get("backbone")
+    if arch is None or arch.startswith("resnet") or not isinstance(backbone, dict):
+        return recipe
+    kept = {key: value for key, value in backbone.items() if key not in RESNET_KEYS}
+    return {**recipe, "backbone": kept}
 
 
 def _recipe(args: argparse.Namespace) -> str:

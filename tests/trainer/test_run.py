@@ -235,3 +235,14 @@ def test_help_and_list_teach(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("swav_demo", "byol", "simsiam", "mocov2"):
         assert word in text
+
+
+def test_another_kind_of_encoder_takes_the_recipe_without_its_resnet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """--arch vit_tiny4 leaves a ResNet recipe's stem and width behind; a ResNet keeps them."""
+    assert run(["--arch", "vit_tiny4", "--print-config"]) == 0
+    backbone = yaml.safe_load(capsys.readouterr().out)["backbone"]
+    assert (backbone["arch"], backbone["stem"], backbone["width"]) == ("vit_tiny4", "auto", 1.0)
+    assert run(["--arch", "resnet18", "--print-config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["backbone"]["width"] == 0.25
