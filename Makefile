@@ -43,6 +43,7 @@ test: check
 bench: env
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/fused_cpu.py
 
 gpu-check: env
 	$(BIN)/python benchmarks/gpu_check.py
