@@ -10,7 +10,7 @@ from pathlib import Path
 from shards.format import MANIFEST_NAME
 from shards.packing.pack import pack
 from shards.sources.demo import DEMO_VERSION, DemoSource
-from shards.store import cache_root
+from shards.store import cache_root, locked
 
 DEMO = "demo"
 
@@ -22,6 +22,9 @@ def data_folder(name: str, *, progress: bool = False) -> Path:
         return Path(name)
     source = DemoSource(split or "train")  # refuses other splits before anything is written
     folder = cache_root() / f"demo-v{DEMO_VERSION}" / (split or "train")
-    if not (folder / MANIFEST_NAME).is_file():
-        pack(source, folder, name=split or "train", workers=1, progress=progress, spec=name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Runs that start together need the set together: the first packs it, the others wait.
+    with locked(folder.parent):
+        if not (folder / MANIFEST_NAME).is_file():
+            pack(source, folder, name=split or "train", workers=1, progress=progress, spec=name)
     return folder
