@@ -15,7 +15,9 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test check bench gpu-check env clean
+#   make learn        every method on the demo set, against a random encoder: ten CPU minutes
+
+.PHONY: demo learn test check bench gpu-check env clean
 
 env: $(VENV)/.augengine
 
@@ -38,7 +40,10 @@ check: env
 	$(BIN)/codespell
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu and not learn'
+
+learn: env
+	$(BIN)/python -m pytest -m learn tests/trainer/test_learns.py
 
 bench: env
 	$(BIN)/python benchmarks/index.py
