@@ -95,9 +95,10 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         )
     index = open_index(config.data.train)
     _check_lengths(config, index)
+    method.prepare(len(index))
     method.to(device)
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if world_size() > 1:
+    if world_size() > 1 and method.sync_batch_norm:
         synchronize_batch_norm(method)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)

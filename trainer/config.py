@@ -94,6 +94,7 @@ class LoopConfig:
     epochs: float = 100
     batch_size: int = 256  # images a step, over all devices
     clip_norm: float | None = None  # gradient norm above which gradients are scaled down to it
+    clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
     seed: int = 0  # of the weights, the order and the views
 

@@ -140,9 +140,14 @@ def _scores(
 ) -> Iterator[Score]:
     """This run's encoder, then the same one untrained, then pixels."""
     method = build_method(config, config.policy.load()).to(evaluation.device)
-    untrained = calibrated(method.backbone, evaluation.train_views(), evaluation.device)
-    method.load_state_dict(state["method"])
-    yield evaluation.score(f"step {state['step']}", method.backbone.eval())
+    untrained = calibrated(method.encoder, evaluation.train_views(), evaluation.device)
+    # Heads and memories stay behind: only the encoder's weights are wanted.
+    prefix = f"{method.encoder_name}."
+    weights = {
+        k.removeprefix(prefix): v for k, v in state["method"].items() if k.startswith(prefix)
+    }
+    method.encoder.load_state_dict(weights)
+    yield evaluation.score(f"step {state['step']}", method.encoder.eval())
     yield evaluation.score("random encoder", untrained)
     if baselines:
         yield evaluation.score("raw pixels", raw_pixels)

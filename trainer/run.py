@@ -18,7 +18,7 @@ from shards.errors import UsageError, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
 from trainer.log import read_metrics
-from trainer.methods.table import METHODS, method_settings
+from trainer.methods.table import METHODS, describe_methods, method_settings
 from trainer.recipe import RECIPES, read_recipe, recipe_names, resolve, to_yaml
 from trainer.rundir import CONFIG_NAME, check_out, default_out
 from trainer.strict import merge, parse_override
@@ -150,11 +150,12 @@ def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
 
 
 def _catalogue() -> str:
-    lines = ["recipes (--config NAME):"]
+    lines = ["methods (--method NAME):"]
+    lines += [f"  {name:16} {what}" for name, what in describe_methods().items()]
+    lines.append("recipes (--config NAME):")
     for name in recipe_names():
         first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        lines.append(f"  {name:14} {first.lstrip('# ')}")
-    lines.append(f"methods (--method): {', '.join(METHODS)}")
+        lines.append(f"  {name:16} {first.lstrip('# ')}")
     lines.append(f"policies (policy.name=): {', '.join(policy_names())}")
     return "\n".join(lines)
 
@@ -171,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
-    what.add_argument("--method", metavar="NAME", help=f"{', '.join(METHODS)} (default swav)")
+    what.add_argument("--method", metavar="NAME", help="byol, swav, ...: see --list (default swav)")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")
     what.add_argument("--arch", metavar="NAME", help="encoder: resnet50, vit_small16, timm:NAME")
@@ -186,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", metavar="NAME", help="cpu, cuda or auto (default)")
     config = parser.add_argument_group("config")
     config.add_argument("--config", metavar="RECIPE", help="a shipped recipe's name or a YAML file")
-    config.add_argument("--list", action="store_true", help="list recipes, methods, policies")
+    config.add_argument("--list", action="store_true", help="list methods, recipes, policies")
     config.add_argument("--print-config", action="store_true", help="print every key, then exit")
     config.add_argument("overrides", nargs="*", metavar="key=value", help="optim.base_lr=0.3 ...")
     return parser

@@ -19,13 +19,13 @@ from augengine.views import Views
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from trainer.build import Parts, build_parts
-from trainer.config import TrainConfig
+from trainer.config import LoopConfig, TrainConfig
 from trainer.display import Display
 from trainer.distributed import all_reduce_, process_group, rank, world_size
 from trainer.interrupt import GracefulInterrupt
 from trainer.log import GET_TENSORBOARD, RunLog
 from trainer.methods.protocol import Progress, StepResult
-from trainer.optim.build import set_learning_rate
+from trainer.optim.build import set_schedules
 from trainer.recipe import as_mapping, changed_on_resume
 from trainer.report import Reporter
 from trainer.rundir import open_out
@@ -90,7 +90,7 @@ def _loop(
     for step in range(outcome.step, total):
         progress = parts.progress(step)
         views = next(loader)
-        lr = set_learning_rate(parts.optimizer, parts.config.optim, progress)
+        lr = set_schedules(parts.optimizer, parts.config.optim, progress)
         result = _step(model, parts, views, progress)
         reporter.step(progress, result, views)
         outcome.step = step + 1
@@ -122,18 +122,30 @@ def _step(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> S
     """One optimizer step; whatever a method draws with torch depends on (seed, step, rank) only."""
     config, method, optimizer = parts.config, parts.method, parts.optimizer
     torch.manual_seed((config.loop.seed << 31) + progress.step * world_size() + rank())
-    with torch.autocast(
-        parts.device.type, dtype=torch.bfloat16, enabled=use_bf16(config, parts.device)
+    bf16 = use_bf16(config, parts.device)
+    looks_only = method.looks_only(progress)
+    with (
+        torch.set_grad_enabled(not looks_only),
+        torch.autocast(parts.device.type, dtype=torch.bfloat16, enabled=bf16),
     ):
         result = model(views, progress)
+    if looks_only:
+        return result
     optimizer.zero_grad(set_to_none=True)
     result.loss.backward()
     method.before_optimizer(progress)
-    if config.loop.clip_norm is not None:
-        nn.utils.clip_grad_norm_(method.parameters(), config.loop.clip_norm)
+    _clip_gradients(method, config.loop)
     optimizer.step()
     method.after_step(progress)
     return result
+
+
+def _clip_gradients(method: nn.Module, loop: LoopConfig) -> None:
+    if loop.clip_norm is None:
+        return
+    with_gradient = [p for p in method.parameters() if p.grad is not None]
+    for tensors in [[p] for p in with_gradient] if loop.clip_each else [with_gradient]:
+        nn.utils.clip_grad_norm_(tensors, loop.clip_norm)
 
 
 def use_bf16(config: TrainConfig, device: torch.device) -> bool:
@@ -157,9 +169,9 @@ def _should_stop(interrupt: GracefulInterrupt, parts: Parts, step: int) -> bool:
 def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> None:
     if parts.knn is None or rank() != 0 or outcome.step in outcome.knn:
         return
-    backbone = parts.method.backbone
+    encoder = parts.method.encoder
     random = outcome.step == 0
-    accuracy = parts.knn.random_encoder(backbone) if random else parts.knn(backbone)
+    accuracy = parts.knn.random_encoder(encoder) if random else parts.knn(encoder)
     outcome.knn[outcome.step] = accuracy
     epoch = round(outcome.step / parts.steps_per_epoch, 6)
     reporter.write(outcome.step, {"epoch": epoch, "knn": accuracy})

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from toy_methods import TOY
 
 from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 from trainer.distributed import (
@@ -22,6 +23,7 @@ from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import METHODS, create_method
 
 WORLD = 2
+IDS = torch.arange(2 * WORLD * 3)
 
 
 def test_without_a_group_everything_is_the_identity() -> None:
@@ -55,23 +57,17 @@ def run_network(model: nn.Module, views: torch.Tensor) -> tuple[torch.Tensor, li
     return loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]
 
 
-TOY = {
-    "byol": {"hidden_dim": 8, "out_dim": 4},
-    "simsiam": {"out_dim": 8, "predictor_dim": 4},
-    "swav": {
-        "num_prototypes": 6, "hidden_dim": 8, "out_dim": 4, "freeze_epochs": 0,
-        "queue_length": 18, "queue_start_epoch": 0,
-    },
-}  # fmt: skip
-
-
-def run_method(name: str, views: torch.Tensor, wrap: bool = False) -> dict[str, object]:
+def run_method(
+    name: str, views: torch.Tensor, ids: torch.Tensor, wrap: bool = False
+) -> dict[str, object]:
     """Three SGD steps, the queue full for the last: mean losses, and the state."""
     backbone = network()
     backbone.feature_dim = 3  # type: ignore[assignment]
     torch.manual_seed(1)
-    method: Method = create_method(name, backbone, TOY[name]).double()
-    if wrap:
+    method: Method = create_method(name, backbone, TOY[name])
+    method.prepare(ids.numel() * (WORLD if wrap else 1))
+    method = method.double()
+    if wrap and method.sync_batch_norm:
         synchronize_batch_norm(method)
     forward = (
         nn.parallel.DistributedDataParallel(method, broadcast_buffers=False) if wrap else method
@@ -80,13 +76,19 @@ def run_method(name: str, views: torch.Tensor, wrap: bool = False) -> dict[str, 
     losses = []
     for step in range(3):
         progress = Progress(step, 10, 1)
-        result = forward(SimpleNamespace(crops=(views + 0.1 * step,)), progress)
+        torch.manual_seed(step)
+        looks_only = method.looks_only(progress)
+        with torch.set_grad_enabled(not looks_only):
+            batch_views = SimpleNamespace(crops=(views + 0.1 * step,), ids=ids.numpy())
+            result = forward(batch_views, progress)
+        losses.append(all_reduce_(result.loss.detach(), "mean"))
+        if looks_only:
+            continue
         optimizer.zero_grad()
         result.loss.backward()
         method.before_optimizer(progress)
         optimizer.step()
         method.after_step(progress)
-        losses.append(all_reduce_(result.loss.detach(), "mean"))
     return {"losses": losses, "state": dict(method.state_dict())}
 
 
@@ -94,7 +96,7 @@ def body(number: int, folder: str) -> None:
     """What each process does; it writes what it found."""
     store = dist.FileStore(f"{folder}/store", WORLD)
     dist.init_process_group("gloo", None, timedelta(seconds=60), WORLD, number, store)
-    views = share(batch(), 1, number)
+    views, ids = share(batch(), 1, number), share(IDS, 0, number)
     model = network()
     synchronize_batch_norm(model)
     loss, grads = run_network(model, views)
@@ -108,7 +110,7 @@ def body(number: int, folder: str) -> None:
         "rows": gather_rows(views[0]),
         "gather_grad": rows.grad,
         "codes": sinkhorn(20 * views, epsilon=0.5),
-        **{name: run_method(name, views, wrap=True) for name in METHODS},
+        **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
     dist.destroy_process_group()
@@ -154,6 +156,6 @@ def test_sinkhorn_balances_over_all_ranks(found: list[dict]) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_train_alike_on_any_number_of_ranks(found: list[dict], name: str) -> None:
     """DDP on two halves of a batch: losses, weights, teacher, queue of one process on the whole."""
-    whole = run_method(name, batch())
+    whole = run_method(name, batch(), IDS)
     for result in found:
         torch.testing.assert_close(result[name], whole, rtol=1e-6, atol=1e-8)

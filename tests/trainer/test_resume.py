@@ -20,7 +20,7 @@ from trainer.train import train
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
 # Epoch 2 begins inside the tenth batch (37 * 2 = 74 = 9.25 * 8): every cut around that border.
-CUTS = {"swav": (8, 9, 10, 11), "byol": (9, 10), "simsiam": (9, 10)}
+CUTS = {"swav": (8, 9, 10, 11)}  # the others: 9 and 10
 EVERY_STEP = {"run": {"log_every": 1, "keep": 100, "device": "cpu", "save_every_steps": 1}}
 
 
@@ -70,7 +70,7 @@ def test_every_cut_around_an_epoch_border_continues_exactly(
     expected = losses(whole)
     assert sorted(expected) == list(range(1, 41))
     assert len(set(expected.values())) > 30
-    for step in CUTS[method]:
+    for step in CUTS.get(method, (9, 10)):
         run = cut(whole, tmp_path / f"cut-{step}", step)
         assert train(tiny_config(shard_folder, method), run, resume=True).step == 40
         assert losses(run) == expected

@@ -3,6 +3,8 @@
 `train.py` knows nothing else about a method. A method owns the backbone it trains (`backbone`),
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
+
+    Method(backbone, settings) -> check_views -> prepare -> [step -> before_optimizer -> after_step]
 """
 
 from collections.abc import Mapping
@@ -46,9 +48,16 @@ class StepResult:
 class Method(nn.Module):
     """The base of every method; only `step` must be written."""
 
-    backbone: nn.Module  # images [N, C, S, S] -> features [N, D]; what is evaluated and exported
+    backbone: nn.Module  # images [N, C, S, S] -> features [N, D]; what is trained
+    encoder_name: str = "backbone"  # the child that is evaluated and exported (DINO: the teacher's)
     min_global_views: int = 2  # views the first crop group must have
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
+    sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network whose features are evaluated and exported."""
+        return self.get_submodule(self.encoder_name)
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:
         """Raise UsageError before the run if these views (counts per crop group) are unusable."""
@@ -59,6 +68,13 @@ class Method(nn.Module):
                 f"first crop group), got --views {'+'.join(map(str, group_sizes)) or 'none'}; "
                 f"try --views {'+'.join(map(str, enough))}"
             )
+
+    def prepare(self, num_images: int) -> None:
+        """Size what depends on the data set (a memory row an image); once, before the optimizer."""
+
+    def looks_only(self, progress: Progress) -> bool:
+        """Whether this step only looks: a memory is filled, without gradient or update."""
+        return False
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Forward every view, one backbone forward per crop group, and return the loss."""

@@ -29,6 +29,12 @@ def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> 
     return getattr(_module(name), METHODS[name].partition(":")[2])(backbone, settings)
 
 
+def describe_methods() -> dict[str, str]:
+    """Every method's name and what it does: the first line of its file."""
+    docs = {name: _module(name).__doc__ or "" for name in METHODS}
+    return {name: doc.partition("\n")[0].rstrip(".") for name, doc in docs.items()}
+
+
 def _module(name: str) -> ModuleType:
     choose("method", name, METHODS)
     return importlib.import_module(METHODS[name].partition(":")[0])

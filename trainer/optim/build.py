@@ -1,6 +1,6 @@
 """The optimizer of a run: settings in, torch.optim.Optimizer out, its rate set before every step.
 
-`train.py` calls `build_optimizer` once and `set_learning_rate` before each `optimizer.step()`.
+`train.py` calls `build_optimizer` once and `set_schedules` before each `optimizer.step()`.
 The defaults are BYOL's; the recipes say what other papers use.
 """
 
@@ -12,35 +12,49 @@ from trainer.checks import choose, require
 from trainer.methods.protocol import Method, Progress
 from trainer.optim.groups import assert_covers, parameter_groups
 from trainer.optim.lars import LARS
-from trainer.optim.schedule import peak_lr, warmup_cosine
+from trainer.optim.schedule import SCALINGS, SCHEDULES, cosine, lr_share, peak_lr
 
-OPTIMIZERS = ("lars", "larc", "sgd", "adamw")
+OPTIMIZERS = ("lars", "lars_tf", "larc", "sgd", "adamw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimSettings:
     """What a recipe's `optim` says; the learning rate is given for a batch of 256."""
 
-    name: str = "lars"
+    name: str = "lars"  # which LARS: trainer/optim/lars.py
     base_lr: float = 0.2  # the peak is base_lr x batch / 256
+    base_lr_1d: float | None = None  # of biases and norm parameters (Barlow Twins); null: base_lr
+    scaling: str = "linear"  # or sqrt: the peak is base_lr x sqrt(batch) (SimCLR)
     weight_decay: float = 1e-6
+    final_weight_decay: float | None = None  # a cosine leads to it (DINO); null: constant
     decay_1d: bool = False  # decay biases and norm parameters too (SwAV, SimSiam: true)
     adapt_1d: bool = False  # let LARS scale them too (LARC of SwAV: true)
     momentum: float = 0.9  # lars, larc, sgd
     trust: float = 1e-3  # lars, larc
     betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    schedule: str = "cosine"  # or steps: down by drop_factor at each of drop_epochs
+    drop_epochs: tuple[float, ...] = ()  # InstDisc, MoCo: 120, 160 of 200
+    drop_factor: float = 0.1
     warmup_epochs: float = 10.0
     warmup_start: float = 0.0  # share of the peak at step 0 (SwAV at 4096: 0.0625)
     final: float = 0.0  # share of the peak at the end (SwAV: 0.001)
 
     def __post_init__(self) -> None:
         choose("optimizer", self.name, OPTIMIZERS)
-        for name in ("base_lr", "trust"):
+        choose("optim.scaling", self.scaling, SCALINGS)
+        choose("optim.schedule", self.schedule, SCHEDULES)
+        for name in ("base_lr", "base_lr_1d", "trust", "drop_factor"):
             value = getattr(self, name)
-            require(value > 0, f"optim.{name} is positive", value, f"try optim.{name}=0.001")
-        for name in ("weight_decay", "warmup_epochs"):
+            rule = f"optim.{name} is positive"
+            require(value is None or value > 0, rule, value, f"try optim.{name}=0.001")
+        for name in ("weight_decay", "final_weight_decay", "warmup_epochs"):
             value = getattr(self, name)
-            require(value >= 0, f"optim.{name} is not negative", value, f"try optim.{name}=0")
+            rule = f"optim.{name} is not negative"
+            require(value is None or value >= 0, rule, value, f"try optim.{name}=0")
+        drops = self.drop_epochs
+        rule = "optim.drop_epochs rise, and go with optim.schedule=steps"
+        rises = list(drops) == sorted(drops)
+        require(rises and bool(drops) == (self.schedule == "steps"), rule, drops, "try [120, 160]")
         for name in ("warmup_start", "final"):
             value = getattr(self, name)
             require(
@@ -61,12 +75,14 @@ def build_optimizer(
         batch_size: images of one step over all ranks.
 
     Returns:
-        An optimizer whose groups carry name, peak_lr and constant_lr.
+        An optimizer whose groups carry name, peak_lr, decays and constant_lr.
     """
-    lr = peak_lr(settings.base_lr, batch_size)
+    lr = peak_lr(settings.base_lr, batch_size, settings.scaling)
+    base_1d = settings.base_lr if settings.base_lr_1d is None else settings.base_lr_1d
     groups = parameter_groups(
         method,
         lr=lr,
+        lr_1d=peak_lr(base_1d, batch_size, settings.scaling),
         weight_decay=settings.weight_decay,
         decay_1d=settings.decay_1d,
         adapt_1d=settings.adapt_1d,
@@ -78,18 +94,25 @@ def build_optimizer(
     return optimizer
 
 
-def set_learning_rate(
+def set_schedules(
     optimizer: torch.optim.Optimizer, settings: OptimSettings, progress: Progress
 ) -> float:
-    """Set every group's rate for the step about to be taken; returns the scheduled rate, to log."""
-    share = warmup_cosine(
+    """Set rates and weight decay for the step about to be taken; returns the rate, to log."""
+    share = lr_share(
         progress,
+        schedule=settings.schedule,
         warmup_epochs=settings.warmup_epochs,
         start=settings.warmup_start,
         final=settings.final,
+        drop_epochs=settings.drop_epochs,
+        drop_factor=settings.drop_factor,
     )
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * (1.0 if group["constant_lr"] else share)
+        if settings.final_weight_decay is not None and group["decays"]:
+            group["weight_decay"] = cosine(
+                settings.weight_decay, settings.final_weight_decay, progress.fraction
+            )
     return optimizer.param_groups[0]["peak_lr"] * share
 
 

@@ -15,6 +15,7 @@ def parameter_groups(
     module: nn.Module,
     *,
     lr: float,
+    lr_1d: float | None = None,  # of one-dimensional parameters; None: the same
     weight_decay: float,
     decay_1d: bool,
     adapt_1d: bool,
@@ -22,9 +23,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Optimizer groups over the trainable parameters, at most four, in a fixed order.
 
-    Besides torch's keys a group has `name`, `peak_lr`, `adapt` (LARS scales its steps) and
-    `constant_lr` (the schedule leaves it alone).
+    Besides torch's keys a group has `name`, `peak_lr`, `adapt` (LARS scales its steps), `decays`
+    (its weight decay follows the schedule) and `constant_lr` (its rate does not).
     """
+    rates = {True: lr if lr_1d is None else lr_1d, False: lr}
     members: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in trainable_parameters(module).items():
         # With the dot, so that "predictor" does not also name "predictor_like".
@@ -34,9 +36,10 @@ def parameter_groups(
         {
             "params": parameters,
             "name": ("constant_" if constant else "") + ("1d" if one_d else "weights"),
-            "lr": lr,
-            "peak_lr": lr,
+            "lr": rates[one_d],
+            "peak_lr": rates[one_d],
             "weight_decay": weight_decay if decay_1d or not one_d else 0.0,
+            "decays": decay_1d or not one_d,
             "adapt": adapt_1d or not one_d,
             "constant_lr": constant,
         }

@@ -1,11 +1,13 @@
-"""Layer-wise adaptive rates: LARS as BYOL and Barlow Twins use it, and LARC as SwAV uses it.
+"""Layer-wise adaptive rates: three published variants, which are not interchangeable.
 
-`lars_update` is the whole rule on plain lists of tensors; `LARS` only holds the momentum. The
-published variants are not interchangeable: LARS divides by |g + wd p| and leaves 1-D parameters
-out (a group with `adapt` false), LARC (NVIDIA apex, clip off) divides by |g| + wd |p| and adapts
-everything. The multi-tensor calls are those torch.optim itself is made of.
+`lars_update` is the whole rule on plain lists of tensors; `LARS` only holds the momentum.
+- `lars` (BYOL, Barlow Twins, VICReg, MoCo v3) divides by |g + wd p| and leaves 1-D parameters out
+  (a group with `adapt` false); the rate multiplies the momentum.
+- `lars_tf` (SimCLR) keeps the rate inside the momentum, so a falling rate forgets more slowly.
+- `larc` (SwAV: NVIDIA apex, clip off) divides by |g| + wd |p| and adapts everything.
+The multi-tensor calls are those torch.optim itself is made of.
 Sources: You et al. 2017, 1708.03888; byol/utils/optimizers.py in google-deepmind/deepmind-research;
-apex/parallel/LARC.py in NVIDIA/apex.
+lars_optimizer.py in google-research/simclr; apex/parallel/LARC.py in NVIDIA/apex.
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -17,7 +19,7 @@ import torch
 
 from trainer.checks import choose
 
-FORMS = ("lars", "larc")
+FORMS = ("lars", "lars_tf", "larc")
 _LARC_EPS = 1e-8
 
 
@@ -40,7 +42,8 @@ def lars_update(
     r = trust |p| / |d|                      (form "lars")
     r = trust |p| / (|g| + wd |p| + 1e-8)    (form "larc"; 0 where g is 0: then not even decay)
     r = 1                                    (where p is 0, or `adapt` is false)
-    m <- momentum m + r d;  p <- p - lr m
+    m <- momentum m + r d;     p <- p - lr m      (forms "lars", "larc")
+    m <- momentum m + lr r d;  p <- p - m         (form "lars_tf"; the same while lr stands still)
     """
     if not params:
         return
@@ -52,9 +55,10 @@ def lars_update(
         else:
             ratios = _trust_ratios(params, steps, trust)
         steps = list(torch._foreach_mul(steps, ratios))
+    rate_in_momentum = form == "lars_tf"
     torch._foreach_mul_(buffers, momentum)
-    torch._foreach_add_(buffers, steps)
-    torch._foreach_add_(params, buffers, alpha=-lr)
+    torch._foreach_add_(buffers, steps, alpha=lr if rate_in_momentum else 1.0)
+    torch._foreach_add_(params, buffers, alpha=-1.0 if rate_in_momentum else -lr)
 
 
 def _trust_ratios(

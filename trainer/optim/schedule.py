@@ -1,7 +1,8 @@
-"""Learning rates as pure functions of where the run is: linear warm-up, then a cosine, per step.
+"""Learning rates as pure functions of where the run is: linear warm-up, then a cosine or steps.
 
-The peak follows the rule of the papers, base x batch / 256 (Goyal et al. 2017, 1706.02677).
-Warm-up start and final value are shares of the peak, so that they follow the batch too.
+The peak follows the rule of the papers, base x batch / 256 (Goyal et al. 2017, 1706.02677), or
+SimCLR's square root. Warm-up start and final value are shares of the peak, so that they follow the
+batch too. Everything moves per step; MoCo's and SimSiam's code moves once an epoch.
 """
 
 import math
@@ -9,14 +10,44 @@ import math
 from trainer.methods.protocol import Progress
 
 REFERENCE_BATCH = 256
+SCALINGS = ("linear", "sqrt")
+SCHEDULES = ("cosine", "steps")
 
 
 def peak_lr(
-    base_lr: float,  # at a batch of 256 images
+    base_lr: float,
     batch_size: int,  # images, over all ranks
+    scaling: str = "linear",
 ) -> float:
-    """The linear scaling rule: base x batch / 256."""
+    """`linear`: base x batch / 256; `sqrt`: base x sqrt(batch) (SimCLR, appendix B.1)."""
+    if scaling == "sqrt":
+        return base_lr * math.sqrt(batch_size)
     return base_lr * batch_size / REFERENCE_BATCH
+
+
+def cosine(start: float, end: float, fraction: float) -> float:
+    """From start at fraction 0 to end at 1 along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, fraction))) / 2
+
+
+def lr_share(
+    progress: Progress,
+    *,
+    schedule: str = "cosine",
+    warmup_epochs: float = 0.0,
+    start: float = 0.0,
+    final: float = 0.0,
+    drop_epochs: tuple[float, ...] = (),
+    drop_factor: float = 0.1,
+) -> float:
+    """Share of the peak for the step about to be taken, by the schedule's name.
+
+    `steps`: the warm-up's share, times drop_factor for each of drop_epochs that has begun.
+    """
+    if schedule == "cosine":
+        return warmup_cosine(progress, warmup_epochs=warmup_epochs, start=start, final=final)
+    warm = min(1.0, start + (1 - start) * progress.epoch / max(warmup_epochs, 1e-12))
+    return warm * drop_factor ** sum(progress.epoch >= epoch for epoch in drop_epochs)
 
 
 def warmup_cosine(
@@ -37,4 +68,4 @@ def warmup_cosine(
     if progress.step < warmup_steps:
         return start + (1 - start) * progress.step / warmup_steps
     done = (progress.step - warmup_steps) / max(1.0, progress.total_steps - warmup_steps)
-    return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return cosine(1.0, final, done)

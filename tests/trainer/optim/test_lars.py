@@ -18,16 +18,19 @@ def hand_step(
     """One step in scalar terms, from the papers."""
     d = g + RULE["weight_decay"] * p
     ratio = 1.0
-    if adapt and form == "lars" and p.norm() > 0 and d.norm() > 0:
+    if adapt and form != "larc" and p.norm() > 0 and d.norm() > 0:
         ratio = RULE["trust"] * p.norm() / d.norm()
     if adapt and form == "larc" and p.norm() > 0 and g.norm() > 0:
         denominator = g.norm() + RULE["weight_decay"] * p.norm() + 1e-8
         ratio = RULE["trust"] * p.norm() / denominator
+    if form == "lars_tf":
+        m = RULE["momentum"] * m + RULE["lr"] * ratio * d
+        return p - m, m
     m = RULE["momentum"] * m + ratio * d
     return p - RULE["lr"] * m, m
 
 
-@pytest.mark.parametrize("form", ["lars", "larc"])
+@pytest.mark.parametrize("form", ["lars", "lars_tf", "larc"])
 @pytest.mark.parametrize("adapt", [True, False])
 def test_equals_a_hand_written_step(form: str, adapt: bool) -> None:
     """Three steps on tensors of several shapes equal the papers' rule in float64."""
@@ -52,7 +55,7 @@ def test_equals_a_hand_written_step(form: str, adapt: bool) -> None:
         torch.testing.assert_close(m, m_hand, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", ["lars", "larc"])
+@pytest.mark.parametrize("form", ["lars", "lars_tf", "larc"])
 def test_zero_norms_fall_back(form: str) -> None:
     """A zero parameter takes the plain step; a zero gradient never gives NaN."""
     params, buffers = [torch.zeros(3), torch.ones(3)], [torch.zeros(3), torch.zeros(3)]
@@ -106,5 +109,5 @@ def test_a_parameter_without_gradient_rests() -> None:
 
 def test_unknown_form_is_refused() -> None:
     """A misspelt form names the right one."""
-    with pytest.raises(UsageError, match="known: lars, larc"):
+    with pytest.raises(UsageError, match="known: lars, lars_tf, larc"):
         LARS([nn.Parameter(torch.ones(1))], 0.1, form="larcs")

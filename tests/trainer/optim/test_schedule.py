@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from trainer.methods.protocol import Progress
-from trainer.optim.schedule import peak_lr, warmup_cosine
+from trainer.optim.schedule import cosine, lr_share, peak_lr, warmup_cosine
 
 
 def at(step: int, total: int = 1000) -> Progress:
@@ -47,3 +47,21 @@ def test_a_run_shorter_than_its_warm_up() -> None:
     """It only warms up and never divides by zero."""
     assert warmup_cosine(at(5, total=20), warmup_epochs=10) == pytest.approx(0.05)
     assert warmup_cosine(at(20, total=20), warmup_epochs=2) == pytest.approx(1.0)
+
+
+def test_square_root_scaling() -> None:
+    """SimCLR v2: base 0.1 gives 6.4 at a batch of 4096."""
+    assert peak_lr(0.1, 4096, "sqrt") == pytest.approx(6.4)
+
+
+def test_steps_drop_at_their_epochs() -> None:
+    """MoCo: a tenth from epoch 40 on, a hundredth from 80 on, after a warm-up of 10."""
+    rule = {"schedule": "steps", "drop_epochs": (40, 80), "warmup_epochs": 10}
+    shares = [lr_share(at(s), **rule) for s in (0, 50, 100, 399, 400, 799, 800)]
+    assert shares == pytest.approx([0, 0.5, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_a_cosine_between_two_values() -> None:
+    """DINO's weight decay: 0.04 at the start, 0.4 at the end, their mean half-way."""
+    ends = [cosine(0.04, 0.4, fraction) for fraction in (0, 0.5, 1, 2)]
+    assert ends == pytest.approx([0.04, 0.22, 0.4, 0.4])

@@ -1,0 +1,17 @@
+"""Settings that make each method small enough to train in a test: one line a method.
+
+Batches are of 8, 12 or 16 images and epochs of 1 to 10 steps, so queues fill within a few steps.
+"""
+
+from typing import Any
+
+TOY: dict[str, dict[str, Any]] = {
+    "byol": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9},
+    "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
+    "swav": {
+        "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2,
+        "queue_length": 24, "queue_start_epoch": 0.3,
+    },
+}  # fmt: skip
+# Methods for which fewer than two global views will do.
+MIN_GLOBAL_VIEWS: dict[str, int] = {}
