@@ -46,6 +46,7 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
         "epochs": 3.0,
         "batch_size": 32,
         "clip_norm": None,
+        "clip_each": False,
         "precision": "auto",
         "seed": 0,
     }
