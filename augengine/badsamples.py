@@ -94,9 +94,9 @@ class BadSamples:
 
     def _over_budget(self) -> str:
         return (
-            f"at most {self.num_allowed} of {self._num_drawn} samples may be bad (bad_budget "
+            f"at most {self.num_allowed} of {self._num_drawn} samples may be bad (data.bad_budget "
             f"{self._budget:g}), got {len(self._found)}: {self._names()}; check the data with "
-            "tools/check_shards.py, or raise bad_budget"
+            "tools/check_shards.py, or raise data.bad_budget"
         )
 
     def no_substitute(self) -> str:

@@ -90,9 +90,10 @@ def _check(options: argparse.Namespace) -> int:
 
 def _summary(directory: str, report: FolderReport, decode: bool, seconds: float) -> str:
     done = "decoded" if decode else "compared with their crc32"
+    shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards:,} shards"
     return (
-        f"{directory}: all is well: {report.num_samples:,} images {done}, {report.num_shards} "
-        f"shards ({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
+        f"{directory}: all is well: {report.num_samples:,} images {done}, {shards} "
+        f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
         f"in {seconds:.1f} s"
     )
 

@@ -59,9 +59,9 @@ class Parts:
         """Where the run is after `step` steps."""
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def steps(self, epochs: float) -> int:
-        """A number of epochs in steps, at least one."""
-        return max(1, round(epochs * self.steps_per_epoch))
+    def steps(self, epochs: float) -> float:
+        """A number of epochs in steps, at least one; not whole in general."""
+        return max(1.0, epochs * self.steps_per_epoch)
 
     def loader(self, cursor: Cursor) -> ViewLoader:
         """This rank's views from a position of the stream on."""

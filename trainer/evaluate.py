@@ -65,7 +65,13 @@ def _main(args: argparse.Namespace) -> int:
     evaluation = _open(config)
     state = checkpoint.load(path)
     scores = list(_scores(config, evaluation, state, baselines=args.baselines))
-    conditions = evaluation.conditions() | {"run": str(run), "checkpoint": str(path)}
+    conditions = evaluation.conditions() | {
+        # As they were named: where the demo set is cached says nothing to another reader.
+        "train": str(config.data.train),
+        "test": str(config.eval.data),
+        "run": str(run),
+        "checkpoint": str(path),
+    }
     _print(scores, conditions)
     if args.json is not None:
         result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}

@@ -5,6 +5,8 @@ loader, the collapse monitor, metrics.jsonl and the display, so that the loop st
 """
 
 import math
+import resource
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -70,6 +72,7 @@ class Reporter:
             "lr": lr,
             "images_per_s": recent.images_per_s,
             "data_wait": recent.wait_share,
+            "peak_memory_mib": peak_memory_bytes(result.loss.device) / 2**20,
             "std": health.std,
             "rank": health.rank,
             "bad_samples": now.bad_samples,
@@ -93,6 +96,14 @@ class Reporter:
         if recent.wall_s > 0.5:
             self._figures = (recent.images_per_s, recent.wait_share)
         self._display.update(step, self.loss, *self._figures)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory this process has held so far: of the GPU on cuda, else of the host."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts KiB
 
 
 def _epoch_after(progress: Progress) -> float:

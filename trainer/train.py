@@ -5,6 +5,7 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 (seed, step). So a continued run repeats the losses, on a CPU bit for bit.
 """
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,9 +69,12 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         return outcome
 
 
-def due(step: int, every: int) -> bool:
-    """Whether something that happens every `every` steps happens after `step` steps."""
-    return step % every == 0
+def due(step: int, every: float) -> bool:
+    """Whether a whole multiple of `every` steps has been passed by the last of `step` steps.
+
+    Epochs are no whole number of steps: every 2 epochs of 93.75 steps is after 188, 375, 563, ...
+    """
+    return math.floor(step / every) > math.floor((step - 1) / every)
 
 
 def _loop(

@@ -15,7 +15,7 @@ from trainer import checkpoint
 from trainer.log import read_metrics
 from trainer.methods.table import METHODS
 from trainer.report import Reporter
-from trainer.train import train
+from trainer.train import due, train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
@@ -55,6 +55,12 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
             assert_equal(x, y, f"{where}[{i}]")
     else:
         assert a == b, where
+
+
+def test_due_follows_epochs_that_are_no_whole_number_of_steps() -> None:
+    """Every 2 epochs of 93.75 steps: after the step that completes them, and never twice."""
+    assert [step for step in range(1, 751) if due(step, 187.5)] == [188, 375, 563, 750]
+    assert [step for step in range(1, 13) if due(step, 4)] == [4, 8, 12]
 
 
 @pytest.mark.slow

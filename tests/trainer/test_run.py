@@ -87,9 +87,10 @@ def test_a_run_leaves_what_it_promises(
     records = read_metrics(out)
     steps = [r for r in records if "loss" in r]
     assert [r["step"] for r in steps] == [1, 2, 3, 4]
-    expected = {"epoch", "lr", "images_per_s", "data_wait", "std", "rank", "bad_samples"}
+    expected = {"epoch", "lr", "images_per_s", "data_wait", "peak_memory_mib", "std", "rank"}
+    expected.add("bad_samples")
     assert expected <= set(steps[0])
-    assert [r["step"] for r in records if "knn" in r] == [0, 2, 4]
+    assert [r["step"] for r in records if "knn" in r] == [0, 3, 4]
     summary = capsys.readouterr().out
     assert "random encoder" in summary
     assert f"python -m trainer.evaluate {out}" in summary
