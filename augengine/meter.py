@@ -4,6 +4,8 @@ The pipeline's threads add to one Meter; the trainer and the tools read snapshot
 worker stages are summed over threads, so on four workers they may grow four times faster than the
 clock, and they include a thread's wait for its turn; `wait` is the consumer's alone. A measurement
 costs a few microseconds, a batch takes six of them.
+
+After `record_spans` every call is also kept, with its thread and batch: tools/trace.py draws them.
 """
 
 import threading
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 
 WORKER_STAGES = ("read", "decode", "draw", "transfer", "augment")
 STAGES = (*WORKER_STAGES, "wait")
+BATCH = "batch"  # the span around all stages of one batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,18 @@ class MeterSnapshot:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One call of a stage, or the making of a whole batch, on one thread."""
+
+    name: str  # of STAGES, or BATCH
+    thread: str
+    batch: int | None  # since the loader was made; None outside of any
+    images: int
+    start_s: float  # by time.perf_counter
+    seconds: float
+
+
 class Meter:
     """Adds up what the stages report, from any thread."""
 
@@ -84,6 +99,32 @@ class Meter:
         self._images = 0
         self._views = 0
         self._bad_samples = 0
+        self._spans: list[Span] | None = None  # None: they are not kept
+        self._here = threading.local()  # .batch: what the calling thread is making
+
+    def record_spans(self) -> MeterSnapshot:
+        """Keep every call from now on, until `take_spans`; returns what was counted before."""
+        with self._lock:
+            self._spans = []
+            return self._snapshot()
+
+    def take_spans(self) -> tuple[Span, ...]:
+        """The spans that ended since `record_spans`; none is kept after this."""
+        with self._lock:
+            spans, self._spans = self._spans or [], None
+            return tuple(spans)
+
+    @contextmanager
+    def batch(self, number: int, num_images: int) -> Iterator[None]:
+        """Say that the calling thread makes this batch in the body; counts nothing."""
+        start = time.perf_counter()
+        self._here.batch = number
+        try:
+            yield
+        finally:
+            self._here.batch = None
+            with self._lock:
+                self._keep(BATCH, number, num_images, start, time.perf_counter() - start)
 
     @contextmanager
     def measure(self, stage: str, num_images: int) -> Iterator[None]:
@@ -95,12 +136,23 @@ class Meter:
             self.add(stage, num_images, time.perf_counter() - start)
 
     def add(self, stage: str, num_images: int, seconds: float) -> None:
-        """Count one call of a stage of STAGES; KeyError for another name."""
+        """Count one call, ended just now, of a stage of STAGES; KeyError for another name."""
         with self._lock:
             stats = self._stages[stage]
+            if self._spans is not None:
+                # The consumer makes no batch; it waits for the one whose turn it is.
+                batch = stats[0] if stage == "wait" else getattr(self._here, "batch", None)
+                self._keep(stage, batch, num_images, time.perf_counter() - seconds, seconds)
             stats[0] += 1
             stats[1] += num_images
             stats[2] += seconds
+
+    def _keep(
+        self, name: str, batch: int | None, images: int, start_s: float, seconds: float
+    ) -> None:
+        if self._spans is not None:
+            thread = threading.current_thread().name
+            self._spans.append(Span(name, thread, batch, images, start_s, seconds))
 
     def delivered(self, num_images: int, num_views: int, num_bad: int = 0) -> None:
         """Count a batch that reached the consumer: images, their views in all, samples replaced."""
@@ -112,9 +164,12 @@ class Meter:
     def snapshot(self) -> MeterSnapshot:
         """Everything counted so far, as one consistent value."""
         with self._lock:
-            stages = {
-                name: StageStats(calls, images, seconds)
-                for name, (calls, images, seconds) in self._stages.items()
-            }
-            wall_s = time.perf_counter() - self._start
-            return MeterSnapshot(wall_s, self._images, self._views, self._bad_samples, stages)
+            return self._snapshot()
+
+    def _snapshot(self) -> MeterSnapshot:
+        stages = {
+            name: StageStats(calls, images, seconds)
+            for name, (calls, images, seconds) in self._stages.items()
+        }
+        wall_s = time.perf_counter() - self._start
+        return MeterSnapshot(wall_s, self._images, self._views, self._bad_samples, stages)

@@ -85,14 +85,16 @@ class ViewLoader:
         source = ImageSource(index, self._reader, decoder, self.meter)
         new_maker = partial(BatchMaker, index, source, draw, backend, self.meter)
         order = order or SampleOrder(len(index), seed)
+        meter = self.meter
 
         def batch_maker() -> Callable[[int], Batch]:
             make = new_maker()
 
             def make_numbered(number: int) -> Batch:
-                start = cursor.advance(number * batch_size)
-                epochs, ids = order(start.positions(batch_size, rank, world))
-                return make(epochs, ids, order)
+                with meter.batch(number, batch_size // world):
+                    start = cursor.advance(number * batch_size)
+                    epochs, ids = order(start.positions(batch_size, rank, world))
+                    return make(epochs, ids, order)
 
             return make_numbered
 

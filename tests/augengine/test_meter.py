@@ -75,3 +75,36 @@ def test_an_empty_meter_divides_by_nothing():
     assert snapshot.stages["read"].ms_per_image == 0
     assert snapshot.wait_share == 0
     assert snapshot.images_per_s == 0
+
+
+def test_spans_are_kept_only_while_recording():
+    """Nothing before `record_spans` or after `take_spans`; the counts go on as ever."""
+    meter = Meter()
+    meter.add("read", 1, 0.1)
+    meter.record_spans()
+    with meter.batch(7, 2), meter.measure("decode", 2):
+        pass
+    meter.add("wait", 2, 0.0)
+    spans = meter.take_spans()
+    meter.add("read", 1, 0.1)
+    assert [(span.name, span.batch, span.images) for span in spans] == [
+        ("decode", 7, 2),
+        ("batch", 7, 2),
+        ("wait", 0, 2),
+    ]
+    assert {span.thread for span in spans} == {threading.current_thread().name}
+    assert meter.take_spans() == ()
+    assert meter.snapshot().stages["read"].calls == 2
+
+
+def test_a_span_lies_inside_its_batch_and_belongs_to_no_other():
+    """A stage starts after its batch does and ends before it; after the batch there is none."""
+    meter = Meter()
+    meter.record_spans()
+    with pytest.raises(OSError, match="gone"), meter.batch(3, 4), meter.measure("read", 4):
+        raise OSError("gone")
+    meter.add("draw", 1, 0.0)
+    read, batch, draw = meter.take_spans()
+    assert batch.start_s <= read.start_s
+    assert read.start_s + read.seconds <= batch.start_s + batch.seconds
+    assert draw.batch is None
