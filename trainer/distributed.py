@@ -86,6 +86,16 @@ def gather_with_grad(
     return _Gather.apply(tensor) if is_distributed() else tensor[None]
 
 
+def gather_views(
+    views: torch.Tensor,  # [V, B, ...] - the same shape on every rank
+) -> torch.Tensor:
+    """[V, W * B, ...]: each view's rows of all ranks in rank order, with the gradient of above.
+
+    For a loss of the whole batch that every rank computes alike (Barlow Twins, VICReg).
+    """
+    return gather_with_grad(views).transpose(0, 1).flatten(1, 2)
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,20 @@
 """Projectors and predictors: linear layers with batch norm and ReLU between them.
 
-The papers' heads differ only in widths, in which linear layers have a bias, and in whether a batch
-norm follows the last one; each method's file says its choice.
+The papers' heads differ in widths, in which linear layers have a bias, in where a batch norm
+follows, and in the activation; each method's file says its choice.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from trainer.batchnorm import BatchNorm1d
+
+_relu = partial(nn.ReLU, inplace=True)
 
 
 def mlp(
@@ -17,13 +23,34 @@ def mlp(
     hidden_bias: bool,  # of linear layers before a batch norm, where it is redundant
     out_bias: bool,
     out_norm: bool = False,  # batch norm without scale and shift after the last linear layer
+    hidden_norm: bool = True,
+    activation: Callable[[], nn.Module] = _relu,  # or nn.GELU
 ) -> nn.Sequential:
-    """Linear-BN-ReLU for every hidden width, then Linear [-BN]: [N, dims[0]] -> [N, dims[-1]]."""
+    """Linear [-BN] -ReLU for each hidden width, then Linear [-BN]; [N, dims[0]] -> [N, dims[-1]]."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers.append(nn.Linear(fan_in, fan_out, bias=hidden_bias))
-        layers += [BatchNorm1d(fan_out), nn.ReLU(inplace=True)]
+        if hidden_norm:
+            layers.append(BatchNorm1d(fan_out))
+        layers.append(activation())
     layers.append(nn.Linear(dims[-2], dims[-1], bias=out_bias))
     if out_norm:
         layers.append(BatchNorm1d(dims[-1], affine=False))
     return nn.Sequential(*layers)
+
+
+class WeightNormLinear(nn.Module):
+    """Scores against K directions: [N, D] -> [N, K], no bias, row = length x weight / |weight|.
+
+    Salimans and Kingma 2016, 1602.07868. The lengths are 1, and stay there unless trained.
+    """
+
+    def __init__(self, dim: int, num_rows: int, *, train_length: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_rows, dim))
+        self.length = nn.Parameter(torch.ones(num_rows, 1), requires_grad=train_length)
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, D] -> [N, K]."""
+        return F.linear(x, self.length * F.normalize(self.weight, dim=1))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from trainer.batchnorm import BatchNorm1d
-from trainer.heads import mlp
+from trainer.heads import WeightNormLinear, mlp
 
 
 def kinds(head: nn.Sequential) -> list[str]:
@@ -29,3 +29,32 @@ def test_simsiam_form() -> None:
     out = head(torch.randn(64, 7))
     torch.testing.assert_close(out.mean(0), torch.zeros(4), rtol=0, atol=1e-5)
     torch.testing.assert_close(out.var(0, correction=0), torch.ones(4), rtol=0, atol=1e-2)
+
+
+def test_dino_form() -> None:
+    """GELU between linear layers with biases, batch norm only when asked for."""
+    dims = (7, 16, 16, 4)
+    plain, normed = (
+        mlp(dims, hidden_bias=True, out_bias=True, hidden_norm=norm, activation=nn.GELU)
+        for norm in (False, True)
+    )
+    assert kinds(plain) == ["Linear", "GELU"] * 2 + ["Linear"]
+    assert kinds(normed) == ["Linear", "BatchNorm1d", "GELU"] * 2 + ["Linear"]
+    assert all(layer.bias is not None for layer in plain if isinstance(layer, nn.Linear))
+
+
+def test_weight_norm() -> None:
+    """torch's weight norm with g = 1: same scores, whatever the rows' lengths; g frozen or not."""
+    torch.manual_seed(0)
+    ours = WeightNormLinear(5, 3)
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(5, 3, bias=False))
+    with torch.no_grad():
+        ours.weight.mul_(50)
+        theirs.get_parameter("parametrizations.weight.original0").fill_(1)
+        theirs.get_parameter("parametrizations.weight.original1").copy_(ours.weight)
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert not ours.length.requires_grad
+    trained = WeightNormLinear(5, 3, train_length=True)
+    trained(x).sum().backward()
+    assert trained.length.grad is not None
