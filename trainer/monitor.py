@@ -15,7 +15,9 @@ import torch
 from torch.nn import functional as F
 
 LOW_STD = 0.2  # of the unit-length embeddings, times sqrt(D): 1 is a uniform sphere, 0 a point
-LOW_RANK_SHARE = 0.01  # of min(N, D); a healthy run uses tens of per cent
+LOW_RANK_SHARE = (
+    0.05  # of min(N, D); healthy runs used 17 to 60 %, SimSiam without its stop-gradient 4 %
+)
 PATIENCE = 3  # bad checks in a row before a word is said: one odd batch is no collapse
 
 

@@ -29,6 +29,7 @@ class Settings:
     hidden_dim: int = 4096  # of projector and predictor
     out_dim: int = 256
     momentum: float = 0.996  # tau at step 0; a cosine takes it to 1 at the end
+    predictor: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
         for name in ("hidden_dim", "out_dim"):
@@ -47,7 +48,8 @@ class BYOL(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
-        self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
+        predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
+        self.predictor = predictor if settings.predictor else nn.Identity()
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)
 
