@@ -1,0 +1,64 @@
+"""Exemplar-CNN: every image is a class, every view of it a sample, and a linear layer tells them.
+
+Dosovitskiy et al. 2014, 1406.6909 (from reviews: the code was not read). A class is an image of the
+data set, and the softmax over all of them is exact: weights, gradient and momentum take 3 N x D x 4
+bytes, scores V x B x N x 4. The paper cuts patches of 32 px where the gradient is strong and finds
+about 8,000 classes best: pack as many images. Its views are rotated and its contrast follows the
+colours' principal components; ours are what the policy says (policies/exemplar.yaml). Its small
+network is replaced by the backbone; the fully connected layer and the dropout stay.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.losses.classes import class_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's larger networks end in 512 or 1,024 units; its dropout we could not verify."""
+
+    out_dim: int = 1024  # of the fully connected layer
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.out_dim >= 1, "exemplar out_dim is at least 1", self.out_dim, "try 1024")
+        rule = "exemplar dropout lies in [0, 1)"
+        require(0 <= self.dropout < 1, rule, self.dropout, "try 0.5")
+
+
+class Exemplar(Method):
+    """Backbone, a fully connected layer, a class for every image."""
+
+    min_global_views = 1
+    classifier: nn.Linear  # made by `prepare`
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = nn.Sequential(
+            nn.Linear(feature_dim(backbone), settings.out_dim),
+            nn.ReLU(inplace=True),
+            nn.Dropout(settings.dropout),
+        )
+
+    def prepare(self, num_images: int) -> None:
+        """A class for every image."""
+        self.classifier = nn.Linear(self.settings.out_dim, num_images)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Tell from every view which image it is of."""
+        features = forward_groups(self.backbone, views.crops, per_view=False)
+        z = forward_views(self.projector, features, per_view=False)
+        scores = forward_views(self.classifier, z, per_view=False)  # [V, B, N]
+        ids = torch.from_numpy(views.ids).to(scores.device)
+        embeddings = z[: len(views.crops[0])].detach().flatten(0, 1)
+        return StepResult(class_loss(scores, ids), embeddings)

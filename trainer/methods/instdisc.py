@@ -1,0 +1,102 @@
+"""Instance Discrimination: every image is a class of its own, its weights the image's last feature.
+
+Wu et al. 2018, 1805.01978; zhirongw/lemniscate.pytorch. One view suffices; of several, each is a
+query of its image against the same negatives, and the mean of the global ones goes into the bank.
+The bank starts from random unit rows (the paper; the code's are uniform, of length 1 on average).
+The paper's proximal term is not in the code, whose author says that the bank's momentum does the
+same (its issues 11 and 18). Batch statistics are per view.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import choose, require
+from trainer.losses.classes import class_loss
+from trainer.losses.cosine import unit_rows
+from trainer.losses.nce import bank_scores, estimate_log_z, info_nce_loss, nce_loss
+from trainer.memory import MemoryBank
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+FORMS = ("nce", "info_nce")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The code's values for ImageNet; on CIFAR it advises no negatives and temperature 0.1."""
+
+    form: str = "nce"  # or info_nce; without negatives both are the full softmax
+    num_negatives: int = 4096  # rows drawn for an image; 0: all rows of the bank, exactly
+    out_dim: int = 128
+    temperature: float = 0.07
+    bank_momentum: float = 0.5  # share of the former row that a row keeps
+    proximal: float = 0.0  # lambda, pulls a feature to its image's row; unverified: 30 in the paper
+
+    def __post_init__(self) -> None:
+        choose("instdisc form", self.form, FORMS)
+        require(self.out_dim >= 1, "instdisc out_dim is at least 1", self.out_dim, "try 128")
+        require(self.temperature > 0, "instdisc temperature is positive", self.temperature, "0.07")
+        for name in ("num_negatives", "proximal"):
+            value = getattr(self, name)
+            require(value >= 0, f"instdisc {name} is not negative", value, "try 0")
+        rule = "instdisc bank_momentum lies in [0, 1)"
+        require(0 <= self.bank_momentum < 1, rule, self.bank_momentum, "try 0.5")
+
+
+class InstDisc(Method):
+    """Backbone, one linear layer, the bank, and NCE's constant."""
+
+    min_global_views = 1
+    log_z: torch.Tensor  # [] float32 - set in the first step
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = nn.Linear(feature_dim(backbone), settings.out_dim)
+        self.bank = MemoryBank(settings.out_dim)
+        # Infinite, as is the loss with it: a run that left its first step out would stop.
+        self.register_buffer("log_z", torch.tensor(math.inf))
+        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def prepare(self, num_images: int) -> None:
+        """A row for every image."""
+        self.bank.allocate(num_images)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Find the image of every view in the bank."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        v = unit_rows(forward_views(self.projector, features, per_view=True))  # [V, B, D]
+        ids = torch.from_numpy(views.ids).to(v.device)
+        loss = self._loss(v, ids, progress)
+        if self.settings.proximal:
+            distances = (v - self.bank.rows[ids]).square().sum(-1)
+            loss = loss + self.settings.proximal * distances.mean()
+        global_v = v[: len(views.crops[0])].detach()
+        self._seen = ids, global_v.mean(0)
+        return StepResult(loss, global_v.flatten(0, 1))
+
+    def after_step(self, progress: Progress) -> None:
+        """Write into the bank, whose rows the backward still needed."""
+        if self._seen is not None:
+            self.bank.update(*self._seen, self.settings.bank_momentum)
+            self._seen = None
+
+    def _loss(self, v: torch.Tensor, ids: torch.Tensor, progress: Progress) -> torch.Tensor:
+        settings, rows = self.settings, self.bank.rows
+        if settings.num_negatives == 0:
+            return class_loss(bank_scores(v, rows, settings.temperature), ids)
+        # As published, noise is not filtered: it may hold the image itself.
+        noise = self.bank.draw(len(ids), settings.num_negatives, progress.step)
+        candidates = torch.cat([ids[:, None], noise], dim=1)  # [B, 1 + M]
+        scores = bank_scores(v, rows[candidates], settings.temperature)
+        if settings.form == "info_nce":
+            return info_nce_loss(scores)
+        if progress.step == 0:
+            self.log_z.copy_(estimate_log_z(scores, len(rows)))
+        return nce_loss(scores, self.log_z, len(rows))
