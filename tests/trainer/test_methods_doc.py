@@ -1,0 +1,51 @@
+"""docs/methods.md: the worked example is a method that works, as it stands on the page."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_run import tiny_config
+from toy_methods import TOY
+
+from trainer.log import read_metrics
+from trainer.methods import table
+from trainer.recipe import resolve
+from trainer.train import train
+
+DOC = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+(RECIPE,) = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
+
+
+@pytest.fixture
+def align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's method, registered by the page's line."""
+    (tmp_path / "page_align.py").write_text(METHOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    name, where = re.findall(r'"([^"]+)"', LINE)
+    path, _, cls = where.partition(":")
+    assert path == "trainer.methods.align"
+    monkeypatch.setitem(table.METHODS, name, f"page_align:{cls}")
+    monkeypatch.setitem(TOY, name, {"hidden_dim": 16, "out_dim": 8})
+
+
+@pytest.mark.usefixtures("align", "no_tensorboard")
+def test_the_example_trains(shard_folder: Path, tmp_path: Path) -> None:
+    """Eight epochs of tiny images: the loss falls, the run ends, the list shows its first line."""
+    train(tiny_config(shard_folder, "align"), tmp_path / "run")
+    losses = [record["loss"] for record in read_metrics(tmp_path / "run")]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 0.5
+    assert table.describe_methods()["align"].startswith("Align and uniform: views of an image")
+    sys.modules.pop("page_align")
+
+
+@pytest.mark.usefixtures("align")
+def test_the_recipe_resolves() -> None:
+    """Every key of the page's recipe is a key, and its settings are the method's."""
+    config = resolve(yaml.safe_load(RECIPE))
+    assert config.method.name == "align"
+    assert config.policy.load().groups[0].count == 2
+    table.method_settings("align", config.method.settings)
+    sys.modules.pop("page_align")
