@@ -26,7 +26,7 @@ def mlp(
     hidden_norm: bool = True,
     activation: Callable[[], nn.Module] = _relu,  # or nn.GELU
 ) -> nn.Sequential:
-    """Linear [-BN] -ReLU for each hidden width, then Linear [-BN]; [N, dims[0]] -> [N, dims[-1]]."""
+    """Linear [-BN] -ReLU for hidden widths, then Linear [-BN]; [N, dims[0]] -> [N, dims[-1]]."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers.append(nn.Linear(fan_in, fan_out, bias=hidden_bias))

@@ -1,0 +1,57 @@
+"""Barlow Twins: two views' features correlate with themselves and with no other feature.
+
+Zbontar et al. 2021, 2103.03230; github.com/facebookresearch/barlowtwins, main.py. The last batch
+norm, which has no scale and shift, is in the loss. Views beyond two are our generalisation
+(losses/barlow.py). Batch statistics are per view, as in separate forwards. On W ranks the gradient
+is the global batch's; the code's is 1/W of it, so its rate of biases and norms, which LARS does not
+adapt, corresponds to a W times smaller one here.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.distributed import gather_views
+from trainer.heads import mlp
+from trainer.losses.barlow import barlow_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The code's values; the loss grows with out_dim, and so does what weights outside LARS see."""
+
+    hidden_dim: int = 8192
+    out_dim: int = 8192
+    off_diagonal: float = 0.0051  # lambda; 0.005 in the paper
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"barlow {name} is at least 1", value, "leave it out")
+        rule = "barlow off_diagonal is not negative"
+        require(self.off_diagonal >= 0, rule, self.off_diagonal, "try 0.0051")
+
+
+class BarlowTwins(Method):
+    """Backbone and projector."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        hidden, out = settings.hidden_dim, settings.out_dim
+        dims = (feature_dim(backbone), hidden, hidden, out)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(dims, hidden_bias=False, out_bias=False)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Correlate the features of every view with those of every other global view."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        num_global = len(views.crops[0])
+        loss = barlow_loss(gather_views(z), num_global, self.settings.off_diagonal)
+        return StepResult(loss, z[:num_global].detach().flatten(0, 1))

@@ -1,0 +1,137 @@
+"""DINO: a student matches, from every crop, what its own moving average says of the global ones.
+
+Caron et al. 2021, 2104.14294; github.com/facebookresearch/dino, main_dino.py, vision_transformer.py
+`DINOHead`. The teacher is what is evaluated. Its temperature rises and the prototypes are held per
+step of the first epochs; the code's temperature moves once an epoch. Batch statistics, where a
+backbone or head has them, are of all views of a forward, as published.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.heads import WeightNormLinear, mlp
+from trainer.losses.cosine import unit_rows
+from trainer.losses.dino import dino_loss, teacher_probabilities, updated_center
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The code's values, with the teacher temperature its authors recommend for long runs."""
+
+    num_prototypes: int = 65536
+    hidden_dim: int = 2048
+    out_dim: int = 256  # of the bottleneck, whose rows have length 1
+    head_norm: bool = False  # batch norm in the head: for ResNets
+    norm_last_layer: bool = True  # prototypes of length 1; false: their lengths are trained
+    freeze_epochs: float = 1.0  # prototypes stay as they are for so long
+    temperature: float = 0.1  # the student's
+    teacher_temperature: float = 0.07  # above it training is unstable
+    warmup_temperature: float = (
+        0.04  # the teacher's at the start; lower it if the loss stays at ln K
+    )
+    warmup_epochs: float = 30.0  # linear from there to teacher_temperature
+    momentum: float = 0.996  # of the teacher at step 0; a cosine takes it to 1 at the end
+    center_momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("num_prototypes", "hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"dino {name} is at least 1", value, "leave it out")
+        for name in ("temperature", "teacher_temperature", "warmup_temperature"):
+            value = getattr(self, name)
+            require(value > 0, f"dino {name} is positive", value, "leave it out")
+        for name in ("freeze_epochs", "warmup_epochs"):
+            value = getattr(self, name)
+            require(value >= 0, f"dino {name} is not negative", value, "try 0")
+        for name in ("momentum", "center_momentum"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"dino {name} lies in [0, 1]", value, "leave it out")
+
+
+class DINO(Method):
+    """Student and teacher, each backbone, projector and prototypes; the teacher's center."""
+
+    encoder_name = "teacher_backbone"
+    center: torch.Tensor  # [K] float32 - moving mean of the teacher's scores
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        hidden, out, num_prototypes = settings.hidden_dim, settings.out_dim, settings.num_prototypes
+        dims = (feature_dim(backbone), hidden, hidden, out)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(
+            dims,
+            hidden_bias=True,
+            out_bias=True,
+            hidden_norm=settings.head_norm,
+            activation=nn.GELU,
+        ).apply(_initialize)
+        train_length = not settings.norm_last_layer
+        self.prototypes = WeightNormLinear(out, num_prototypes, train_length=train_length)
+        self.teacher_backbone = frozen_copy(self.backbone)
+        self.teacher_projector = frozen_copy(self.projector)
+        self.teacher_prototypes = frozen_copy(self.prototypes)
+        self.register_buffer("center", torch.zeros(num_prototypes))
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """The student's scores of all views against the teacher's of the global ones."""
+        features = forward_groups(self.backbone, views.crops, per_view=False)
+        z = unit_rows(forward_views(self.projector, features, per_view=False))
+        scores = self.prototypes(z)
+        logits = self._teacher(views.crops[0])
+        temperature = self._teacher_temperature(progress)
+        targets = teacher_probabilities(logits, self.center, temperature)
+        loss = dino_loss(scores, targets, self.settings.temperature)
+        # After its use: this batch is centred by what was seen before it.
+        self.center.copy_(updated_center(self.center, logits, self.settings.center_momentum))
+        metrics = {
+            "teacher_entropy": torch.special.entr(targets).sum(-1).mean(),  # ln K or 0: collapse
+            "teacher_temperature": temperature,
+            "momentum": self._tau(progress),
+        }
+        return StepResult(loss, z[: len(logits)].detach().flatten(0, 1), metrics)
+
+    def before_optimizer(self, progress: Progress) -> None:
+        """Keep the prototypes where they are for the first epoch."""
+        if progress.epoch < self.settings.freeze_epochs:
+            # None, not zero: momentum and weight decay must rest as well.
+            for parameter in self.prototypes.parameters():
+                parameter.grad = None
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher towards the new weights."""
+        tau = self._tau(progress)
+        ema_update(self.teacher_backbone, self.backbone, tau)
+        ema_update(self.teacher_projector, self.projector, tau)
+        ema_update(self.teacher_prototypes, self.prototypes, tau)
+
+    def _tau(self, progress: Progress) -> float:
+        return cosine_momentum(self.settings.momentum, progress.fraction)
+
+    def _teacher_temperature(self, progress: Progress) -> float:
+        start, end = self.settings.warmup_temperature, self.settings.teacher_temperature
+        if progress.epoch >= self.settings.warmup_epochs:
+            return end
+        return start + (end - start) * progress.epoch / self.settings.warmup_epochs
+
+    @torch.no_grad()
+    def _teacher(self, global_crops: torch.Tensor) -> torch.Tensor:
+        """[G, B, K]: in train mode, so batch statistics and running ones of its own."""
+        features = forward_views(self.teacher_backbone, global_crops, per_view=False)
+        z = unit_rows(forward_views(self.teacher_projector, features, per_view=False))
+        return self.teacher_prototypes(z)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

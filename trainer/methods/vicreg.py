@@ -1,0 +1,68 @@
+"""VICReg: views agree, while a hinge on variance and decorrelation keep the features from collapse.
+
+Bardes, Ponce and LeCun 2022, 2105.04906; github.com/facebookresearch/vicreg, main_vicreg.py. The
+terms are the code's, of the global batch; `paper_variance` counts the variance as the paper's
+equation does. Views beyond two are our generalisation (losses/vicreg.py). Batch statistics are per
+view, as in separate forwards.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.distributed import gather_views
+from trainer.heads import mlp
+from trainer.losses.vicreg import covariance, invariance, variance
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's values; unequal weights of invariance and variance collapse or are unstable."""
+
+    hidden_dim: int = 8192  # of the expander
+    out_dim: int = 8192
+    invariance: float = 25.0  # weights of the three terms
+    variance: float = 25.0
+    covariance: float = 1.0
+    paper_variance: bool = False  # sum two views' variance terms; the code halves that sum
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"vicreg {name} is at least 1", value, "leave it out")
+        for name in ("invariance", "variance", "covariance"):
+            value = getattr(self, name)
+            require(value >= 0, f"vicreg {name} is not negative", value, "leave it out")
+
+
+class VICReg(Method):
+    """Backbone and expander."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        hidden, out = settings.hidden_dim, settings.out_dim
+        dims = (feature_dim(backbone), hidden, hidden, out)
+        self.settings = settings
+        self.backbone = backbone
+        self.expander = mlp(dims, hidden_bias=True, out_bias=False)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Three terms on the expanded features of all views, none of them normalised."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.expander, features, per_view=True)
+        num_global, settings = len(views.crops[0]), self.settings
+        everyone = gather_views(z)
+        agree = invariance(everyone, num_global)
+        spread = variance(everyone) * (2 if settings.paper_variance else 1)
+        repeat = covariance(everyone)
+        loss = (
+            settings.invariance * agree + settings.variance * spread + settings.covariance * repeat
+        )
+        terms = {"invariance": agree, "variance": spread, "covariance": repeat}
+        metrics = {name: term.detach() for name, term in terms.items()}
+        return StepResult(loss, z[:num_global].detach().flatten(0, 1), metrics)
