@@ -25,7 +25,7 @@ def test_a_shipped_recipe_is_whole(name: str) -> None:
     config = resolve(read_recipe(name))
     method_settings(config.method.name, config.method.settings)
     policy = config.policy.load()
-    assert policy.groups[0].count == 2
+    assert policy.groups[0].count in (1, 2)
     text = (RECIPES / f"{name}.yaml").read_text()
     assert "python -m trainer.run" in text or "-m trainer.run" in text
     assert "Source:" in text
@@ -45,6 +45,8 @@ def test_every_method_has_its_recipes(method: str) -> None:
         ("swav", 200, 256, 0.6, 1e-6),
         ("byol", 300, 4096, 4.8, 1e-6),
         ("simsiam", 100, 512, 0.1, 1e-4),
+        ("instdisc", 200, 256, 0.03, 1e-4),
+        ("deepclusterv2", 801, 4096, 4.8, 1e-6),
     ],
 )
 def test_published_numbers(name: str, epochs: int, batch: int, peak: float, decay: float) -> None:
