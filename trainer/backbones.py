@@ -13,6 +13,7 @@ from shards.errors import UsageError
 from trainer.batchnorm import adopt_batch_norm
 from trainer.checks import choose, require
 from trainer.resnet import DEPTHS, STEMS, ResNet
+from trainer.sk_resnet import SK_DEPTHS, sk_resnet
 from trainer.vit import PATCHES_PX, POSITIONS, SIZES, VisionTransformer
 
 SMALL_IMAGE_PX = 64  # stem "auto" takes the small one up to here
@@ -21,12 +22,13 @@ _RESNETS = {
     for depth in DEPTHS
     for width in (1, 2, 4)
 }
+_SK_RESNETS = {f"resnet{depth}_sk": depth for depth in SK_DEPTHS}
 _VITS = {f"vit_{size}{patch}": (size, patch) for size in SIZES for patch in PATCHES_PX}
 
 
 def backbone_names() -> list[str]:
     """Every name `create_backbone` knows; timm:NAME comes on top."""
-    return [*_RESNETS, *_VITS]
+    return [*_RESNETS, *_SK_RESNETS, *_VITS]
 
 
 def create_backbone(
@@ -37,6 +39,8 @@ def create_backbone(
     width: float = 1.0,  # channels, times the published ones. ResNets only
     zero_init_residual: bool = False,  # every block starts as its shortcut. ResNets only
     position: str = "learned",  # or sincos, fixed. ViTs only
+    freeze_patch: bool = False,  # the patch projection keeps its random weights. ViTs only
+    drop_path: float = 0.0,  # share of images that skip the last block. ViTs only
 ) -> nn.Module:
     """A randomly initialised backbone with an int attribute `feature_dim`.
 
@@ -46,16 +50,29 @@ def create_backbone(
     choose("stem", stem, ("auto", *STEMS))
     choose("position embedding", position, POSITIONS)
     require(width > 0, "backbone.width is positive", width, "try backbone.width=1")
+    require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
+        _refuse_vit_options(arch, position, freeze_patch, drop_path)
         return _create_timm(arch.removeprefix("timm:"), image_size_px)
     choose("arch", arch, [*backbone_names(), "timm:NAME"])
     if arch in _VITS:
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         size, patch_px = _VITS[arch]
-        return VisionTransformer(size, patch_px, image_size_px=image_size_px, position=position)
+        return VisionTransformer(
+            size,
+            patch_px,
+            image_size_px=image_size_px,
+            position=position,
+            freeze_patch=freeze_patch,
+            drop_path=drop_path,
+        )
+    _refuse_vit_options(arch, position, freeze_patch, drop_path)
     if stem == "auto":
         stem = "small" if image_size_px <= SMALL_IMAGE_PX else "imagenet"
+    if arch in _SK_RESNETS:
+        depth = _SK_RESNETS[arch]
+        return sk_resnet(depth, width=width, stem=stem, zero_init_residual=zero_init_residual)
     depth, published_width = _RESNETS[arch]
     width *= published_width
     return ResNet(depth, width=width, stem=stem, zero_init_residual=zero_init_residual)
@@ -77,6 +94,14 @@ def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) 
         raise UsageError(
             f"stem, width and zero_init_residual belong to ResNets, got stem={stem}, "
             f"width={width:g}, zero_init_residual={zero_init} with {arch}; leave them out"
+        )
+
+
+def _refuse_vit_options(arch: str, position: str, freeze_patch: bool, drop_path: float) -> None:
+    if position != "learned" or freeze_patch or drop_path:
+        raise UsageError(
+            f"position, freeze_patch and drop_path belong to ViTs, got position={position}, "
+            f"freeze_patch={freeze_patch}, drop_path={drop_path:g} with {arch}; leave them out"
         )
 
 

@@ -138,6 +138,8 @@ def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
         width=config.width,
         zero_init_residual=config.zero_init_residual,
         position=config.position,
+        freeze_patch=config.freeze_patch,
+        drop_path=config.drop_path,
     )
 
 

@@ -12,12 +12,18 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from trainer.vit import DropPath
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def frozen_copy(network: Network) -> Network:
-    """A deep copy that takes no gradient."""
-    return copy.deepcopy(network).requires_grad_(False)
+    """A deep copy that takes no gradient and drops no path."""
+    teacher = copy.deepcopy(network).requires_grad_(False)
+    for layer in teacher.modules():
+        if isinstance(layer, DropPath):
+            layer.rate = 0.0
+    return teacher
 
 
 @torch.no_grad()

@@ -94,19 +94,25 @@ class ResNet(nn.Module):
         width: float = 1.0,  # channels, times the published ones
         stem: str = "imagenet",  # or small: 3x3 convolution, stride 1, no pooling
         zero_init_residual: bool = False,  # every block starts as its shortcut
+        block: type[Bottleneck] | None = None,  # in place of the depth's own
+        deep_stem: bool = False,  # three 3x3 convolutions for the ImageNet stem's 7x7 (ResNet-D)
     ) -> None:
         super().__init__()
-        block, repeats = DEPTHS[depth]
+        own_block, repeats = DEPTHS[depth]
+        unit = block or own_block
         base = max(1, round(64 * width))
         small = stem == "small"
-        self.conv1 = _conv(3, base, 3, 1, 1) if small else _conv(3, base, 7, 2, 3)
+        if small:
+            self.conv1 = _conv(3, base, 3, 1, 1)
+        else:
+            self.conv1 = _deep_stem(base) if deep_stem else _conv(3, base, 7, 2, 3)
         self.bn1 = BatchNorm2d(base)
         self.relu = nn.ReLU(inplace=True)
         # At 32 px the ImageNet stem would leave 1 x 1 maps for the last stage.
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
-        stages = _stages(block, base, repeats)
+        stages = _stages(unit, base, repeats)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.feature_dim = 8 * base * block.expansion
+        self.feature_dim = 8 * base * unit.expansion
         self.apply(partial(_initialize, zero_init_residual=zero_init_residual))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,6 +120,19 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean((2, 3))
+
+
+def _deep_stem(base: int) -> nn.Sequential:
+    """Three 3x3 convolutions, the first of stride 2, half as wide inside.
+
+    The norm and ReLU after the last one are the network's own. He et al. 2018, 1812.01187.
+    """
+    half = max(1, base // 2)
+    layers: list[nn.Module] = []
+    for channels_in, stride in ((3, 2), (half, 1)):
+        layers += [_conv(channels_in, half, 3, stride, 1), BatchNorm2d(half)]
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers, _conv(half, base, 3, 1, 1))
 
 
 def _stages(

@@ -24,8 +24,11 @@ from trainer.rundir import CONFIG_NAME, check_out, default_out
 from trainer.strict import merge, parse_override
 from trainer.train import Outcome, train
 
-# What only a ResNet has: trainer/backbones.py refuses them for anything else.
-RESNET_KEYS = ("stem", "width", "zero_init_residual")
+# What one kind of encoder has alone: trainer/backbones.py refuses them for any other.
+KIND_KEYS = {
+    "resnet": ("stem", "width", "zero_init_residual"),
+    "vit_": ("position", "freeze_patch", "drop_path"),
+}
 DEFAULT_METHOD = "swav"
 # flag -> key of the config
 FLAGS = {
@@ -91,7 +94,7 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
             flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
     if args.method is not None:
         choose("method", args.method, METHODS)
-    values = merge(_without_resnet_keys(read_recipe(_recipe(args)), args.arch), flags)
+    values = merge(_for_arch(read_recipe(_recipe(args)), args.arch), flags)
     for override in args.overrides:
         values = merge(values, parse_override(override))
     config = resolve(values)
@@ -107,12 +110,13 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
     return config
 
 
-def _without_resnet_keys(recipe: dict[str, Any], arch: str | None) -> dict[str, Any]:
-    """The recipe without what it says of a ResNet, when --arch names another kind of encoder."""
+def _for_arch(recipe: dict[str, Any], arch: str | None) -> dict[str, Any]:
+    """The recipe without what it says of a ResNet or a ViT, when --arch names another kind."""
     backbone = recipe.get("backbone")
-    if arch is None or arch.startswith("resnet") or not isinstance(backbone, dict):
+    if arch is None or not isinstance(backbone, dict):
         return recipe
-    kept = {key: value for key, value in backbone.items() if key not in RESNET_KEYS}
+    foreign = [key for kind, keys in KIND_KEYS.items() if not arch.startswith(kind) for key in keys]
+    kept = {key: value for key, value in backbone.items() if key not in foreign}
     return {**recipe, "backbone": kept}
 
 

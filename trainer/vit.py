@@ -49,20 +49,39 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+class DropPath(nn.Module):
+    """In training, leave a branch out for a share `rate` of the images, and scale up the others'.
+
+    Huang et al. 2016 (stochastic depth), 1603.09382. Teachers drop nothing (ema.frozen_copy).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, P, D] -> [N, P, D]."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
+        return x * keep / (1 - self.rate)
+
+
 class Block(nn.Module):
     """Attention and MLP, each normalised before and added to its input."""
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, P, D] -> [N, P, D]."""
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class PatchEmbed(nn.Module):
@@ -81,7 +100,14 @@ class VisionTransformer(nn.Module):
     """Images [N, 3, S, S] -> features [N, feature_dim]; S is a multiple of the patch."""
 
     def __init__(
-        self, size: str, patch_px: int, *, image_size_px: int = 224, position: str = "learned"
+        self,
+        size: str,
+        patch_px: int,
+        *,
+        image_size_px: int = 224,
+        position: str = "learned",  # or sincos, fixed
+        freeze_patch: bool = False,  # the patch projection keeps its random weights (MoCo v3)
+        drop_path: float = 0.0,  # of the last block; it rises linearly from 0 at the first
     ) -> None:
         super().__init__()
         dim, num_heads = SIZES[size]
@@ -92,7 +118,9 @@ class VisionTransformer(nn.Module):
         self.patch_embed = PatchEmbed(dim, patch_px)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, dim))
-        self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(NUM_BLOCKS))
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, drop_path * i / (NUM_BLOCKS - 1)) for i in range(NUM_BLOCKS)
+        )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.apply(_initialize)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
@@ -100,6 +128,7 @@ class VisionTransformer(nn.Module):
             self.pos_embed.requires_grad_(False)[0, 1:] = sincos_positions(self.grid, dim)
         else:
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.patch_embed.requires_grad_(not freeze_patch)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """[N, 3, S, S] -> [N, D]: the class token after the last norm."""

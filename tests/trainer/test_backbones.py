@@ -11,7 +11,9 @@ from torch import nn
 from shards.errors import UsageError
 from trainer.backbones import backbone_names, create_backbone, feature_dim
 from trainer.batchnorm import BatchNorm2d
+from trainer.ema import frozen_copy
 from trainer.multicrop import forward_groups
+from trainer.vit import DropPath
 
 # Digest of "name shape" lines of the state dict, without classifier, and number of parameters.
 # From torchvision 0.29.2 (resnet18(), ...) and timm 1.0.31 (vit_tiny_patch16_224, ...).
@@ -117,6 +119,32 @@ def test_sincos_tells_places_apart() -> None:
     torch.testing.assert_close(distances[0, 1], distances[0, 8])
 
 
+def test_freeze_patch() -> None:
+    """The patch projection alone stands still: no gradient for it, one for everything else."""
+    model = create_backbone("vit_tiny4", image_size_px=8, freeze_patch=True)
+    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    for name, p in model.named_parameters():
+        assert (p.grad is None) == name.startswith("patch_embed."), name
+
+
+def test_drop_path() -> None:
+    """Linear from 0 to the last block's rate, in training only; a branch keeps its mean."""
+    model = create_backbone("vit_tiny4", image_size_px=8, drop_path=0.11)
+    layers = [m for m in model.modules() if isinstance(m, DropPath)]
+    assert [layer.rate for layer in layers] == pytest.approx([i / 100 for i in range(12)])
+    layer, x = DropPath(0.25), torch.ones(40_000, 1, 2)
+    torch.manual_seed(0)
+    out = layer(x)
+    assert torch.equal(out[..., 0], out[..., 1])  # a whole image, or nothing of it
+    torch.testing.assert_close(out.unique(), torch.tensor([0.0, 4 / 3]))
+    assert out.mean().item() == pytest.approx(1, abs=0.01)
+    assert layer.eval()(x) is x
+    teacher = frozen_copy(model)
+    assert all(m.rate == 0 for m in teacher.modules() if isinstance(m, DropPath))
+    images = torch.randn(2, 3, 8, 8)
+    assert torch.equal(teacher(images), model.eval()(images))
+
+
 @pytest.mark.parametrize(
     ("arch", "options", "message"),
     [
@@ -127,6 +155,10 @@ def test_sincos_tells_places_apart() -> None:
         ("vit_tiny16", {"stem": "small"}, "belong to ResNets"),
         ("vit_tiny16", {"image_size_px": 28}, "multiple of the ViT's patch, got 28 px and 16 px"),
         ("vit_tiny16", {"position": "none"}, "unknown position embedding"),
+        ("vit_tiny16", {"drop_path": 1.0}, r"backbone.drop_path lies in \[0, 1\), got 1.0"),
+        ("resnet18", {"drop_path": 0.1}, "belong to ViTs.*drop_path=0.1 with resnet18"),
+        ("resnet18", {"freeze_patch": True}, "belong to ViTs"),
+        ("resnet18", {"position": "sincos"}, "belong to ViTs"),
     ],
 )
 def test_wrong_requests_are_named(arch: str, options: dict, message: str) -> None:

@@ -161,7 +161,7 @@ def test_a_run_is_not_written_over(
         (["--views", "1"], ["at least 2 global views"]),
         (["--data", "/nowhere/at/all"], ["/nowhere/at/all"]),
         (["--eval-data", "/nowhere/at/all"], ["/nowhere/at/all"]),
-        (["--config", "missing.yaml"], ["'missing.yaml'", "recipes: byol"]),
+        (["--config", "missing.yaml"], ["'missing.yaml'", "recipes: barlow"]),
         (["loop.epochs=many"], ["loop.epochs is a finite number, got 'many'"]),
         (["loop.epoch=3"], ["unknown key 'epoch' in loop", "did you mean epochs?"]),
         (["method.out_dims=3"], ["unknown key 'out_dims' in method", "did you mean out_dim?"]),
@@ -239,12 +239,11 @@ def test_help_and_list_teach(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in text
 
 
-def test_another_kind_of_encoder_takes_the_recipe_without_its_resnet(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """--arch vit_tiny4 leaves a ResNet recipe's stem and width behind; a ResNet keeps them."""
-    assert run(["--arch", "vit_tiny4", "--print-config"]) == 0
-    backbone = yaml.safe_load(capsys.readouterr().out)["backbone"]
+def test_arch_takes_of_a_recipe_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    """--arch leaves a ResNet recipe's stem and width behind for a ViT, and a drop path for others."""
+    backbone = printed(["--arch", "vit_tiny4"], capsys)["backbone"]
     assert (backbone["arch"], backbone["stem"], backbone["width"]) == ("vit_tiny4", "auto", 1.0)
-    assert run(["--arch", "resnet18", "--print-config"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["backbone"]["width"] == 0.25
+    assert printed(["--arch", "resnet18"], capsys)["backbone"]["width"] == 0.25
+    vit = ["--config", "dino_vit", "--data", "x", "--arch"]
+    assert printed([*vit, "vit_base16"], capsys)["backbone"]["drop_path"] == 0.1
+    assert printed([*vit, "resnet50"], capsys)["backbone"]["drop_path"] == 0.0
