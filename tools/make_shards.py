@@ -4,11 +4,11 @@ The command around `shards.packing.pack.pack`; what SOURCE may be is told in `sh
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from shards.bytesize import parse_size
 from shards.errors import UsageError, run_command
 from shards.format import QUARANTINE_NAME
 from shards.index import ShardIndex
@@ -37,24 +37,12 @@ examples:
   python tools/make_shards.py photos/train data/photos --resize 256
   python tools/make_shards.py /usr/share/datasets/fashion-mnist data/fashion-test --split test
 """
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-_UNITS |= {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = _parser().parse_args(argv)
     return run_command(lambda: _run(arguments))
-
-
-def parse_size(text: str) -> int:
-    """Bytes from a text such as 256MiB, 1.5GB or 4096."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    if match is None or match[2].upper() not in _UNITS:
-        raise UsageError(
-            f"a size is a number with KiB, MiB, GiB, KB, MB or GB, got {text!r}; try 256MiB"
-        )
-    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.errors import UsageError
 from shards.index import ShardIndex
-from tools.make_shards import main, parse_size
+from tools.make_shards import main
 
 
 def make_images(folder: Path) -> Path:
@@ -113,13 +112,3 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("idx", "CIFAR", "Parquet", "tars", "demo:test", "256MiB", "examples:"):
         assert word in text
-
-
-def test_sizes_are_read_as_people_write_them() -> None:
-    """Binary and decimal units in any case; anything else is refused."""
-    assert parse_size("256MiB") == parse_size("256 mib") == 256 << 20
-    assert parse_size("1.5GB") == 1_500_000_000
-    assert parse_size("4096") == 4096
-    for text in ("", "12x", "-1MB", "MiB", "1e9"):
-        with pytest.raises(UsageError, match="256MiB"):
-            parse_size(text)
