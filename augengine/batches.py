@@ -15,6 +15,7 @@ from augengine.badsamples import BadSample
 from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
+from augengine.streams import sleep_until_done
 from augengine.views import Views
 from shards.index import ShardIndex
 from shards.order import SampleOrder
@@ -97,25 +98,22 @@ class BatchMaker:
     def _augment(self, epochs: np.ndarray, ids: np.ndarray, images: list[torch.Tensor]) -> Views:
         with self._meter.measure("draw", len(ids)):
             plan = self._draw(ids, epochs, self._index.sizes(ids))
-        if images[0].device.type != self._backend.device.type:
+        kind = self._backend.device.type
+        # Some may be there already: those of a cache.
+        if not all(image.device.type == kind for image in images):
             with self._meter.measure("transfer", len(ids)):
                 images = [self._move(image) for image in images]
         with self._meter.measure("augment", len(ids)):
             crops = self._backend(images, plan)
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
-                _sleep_until_done(self._stream)
+                sleep_until_done(self._stream)
         return Views(crops, ids, self._index.labels(ids), plan)
 
     def _move(self, image: torch.Tensor) -> torch.Tensor:
+        if image.device.type == self._backend.device.type:
+            return image
         # From pinned memory the copy runs beside other streams' kernels; torch keeps the pinned
         # buffer from being reused until the copy on this stream is over.
         pinned = image.pin_memory() if self._stream is not None else image
         return pinned.to(self._backend.device, non_blocking=True)
-
-
-def _sleep_until_done(stream: torch.cuda.Stream) -> None:
-    """Wait for a stream without spinning: a spinning thread takes a core from the decoder."""
-    event = torch.cuda.Event(blocking=True)
-    event.record(stream)
-    event.synchronize()

@@ -14,6 +14,7 @@ Bad sample. It is named once, counted against the budget, and replaced by the or
     `ids`, `labels` and the plan are the substitute's. Over the budget, with `on_bad="fail"`, or
     when the substitutes are bad too: DataError with the names, at the same batch for every number
     of workers.
+Cache. Views are bit-equal with any cache and without; see cache.py.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
 Cancel. `close()` drops what was made ahead and returns when the threads have ended; see ahead.py.
@@ -31,6 +32,7 @@ from augengine.ahead import Ahead
 from augengine.backends.protocol import Backend
 from augengine.badsamples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.batches import Batch, BatchMaker
+from augengine.cache import Cache
 from augengine.center import center_plan
 from augengine.decoders.protocol import Decoder
 from augengine.draw import draw_plan
@@ -70,6 +72,7 @@ class ViewLoader:
         on_warning: Callable[[BadSample], None] = log_bad_sample,
         order: SampleOrder | None = None,
         verify: bool = False,  # check each sample's crc32 when read
+        cache: Cache | None = None,  # of this index's samples; outlives the loader
     ) -> None:
         _check_counts(index, batch_size, rank, world)
         self.meter = Meter()
@@ -82,7 +85,7 @@ class ViewLoader:
         self._reader = ShardReader(index, verify=verify)
         # Nothing below may hold `self`: a forgotten loader is collected although its threads run.
         draw = partial(draw_plan, policy, seed=seed)
-        source = ImageSource(index, self._reader, decoder, self.meter)
+        source = ImageSource(index, self._reader, decoder, self.meter, cache)
         new_maker = partial(BatchMaker, index, source, draw, backend, self.meter)
         order = order or SampleOrder(len(index), seed)
         meter = self.meter
