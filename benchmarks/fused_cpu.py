@@ -1,49 +1,59 @@
 """How fast is the fused backend on the CPU, against our other backends and the peers' transforms?
 
-    python benchmarks/fused_cpu.py --peers-python PEERS/bin/python --out fused_cpu.json
+    make bench-peers
+    python benchmarks/fused_cpu.py --peers-python .venv-peers/bin/python
 
 Photographs, cut to 500x375 JPEGs; views of SwAV 2+6 (224 + 96 px) and BYOL 2 (224 px), and 2
-views of 32 px. First every backend of ours is held against the slow reference. Then all cases take
-turns in rounds, so that other load touches them alike; what counts is the ratio inside a round: the
-median over rounds, with the lowest and highest. Beside it stands the CPU time of an image, least
-in a round, the median of those; on a machine that others use, the steadier figure. Peers run in
-their own environment (peer_worker.py, which needs lightly and torchvision); without one they are
-left out, and it says so.
+views of 32 px of small cuts. lightly's BYOL crops with a bilinear filter where the published one,
+and our policy, is bicubic: `byol bilinear` is ours with lightly's filter. First every backend is
+held against the slow reference. Then all cases (tools/augment_cases.py) take turns in rounds, so
+that other load touches them alike; what counts is the ratio inside a round: the median over rounds,
+with the lowest and highest. N threads are N workers of one thread each, of the peers N processes.
+Peers run in their own environment; without one they are left out, and it says so.
 """
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from peers import Peers
-from photographs import Stock
+from photographs import pack_photographs, pack_tiles
 from rich.console import Console
 from rich.table import Table
 
-from augengine.backends.protocol import Backend
-from augengine.backends.table import create_backend
-from augengine.decoders.table import create_decoder
-from augengine.draw import draw_plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
-from augengine.reference import render
-from shards.errors import DataError, run_command
-from tools.measure import Case, Result, Run, conditions, measure
+from shards.errors import UsageError, run_command
+from shards.index import ShardIndex
+from tools.augment_cases import (
+    DECODE,
+    END_TO_END,
+    FROM_BYTES,
+    FROM_PIXELS,
+    KINDS,
+    Settings,
+    Workload,
+)
+from tools.measure import Case, Result, conditions, measure, times_as_fast
+from tools.peers import LIBRARIES, PEER_KINDS, PeerCase, Peers, peer_cases
+from tools.profile_report import describe_data, rows_of, table_of
 
-GATE_MEAN_LEVELS = {"fused": 0.01, "kornia": 0.5, "dali": 1.0}
-TARGETS = {
-    "swav, lightly with decode": 6.0,
-    "swav, dali": 4.0,
-    "byol, lightly with decode": 5.0,
-    "tiny, torchvision v2": 20.0,
-}
+DEFAULT_OUT = Path(__file__).parent / "results" / "fused_cpu.json"
+BATCH_SIZE, TILES_BATCH_SIZE, NUM_BATCHES = 32, 256, 4
+# Ours, theirs, at least so many times as fast.
+TARGETS = (
+    ("swav: from bytes, fused", "swav: from bytes, lightly", 6.0),
+    ("swav: end to end, fused", "swav: end to end, lightly", 6.0),
+    ("swav: from bytes, fused", "swav: from bytes, dali", 4.0),
+    ("byol: from bytes, fused", "byol: from bytes, lightly", 5.0),
+    ("byol bilinear: from bytes, fused", "byol: from bytes, lightly", 5.0),
+    ("byol: end to end, fused", "byol: end to end, lightly", 5.0),
+    ("tiny: from pixels, fused", "tiny: from pixels, torchvision v2", 20.0),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,184 +72,153 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=3.5, metavar="S", help="a case (default: %(default)s)")
     add("--backends", default="kornia,dali", metavar="A,B", help="besides fused; %(default)s")
-    add("--out", metavar="FILE", help="also write the figures and their conditions here")
+    add("--out", default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    if not out.parent.is_dir():
+        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
     torch.set_num_threads(1)
-    others = [name for name in options.backends.split(",") if name]
-    threads = [int(number) for number in options.threads.split(",")]
-    by_threads: dict[str, object] = {}
-    report: dict[str, object] = {"conditions": conditions()}
-    with tempfile.TemporaryDirectory() as folder:
-        stock = Stock(Path(folder))
-        errors = {name: _check(name, stock) for name in ("fused", *others)}
-        report |= {"mean_error_levels": errors, "peers": None, "threads": by_threads}
-        worker = Peers(options.peers_python, Path(folder)) if options.peers_python else None
-        report["peers"] = worker.versions if worker else None
-        try:
-            for num_threads in threads:
-                cases = [*_own_cases(others, stock, num_threads), *_peer_cases(worker, num_threads)]
-                results = measure(cases, seconds=options.seconds, num_rounds=options.rounds)
-                by_threads[str(num_threads)] = _compare(results)
-        finally:
-            if worker:
-                worker.close()
+    by_threads: dict[str, Any] = {}
+    report: dict[str, Any] = {"conditions": conditions(), "peers": None}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        pack_photographs(BATCH_SIZE * NUM_BATCHES, folder / "photographs")
+        pack_tiles(TILES_BATCH_SIZE * NUM_BATCHES, folder / "tiles")
+        indexes = {name: ShardIndex.open(folder / name) for name in ("photographs", "tiles")}
+        report["data"] = {name: describe_data(index) for name, index in indexes.items()}
+        report["settings"] = {"rounds": options.rounds, "seconds_per_row": options.seconds}
+        report["settings"] |= {"batch_size": {"photographs": BATCH_SIZE, "tiles": TILES_BATCH_SIZE}}
+        for threads in options.threads.split(","):
+            here = folder / f"threads-{threads}"
+            here.mkdir()
+            found, details = _measure(indexes, int(threads), options, here)
+            by_threads[threads] = {"targets": _targets(found), "workloads": _by_workload(found)}
+            report |= details
+    report["threads"] = by_threads
     _print(report)
-    if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def _policies() -> dict[str, Policy]:
+def policies() -> dict[str, Policy]:
+    """What is timed, by name; `tiny` is for the small cuts, the others for the photographs."""
+    byol = load_policy("byol").with_views((2,), (224,))
     tiny = override_policy(load_policy("simclr"), {"blur": 0.0, "scale": [0.2, 1.0]})
     return {
         "swav": load_policy("swav").with_views((2, 6), (224, 96)),
-        "byol": load_policy("byol").with_views((2,), (224,)),
+        "byol": byol,
+        "byol bilinear": override_policy(byol, {"interpolation": "bilinear"}),
         "tiny": tiny.with_views((2,), (32,)),
     }
 
 
-def _check(name: str, stock: Stock) -> float:
-    """Mean error of a backend against the reference, in 8-bit levels; DataError out of bounds."""
-    backend = create_backend(name, "cpu")
-    errors = []
-    for policy in _policies().values():
-        images = stock.images[:3]
-        plan = draw_plan(policy, np.arange(3), np.zeros(3), _sizes(images), 7)
-        views = [view for group in backend(images, plan) for view in group]
-        std = np.array(plan.std)[:, None, None]
-        errors += [
-            255 * np.abs((views[v][b].numpy() - render(images[b].numpy(), plan, b, v)) * std).mean()
-            for b in range(3)
-            for v in range(plan.num_views)
-        ]
-    mean = float(np.mean(errors))
-    if not mean <= GATE_MEAN_LEVELS[name]:
-        raise DataError(f"{name} is {mean:.3g} levels from the reference, too far to be timed")
-    return mean
+def _measure(
+    indexes: dict[str, ShardIndex], num_threads: int, options: argparse.Namespace, folder: Path
+) -> tuple[list[Result], dict[str, Any]]:
+    """All cases with so many threads; and what the gate and the peers said."""
+    others = [name for name in options.backends.split(",") if name]
+    workloads = {
+        name: _workload(name, policy, indexes, num_threads, ["fused", *others])
+        for name, policy in policies().items()
+    }
+    errors = {
+        f"{name}: {backend}": workload.check(backend)
+        for name, workload in workloads.items()
+        for backend in ("fused", *others)
+    }
+    cases = [case for workload in workloads.values() for case in _own_cases(workload, others)]
+    rounds = {"seconds": options.seconds, "num_rounds": options.rounds}
+    if options.peers_python is None:
+        return measure(cases, **rounds), {"errors_against_reference": errors}
+    asked = [case for w in workloads.values() for case in _peer_cases(w, num_threads, folder)]
+    with Peers(options.peers_python, asked, folder) as peers:
+        results = measure(sorted([*cases, *peers.cases], key=_place), **rounds)
+        return results, {"errors_against_reference": errors, "peers": peers.describe()}
 
 
-def _own_cases(others: Sequence[str], stock: Stock, num_threads: int) -> list[Case]:
-    cases = []
-    decoder = create_decoder("auto", torch.device("cpu"), num_threads)
-    for name in ("fused", *others):
-        backend = create_backend(name, "cpu", num_threads=num_threads)
-        for key, policy in _policies().items():
-            images = stock.tiny if key == "tiny" else stock.images
-            cases.append(_case(f"{key}, {name}", backend, policy, len(images), lambda i=images: i))
-            if key != "tiny":
-                cases.append(
-                    _case(
-                        f"{key}, {name} with decode",
-                        backend,
-                        policy,
-                        len(images),
-                        lambda: decoder(stock.encoded),
-                    )
-                )
-    return cases
+def _workload(
+    name: str,
+    policy: Policy,
+    indexes: dict[str, ShardIndex],
+    num_threads: int,
+    backends: Sequence[str],
+) -> Workload:
+    index = indexes["tiles" if name == "tiny" else "photographs"]
+    batch_size = TILES_BATCH_SIZE if name == "tiny" else BATCH_SIZE
+    settings = Settings(
+        tuple(backends), torch.device("cpu"), batch_size, num_threads, num_workers=num_threads
+    )
+    return Workload(index, policy, settings, f"{name}: ")
 
 
-def _case(name: str, backend: Backend, policy: Policy, count: int, images: Callable) -> Case:
-    """Drawing the plan is timed too."""
-    epochs = iter(range(1 << 30))
-
-    cpu: list[float] = []
-
-    def call() -> None:
-        start = time.process_time()
-        batch = images()
-        plan = draw_plan(policy, np.arange(count), np.full(count, next(epochs)), _sizes(batch), 0)
-        backend(batch, plan)
-        cpu.append((time.process_time() - start) / count)
-
-    return Case(name, count, policy.num_views, lambda: Run(call, lambda: _least(cpu)))
+def _own_cases(workload: Workload, others: Sequence[str]) -> list[Case]:
+    """`fused` from everywhere, the others where a target or a table wants them."""
+    if workload.prefix == "tiny: ":
+        return workload.cases((FROM_PIXELS,))
+    kinds = [FROM_PIXELS, FROM_BYTES, END_TO_END]
+    cases = workload.cases([DECODE, *kinds], ["fused"])
+    if workload.prefix == "byol bilinear: " or not others:
+        return cases
+    return cases + workload.cases([FROM_BYTES], others)
 
 
-def _least(cpu_seconds: list[float]) -> dict[str, float]:
-    """The least CPU time of an image over the calls of a round: what load disturbs least."""
-    least = min(cpu_seconds)
-    cpu_seconds.clear()
-    return {"cpu": 1e3 * least}
-
-
-def _peer_cases(worker: Peers | None, num_threads: int) -> list[Case]:
-    if worker is None:
+def _peer_cases(workload: Workload, num_threads: int, folder: Path) -> list[PeerCase]:
+    name, stock = workload.prefix.removesuffix(": "), workload.stock
+    if name == "byol bilinear":  # is lightly's own BYOL, which stands under byol
         return []
-    names = ["swav, lightly", "swav, torchvision v2", "byol, lightly", "tiny, torchvision v2"]
-    names += ["swav, lightly with decode", "byol, lightly with decode"]
-    cases = []
-    for name in names:
-        answer = worker.make_views(name, num_threads)
-        views = {"swav": 8, "byol": 2, "tiny": 2}[name.split(",")[0]]
-        if answer["views"] != views:
-            raise DataError(f"{name} makes {views} views of an image, got {answer['views']}")
-        cases.append(_peer_case(worker, name, num_threads, int(answer["num_images"]), views))
-    return cases
+    # lightly's SimCLR blurs, our tiny policy does not.
+    kinds, libraries = (
+        ((FROM_PIXELS,), ("torchvision v2",)) if name == "tiny" else (PEER_KINDS, LIBRARIES)
+    )
+    images = stock.write(folder / name)
+    return peer_cases(
+        workload.policy, images, stock.batch_size, num_threads, kinds, libraries, workload.prefix
+    )
 
 
-def _peer_case(worker: Peers, name: str, num_threads: int, count: int, views: int) -> Case:
-    cpu: list[float] = []
-
-    def call() -> None:
-        cpu.append(worker.make_views(name, num_threads)["cpu_seconds"] / count)
-
-    return Case(name, count, views, lambda: Run(call, lambda: _least(cpu)))
+def _place(case: Case) -> tuple[int, int]:
+    """What is compared stands side by side in a round; `byol bilinear` beside `byol`."""
+    workload, kind = case.name.split(", ")[0].split(": ")
+    return list(policies()).index(workload.split()[0]), KINDS.index(kind)
 
 
-def _compare(results: Sequence[Result]) -> dict[str, dict[str, object]]:
-    """Each case's rate, and how many times as fast the fused backend was in the same round."""
-    rates = {result.name: result.images_per_s for result in results}
-    cpu = {result.name: result.stages_ms["cpu"] for result in results}
-    rows = {}
-    for result in results:
-        key = result.name.split(",")[0]
-        ours = f"{key}, fused with decode" if result.name.endswith("decode") else f"{key}, fused"
-        ratios = [a / b for a, b in zip(rates[ours], result.images_per_s, strict=True)]
-        rows[result.name] = result.as_json() | {
-            "fused_is_times_as_fast": round(statistics.median(ratios), 2),
-            "cpu_ms": result.stages_ms["cpu"],
-            "cpu_ratio": round(result.stages_ms["cpu"] / cpu[ours], 2),
-            "lowest": round(min(ratios), 2),
-            "highest": round(max(ratios), 2),
-            "target": TARGETS.get(result.name),
-        }
+def _targets(results: Sequence[Result]) -> list[dict[str, Any]]:
+    by_name = {result.name: result for result in results}
+    return [
+        {"ours": ours, "theirs": theirs, "target": target}
+        | times_as_fast(by_name[ours], by_name[theirs])
+        for ours, theirs, target in TARGETS
+        if ours in by_name and theirs in by_name
+    ]
+
+
+def _by_workload(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for name, row in rows_of(results).items():
+        workload, case = name.split(": ")
+        rows.setdefault(workload, {})[case] = row
     return rows
 
 
-def _print(report: dict) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    for num_threads, rows in report["threads"].items():
-        table = Table(
-            "case",
-            "img/s",
-            "fused is x times",
-            "lowest",
-            "highest",
-            "cpu ms/img",
-            "cpu x",
-            "target",
-        )
-        table.title = f"{num_threads} thread(s)"
-        for name, row in rows.items():
-            ratios = (f"{row[k]:.2f}" for k in ("fused_is_times_as_fast", "lowest", "highest"))
-            table.add_row(
-                name,
-                f"{row['images_per_s']:.1f}",
-                *ratios,
-                f"{row['cpu_ms']:.2f}",
-                f"{row['cpu_ratio']:.1f}",
-                str(row["target"] or ""),
+def _print(report: dict[str, Any]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    for num_threads, found in report["threads"].items():
+        for workload, rows in found["workloads"].items():
+            header, lines = table_of(rows)
+            table = Table(*header, title=f"{workload}, {num_threads} thread(s)")
+            for line in lines:
+                table.add_row(*line)
+            console.print(table)
+        for row in found["targets"]:
+            console.print(
+                f"{row['ours']} is {row['median']:.1f} times as fast ({row['min']:.1f} to "
+                f"{row['max']:.1f}) as {row['theirs'].split(', ')[1]}; wanted: {row['target']:g}"
             )
-        console.print(table)
     if report["peers"] is None:
         console.print("peers left out: pass --peers-python")
-
-
-def _sizes(images: Sequence[torch.Tensor]) -> np.ndarray:
-    return np.array([image.shape[:2] for image in images], np.int32)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from rich.console import Console
 from augengine.policies import load_policy
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from tools.augment_cases import profile
-from tools.profile_augment import add_measure_options, print_report, report_of, settings_of
+from tools.profile_augment import add_measure_options, settings_of
+from tools.profile_report import print_report, report_of
+from tools.profile_run import profile
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "loader.json"
 
@@ -56,8 +57,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         shards = Path(temporary) / "shards-of-photographs"
         pack_photographs(options.num_images, shards, options.seed)
         index = ShardIndex.open(shards)
-        results, errors = profile(index, policy, settings, lambda name: None)
-        report = report_of(index, policy, settings, results, errors)
+        found = profile(index, policy, settings, peers_python=options.peers_python)
+        report = report_of(index, settings, found)
     print_report(report, Console(width=None if sys.stdout.isatty() else 150))
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -8,44 +8,48 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from shards.packing.pack import pack
 from shards.sources.detect import open_source
 
-NUM_PHOTOGRAPHS, NUM_TINY = 16, 256
-HEIGHT_PX, WIDTH_PX, QUALITY = 375, 500, 90
+TILES_A_PICTURE = 20
+SIZE_PX, QUALITY = (375, 500), 90  # height, width
 WINDOW_SHARE = (0.6, 1.0)  # side of a cut over the largest that fits
 
 
-def photograph_jpegs(num_images: int, seed: int = 0) -> list[bytes]:
-    """JPEGs of 500x375, cut at random from six photographs; the same for the same seed."""
+def photograph_jpegs(
+    num_images: int, seed: int = 0, size_px: tuple[int, int] = SIZE_PX
+) -> list[bytes]:
+    """JPEGs, cut at random from six photographs; the same for the same seed.
+
+    The photographs have 300 to 512 rows: larger JPEGs are smoother than a camera's.
+    """
     photographs, rng = _photographs(), np.random.default_rng(seed)
-    return [_cut(photographs[i % len(photographs)], rng) for i in range(num_images)]
+    return [_cut(photographs[i % len(photographs)], rng, size_px) for i in range(num_images)]
 
 
-def pack_photographs(num_images: int, out: Path, seed: int = 0) -> None:
+def pack_photographs(
+    num_images: int, out: Path, seed: int = 0, size_px: tuple[int, int] = SIZE_PX
+) -> None:
     """Shards of such JPEGs, stored as they are."""
     with tempfile.TemporaryDirectory() as folder:
-        for i, data in enumerate(photograph_jpegs(num_images, seed)):
+        for i, data in enumerate(photograph_jpegs(num_images, seed, size_px)):
             (Path(folder) / f"{i:05d}.jpg").write_bytes(data)
         pack(open_source(folder), out)
 
 
-class Stock:
-    """Photographs as JPEG bytes and as images, and tiny images cut from them."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make the stock and leave it in the folder for the peers."""
-        self.encoded = photograph_jpegs(NUM_PHOTOGRAPHS)
-        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in self.encoded]
-        tiny = np.concatenate([_tiles(picture) for picture in pictures])[:NUM_TINY]
-        self.images = [torch.from_numpy(np.array(picture)) for picture in pictures]
-        self.tiny = list(torch.from_numpy(tiny))
-        for i, data in enumerate(self.encoded):
-            (folder / f"{i:03d}.jpg").write_bytes(data)
-        np.save(folder / "tiny.npy", tiny)
+def pack_tiles(num_images: int, out: Path, seed: int = 0) -> None:
+    """Shards of PNGs of 32x32, cut from such JPEGs made small."""
+    pictures = [
+        Image.open(io.BytesIO(data)).convert("RGB")
+        for data in photograph_jpegs(-(-num_images // TILES_A_PICTURE), seed)
+    ]
+    tiles = np.concatenate([_tiles(picture) for picture in pictures])[:num_images]
+    with tempfile.TemporaryDirectory() as folder:
+        for i, tile in enumerate(tiles):
+            Image.fromarray(tile).save(Path(folder) / f"{i:05d}.png")
+        pack(open_source(folder), out)
 
 
 def _photographs() -> list[np.ndarray]:
@@ -59,14 +63,14 @@ def _photographs() -> list[np.ndarray]:
     ]
 
 
-def _cut(photograph: np.ndarray, rng: np.random.Generator) -> bytes:
+def _cut(photograph: np.ndarray, rng: np.random.Generator, size_px: tuple[int, int]) -> bytes:
     full_height, full_width = photograph.shape[:2]
-    scale = min(full_width / WIDTH_PX, full_height / HEIGHT_PX) * rng.uniform(*WINDOW_SHARE)
-    width, height = int(WIDTH_PX * scale), int(HEIGHT_PX * scale)
+    scale = min(full_width / size_px[1], full_height / size_px[0]) * rng.uniform(*WINDOW_SHARE)
+    width, height = int(size_px[1] * scale), int(size_px[0] * scale)
     left, top = rng.integers(full_width - width + 1), rng.integers(full_height - height + 1)
     window = Image.fromarray(photograph[top : top + height, left : left + width])
     buffer = io.BytesIO()
-    picture = window.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.LANCZOS)
+    picture = window.resize((size_px[1], size_px[0]), Image.Resampling.LANCZOS)
     picture.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
 

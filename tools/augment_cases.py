@@ -1,11 +1,19 @@
-"""What profile_augment.py times: decode alone, each backend alone, the loader end to end.
+"""What profile_augment.py times, each backend from three starting points to finished views.
 
-A backend is first held against the slow reference on a few images; a wrong one is not timed. The
-cases share their data: a few batches of samples, read and decoded once.
+    decode alone      bytes -> pixels
+    augment alone     pixels, plans ready -> views
+    from pixels       pixels -> draw -> views           as the peers' transforms start
+    from bytes        bytes -> decode -> draw -> views  the same, with decoding
+    end to end        the loader: read -> decode -> draw -> views, in order, one batch at a time
+
+A backend is first held against the slow reference on a few images; a wrong one is not timed. `from
+pixels` and `from bytes` run like the loader's workers: `num_workers` threads, each with a share of
+the batch, a decoder and a backend of its own, one thread inside.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +21,21 @@ import torch
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
-from augengine.decoders.protocol import Decoder
+from augengine.decoders.protocol import DecodeFailure, Decoder
 from augengine.decoders.table import create_decoder
 from augengine.draw import draw_plan
-from augengine.images import ImageSource
 from augengine.meter import STAGES, Meter
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
-from augengine.reference import render
-from shards.errors import DataError
 from shards.index import ShardIndex
-from shards.order import SampleOrder
-from shards.reader import ShardReader
-from tools.measure import Case, Result, Run, measure
+from tools.augment_gate import check_backend
+from tools.augment_stock import Stock
+from tools.measure import Case, Run
 
-NUM_ROUNDS = 5
-NUM_BATCHES = 4  # kept in memory for the stages that are timed alone
-NUM_GATE_IMAGES = 4
-# Over whole policies, in steps of 8-bit pixels; tests/tolerances.py holds each op much tighter.
-MAX_MEAN_ERROR_LEVELS = 1.0
+DECODE, AUGMENT = "decode alone", "augment alone"
+FROM_PIXELS, FROM_BYTES, END_TO_END = "from pixels", "from bytes", "end to end"
+KINDS = (DECODE, AUGMENT, FROM_PIXELS, FROM_BYTES, END_TO_END)
+PREFETCH = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,152 +45,186 @@ class Settings:
     backends: tuple[str, ...]
     device: torch.device
     batch_size: int = 32
-    num_threads: int = 1  # of the decoder and of each backend
-    num_workers: int = 2  # of the loader
+    num_threads: int = 1  # of the decoder and of each backend, but `from ...`'s
+    num_workers: int = 2  # of the loader and of `from ...`
     seconds: float = 10.0  # of each case
     seed: int = 0
+    num_rounds: int = 5
+    num_batches: int = 4  # kept in memory for the stages that are timed alone
 
 
-def profile(
-    index: ShardIndex, policy: Policy, settings: Settings, on_step: Callable[[str], None]
-) -> tuple[list[Result], dict[str, dict[str, float]]]:
-    """Check, then time; results in the order of the table, and each backend's errors.
+class Workload:
+    """One policy on one data set, and the cases made of it; `prefix` begins their names."""
 
-    Raises DataError when a backend is wrong or no image can be decoded. `on_step` hears what comes.
-    """
-    decoder = create_decoder("auto", settings.device, settings.num_threads)
-    backends = [
-        create_backend(name, settings.device, num_threads=settings.num_threads)
-        for name in settings.backends
-    ]
-    stock = _Stock.load(index, decoder, settings)
-    errors = {}
-    for backend in backends:
-        on_step(f"check {backend.name}")
-        errors[backend.name] = _check(backend, policy, stock, settings)
-    cases = [_decode_case(decoder, stock, settings)]
-    cases += [_augment_case(backend, policy, stock, settings) for backend in backends]
-    cases += [_loader_case(backend, decoder, policy, index, settings) for backend in backends]
-    results = measure(cases, seconds=settings.seconds, num_rounds=NUM_ROUNDS, on_step=on_step)
-    return results, errors
-
-
-def num_steps(settings: Settings) -> int:
-    """How many times `profile` calls `on_step`."""
-    return len(settings.backends) + NUM_ROUNDS * (1 + 2 * len(settings.backends))
-
-
-@dataclass(frozen=True, slots=True)
-class _Stock:
-    """NUM_BATCHES batches of good samples in memory: ids, bytes and images."""
-
-    ids: np.ndarray  # [N] int64
-    sizes: np.ndarray  # [N, 2] int32
-    encoded: list[bytes]
-    images: list[torch.Tensor]
-
-    @staticmethod
-    def load(index: ShardIndex, decoder: Decoder, settings: Settings) -> "_Stock":
-        num_samples = NUM_BATCHES * settings.batch_size
-        ids = SampleOrder(len(index), settings.seed)(np.arange(num_samples))[1]
-        with ShardReader(index) as reader:
-            images = ImageSource(index, reader, decoder, Meter()).load(ids)
-            encoded = reader.read(ids)
-        good = [row for row in range(num_samples) if isinstance(images[row], torch.Tensor)]
-        if not good:
-            raise DataError(f"at least one image can be decoded, got only bad ones: {images[0]}")
-        rows = list(itertools.islice(itertools.cycle(good), num_samples))
-        return _Stock(
-            ids[rows],
-            index.sizes(ids[rows]),
-            [item for row in rows if isinstance(item := encoded[row], bytes)],
-            [image for row in rows if isinstance(image := images[row], torch.Tensor)],
+    def __init__(
+        self, index: ShardIndex, policy: Policy, settings: Settings, prefix: str = ""
+    ) -> None:
+        self.policy = policy
+        self.prefix = prefix
+        self._index = index
+        self._settings = settings
+        self._decoder = create_decoder("auto", settings.device, settings.num_threads)
+        self._backends = {
+            name: create_backend(name, settings.device, num_threads=settings.num_threads)
+            for name in settings.backends
+        }
+        self.stock = Stock.load(
+            index, self._decoder, settings.batch_size, settings.num_batches, settings.seed
         )
 
-    def batches(self, batch_size: int) -> Iterator[slice]:
-        starts = range(0, len(self.ids), batch_size)
-        return itertools.cycle([slice(start, start + batch_size) for start in starts])
+    def check(self, name: str) -> dict[str, float]:
+        """A backend's errors in 8-bit levels; DataError when their mean is out of bounds."""
+        return check_backend(self._backends[name], self.policy, self.stock, self._settings.seed)
 
+    def cases(self, kinds: Sequence[str], backends: Sequence[str] | None = None) -> list[Case]:
+        """The backends' cases of these kinds, in the order of KINDS; None: all backends."""
+        makers: dict[str, Callable[[str], Case]] = {
+            AUGMENT: self._augment,
+            FROM_PIXELS: lambda name: self._from(FROM_PIXELS, name),
+            FROM_BYTES: lambda name: self._from(FROM_BYTES, name),
+            END_TO_END: self._loader,
+        }
+        cases = [self._decode()] if DECODE in kinds else []
+        wanted = [kind for kind in KINDS if kind in kinds and kind != DECODE]
+        return cases + [
+            makers[kind](name) for kind in wanted for name in backends or self._backends
+        ]
 
-def _check(backend: Backend, policy: Policy, stock: _Stock, settings: Settings) -> dict[str, float]:
-    """Errors against the reference in 8-bit levels; DataError when the mean is out of bounds."""
-    some = slice(0, min(NUM_GATE_IMAGES, len(stock.ids)))
-    plan = draw_plan(policy, stock.ids[some], np.zeros(some.stop), stock.sizes[some], settings.seed)
-    images, std = stock.images[some], np.array(plan.std)[:, None, None]
-    views = [view.float().cpu().numpy() for group in backend(images, plan) for view in group]
-    errors = [
-        255 * std * np.abs(views[v][b] - render(image.cpu().numpy(), plan, b, v))
-        for b, image in enumerate(images)
-        for v in range(plan.num_views)
-    ]
-    mean = float(np.mean([error.mean() for error in errors]))
-    largest = float(max(error.max() for error in errors))
-    if not mean <= MAX_MEAN_ERROR_LEVELS:  # NaN is wrong too
-        raise DataError(
-            f"a backend is within {MAX_MEAN_ERROR_LEVELS} levels of the reference on average, got "
-            f"{mean:.2f} (at most {largest:.0f}) from {backend.name}; it is wrong and not timed"
-        )
-    return {"mean_levels": round(mean, 5), "max_levels": round(largest, 4)}
-
-
-def _decode_case(decoder: Decoder, stock: _Stock, settings: Settings) -> Case:
-    batches = stock.batches(settings.batch_size)
-
-    def decode() -> None:
-        decoder(stock.encoded[next(batches)])
-        _finish(settings.device)
-
-    return Case("decode alone", settings.batch_size, 0, lambda: Run(decode))
-
-
-def _augment_case(backend: Backend, policy: Policy, stock: _Stock, settings: Settings) -> Case:
-    batches = stock.batches(settings.batch_size)
-    epochs = np.zeros(settings.batch_size)
-    plans = {
-        rows.start: draw_plan(policy, stock.ids[rows], epochs, stock.sizes[rows], settings.seed)
-        for rows in itertools.islice(stock.batches(settings.batch_size), NUM_BATCHES)
-    }
-
-    def augment() -> None:
-        rows = next(batches)
-        backend(stock.images[rows], plans[rows.start])
-        _finish(settings.device)
-
-    name = f"augment alone, {backend.name}"
-    return Case(name, settings.batch_size, policy.num_views, lambda: Run(augment))
-
-
-def _loader_case(
-    backend: Backend, decoder: Decoder, policy: Policy, index: ShardIndex, settings: Settings
-) -> Case:
-    prefetch = 1
-
-    def start() -> Run:
-        loader = ViewLoader(
-            index,
-            policy,
+    def new_loader(self, name: str) -> ViewLoader:
+        """The loader with this backend, as `end to end` times it."""
+        settings = self._settings
+        return ViewLoader(
+            self._index,
+            self.policy,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            backend=backend,
-            decoder=decoder,
+            backend=self._backends[name],
+            decoder=self._decoder,
             num_workers=settings.num_workers,
-            prefetch=prefetch,
+            prefetch=PREFETCH,
         )
-        # What the workers made ahead before the clock started must not count.
-        for _ in range(settings.num_workers + prefetch):
-            next(loader)
-        before = loader.meter.snapshot()
 
-        def stop() -> dict[str, float]:
-            after = loader.meter.snapshot() - before
-            loader.close()
-            return {stage: after.stages[stage].ms_per_image for stage in STAGES}
+    def _decode(self) -> Case:
+        batches = self.stock.batches()
 
-        return Run(lambda: next(loader), stop)
+        def start() -> Run:
+            meter = Meter()
 
-    return Case(f"end to end, {backend.name}", settings.batch_size, policy.num_views, start)
+            def call() -> None:
+                with meter.measure("decode", self._settings.batch_size):
+                    self._decoder(self.stock.encoded[next(batches)])
+                    self._finish()
+
+            return Run(call, lambda: _stages(meter))
+
+        return Case(self.prefix + DECODE, self._settings.batch_size, 0, start)
+
+    def _augment(self, name: str) -> Case:
+        stock, settings, backend = self.stock, self._settings, self._backends[name]
+        batches, epochs = stock.batches(), np.zeros(settings.batch_size)
+        plans = {
+            rows.start: draw_plan(
+                self.policy, stock.ids[rows], epochs, stock.sizes[rows], settings.seed
+            )
+            for rows in itertools.islice(stock.batches(), settings.num_batches)
+        }
+
+        def start() -> Run:
+            meter = Meter()
+
+            def call() -> None:
+                rows = next(batches)
+                with meter.measure("augment", settings.batch_size):
+                    backend(stock.images[rows], plans[rows.start])
+                    self._finish()
+
+            return Run(call, lambda: _stages(meter))
+
+        return Case(
+            f"{self.prefix}{AUGMENT}, {name}", settings.batch_size, self.policy.num_views, start
+        )
+
+    def _from(self, kind: str, name: str) -> Case:
+        settings, batches, epochs = self._settings, self.stock.batches(), itertools.count()
+        cpu_or_cuda, workers = settings.device, range(settings.num_workers)
+        lines = [
+            (create_decoder("auto", cpu_or_cuda), create_backend(name, cpu_or_cuda))
+            for _ in workers
+        ]
+
+        def start() -> Run:
+            meter, pool = Meter(), ThreadPoolExecutor(settings.num_workers)
+
+            def call() -> None:
+                rows, epoch = next(batches), next(epochs)
+                edges = np.linspace(rows.start, rows.stop, len(lines) + 1).astype(int).tolist()
+                shares = [slice(*edge) for edge in itertools.pairwise(edges) if edge[0] < edge[1]]
+                jobs = [
+                    pool.submit(self._make, kind, *line, share, epoch, meter)
+                    for line, share in zip(lines, shares, strict=False)
+                ]
+                for job in jobs:
+                    job.result()
+
+            def stop() -> dict[str, float]:
+                pool.shutdown()
+                return _stages(meter)
+
+            return Run(call, stop)
+
+        return Case(
+            f"{self.prefix}{kind}, {name}", settings.batch_size, self.policy.num_views, start
+        )
+
+    def _make(
+        self,
+        kind: str,
+        decoder: Decoder,
+        backend: Backend,
+        rows: slice,
+        epoch: int,
+        meter: Meter,
+    ) -> None:
+        """The views of some rows of the stock, on the calling thread alone."""
+        stock, count = self.stock, rows.stop - rows.start
+        images: Sequence[torch.Tensor | DecodeFailure] = stock.images[rows]
+        if kind == FROM_BYTES:
+            with meter.measure("decode", count):
+                images = decoder(stock.encoded[rows])
+        with meter.measure("draw", count):
+            sizes, epochs = stock.sizes[rows], np.full(count, epoch)
+            plan = draw_plan(self.policy, stock.ids[rows], epochs, sizes, self._settings.seed)
+        with meter.measure("augment", count):
+            backend([image for image in images if isinstance(image, torch.Tensor)], plan)
+            self._finish()
+
+    def _loader(self, name: str) -> Case:
+        settings = self._settings
+
+        def start() -> Run:
+            loader = self.new_loader(name)
+            # What the workers made ahead before the clock started must not count.
+            for _ in range(settings.num_workers + PREFETCH):
+                next(loader)
+            before = loader.meter.snapshot()
+
+            def stop() -> dict[str, float]:
+                after = loader.meter.snapshot() - before
+                loader.close()
+                return {stage: after.stages[stage].ms_per_image for stage in STAGES}
+
+            return Run(lambda: next(loader), stop)
+
+        return Case(
+            f"{self.prefix}{END_TO_END}, {name}", settings.batch_size, self.policy.num_views, start
+        )
+
+    def _finish(self) -> None:
+        if self._settings.device.type == "cuda":
+            torch.cuda.synchronize(self._settings.device)
 
 
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _stages(meter: Meter) -> dict[str, float]:
+    """Thread-milliseconds an image of the stages that were called."""
+    stages = meter.snapshot().stages
+    return {name: stats.ms_per_image for name, stats in stages.items() if stats.calls}

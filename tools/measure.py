@@ -4,6 +4,7 @@ Used by profile_augment.py and by the benchmarks. A case is timed once a round, 
 interleaved, and what is reported is the median over rounds with its lowest and highest.
 """
 
+import math
 import os
 import platform
 import statistics
@@ -34,6 +35,8 @@ class Run:
 
     call: Callable[[], object]
     stop: Callable[[], dict[str, float]] = dict  # gives ms an image of each stage, when known
+    # So far, of all who work: a case that works in other processes says so itself; NaN: unknown.
+    cpu_seconds: Callable[[], float] = time.process_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Result:
     name: str
     crops_per_image: int
     images_per_s: tuple[float, ...]  # one a round
-    cpu_ms: float  # of all threads, an image; median over rounds: hardly moved by other load
+    cpu_ms: float  # of all threads, an image; least over rounds: other load can only add to it
     stages_ms: dict[str, float]  # thread-milliseconds an image, median over rounds
 
     @property
@@ -59,7 +62,7 @@ class Result:
             "images_per_s_max": round(max(self.images_per_s), 2),
             "crops_per_s": round(self.median * self.crops_per_image, 2),
             "ms_per_image": round(1e3 / self.median, 4),
-            "cpu_ms_per_image": round(self.cpu_ms, 4),
+            "cpu_ms_per_image": None if math.isnan(self.cpu_ms) else round(self.cpu_ms, 4),
             "stages_ms_per_image": {name: round(ms, 4) for name, ms in self.stages_ms.items()},
             "rounds": len(self.images_per_s),
         }
@@ -82,7 +85,7 @@ def measure(
             run = case.start()
             try:
                 run.call()
-                num_calls, elapsed_s, cpu_s = _repeat(run.call, seconds / num_rounds)
+                num_calls, elapsed_s, cpu_s = _repeat(run, seconds / num_rounds)
             finally:
                 stages[case.name].append(run.stop())
             num_images = num_calls * case.images_per_call
@@ -93,11 +96,18 @@ def measure(
             case.name,
             case.crops_per_image,
             tuple(rates[case.name]),
-            statistics.median(cpu_ms[case.name]),
+            min(cpu_ms[case.name]),
             _medians(stages[case.name]),
         )
         for case in cases
     ]
+
+
+def times_as_fast(ours: Result, theirs: Result) -> dict[str, float]:
+    """How many times as fast `ours` was, round by round: median, lowest and highest."""
+    ratios = [a / b for a, b in zip(ours.images_per_s, theirs.images_per_s, strict=True)]
+    spread = statistics.median(ratios), min(ratios), max(ratios)
+    return {name: round(x, 3) for name, x in zip(("median", "min", "max"), spread, strict=True)}
 
 
 def conditions() -> dict[str, object]:
@@ -120,15 +130,15 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _repeat(call: Callable[[], object], seconds: float) -> tuple[int, float, float]:
-    """Calls, seconds by the clock, CPU seconds of all threads of this process."""
-    num_calls, start, start_cpu = 0, time.perf_counter(), time.process_time()
+def _repeat(run: Run, seconds: float) -> tuple[int, float, float]:
+    """Calls, seconds by the clock, CPU seconds."""
+    num_calls, start_cpu, start = 0, run.cpu_seconds(), time.perf_counter()
     while True:
-        call()
+        run.call()
         num_calls += 1
         elapsed = time.perf_counter() - start
         if elapsed >= seconds and num_calls >= MIN_CALLS:
-            return num_calls, elapsed, time.process_time() - start_cpu
+            return num_calls, elapsed, run.cpu_seconds() - start_cpu
 
 
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:

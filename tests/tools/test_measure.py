@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tools.measure import Case, Run, conditions, measure
+from tools.measure import Case, Result, Run, conditions, measure, times_as_fast
 
 
 def test_rates_are_images_over_time():
@@ -54,6 +54,26 @@ def test_the_first_call_is_not_timed():
 
     result = measure([Case("warm", 1, 0, lambda: Run(call))], seconds=0.02, num_rounds=1)[0]
     assert result.median > 100
+
+
+def test_cpu_seconds_are_those_of_who_works():
+    """A case in another process reports its own: 3 ms a call of 2 images; NaN is no figure."""
+    spent = iter(range(1_000_000))
+    run = Run(lambda: None, cpu_seconds=lambda: 0.003 * next(spent))
+    result = measure([Case("far", 2, 0, lambda: run)], seconds=1e-9, num_rounds=2)[0]
+    assert result.cpu_ms == pytest.approx(3 / (2 * 2))  # two readings around two calls
+    unknown = Run(lambda: None, cpu_seconds=lambda: float("nan"))
+    result = measure([Case("far", 2, 0, lambda: unknown)], seconds=1e-9, num_rounds=2)[0]
+    assert result.as_json()["cpu_ms_per_image"] is None
+
+
+def test_ratios_are_taken_inside_a_round():
+    """Twice as fast in every round is 2, however the machine's mood changes between them."""
+    ours, theirs = (Result(name, 0, rates, 1.0, {}) for name, rates in RATES.items())
+    assert times_as_fast(ours, theirs) == {"median": 2.0, "min": 2.0, "max": 2.5}
+
+
+RATES = {"ours": (200.0, 20.0, 50.0), "theirs": (100.0, 10.0, 20.0)}
 
 
 def test_conditions_say_where_and_with_what():

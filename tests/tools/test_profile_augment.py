@@ -1,7 +1,9 @@
 import json
+import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from shards.index import ShardIndex
 from tools import augment_cases
@@ -45,6 +47,42 @@ def test_table_and_json_have_every_row_with_conditions(shard_folder, tmp_path, c
     assert report["conditions"]["cores"] >= 1
 
 
+def test_the_picture_the_table_and_the_trace_are_written(shard_folder, tmp_path):
+    """A PNG with a row a case, Markdown with the JSON's figures, a trace of the loader."""
+    files = {name: tmp_path / f"profile.{name}" for name in ("json", "png", "markdown", "trace")}
+    options = [text for name, path in files.items() for text in (f"--{name}", str(path))]
+    assert profile(shard_folder, "--backends", "kornia", *options) == 0
+    results = json.loads(files["json"].read_text())["results"]
+    with Image.open(files["png"]) as picture:
+        assert picture.size[0] > 1000
+        assert len(picture.getcolors(1 << 20) or []) > 50
+    lines = files["markdown"].read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == list(results)
+    rate = results["end to end, kornia"]["images_per_s"]
+    assert f"{rate:,.1f}" in lines[-1]
+    assert "augment" in lines[0]
+    assert "transfer" not in lines[0]  # no case has it
+    events = json.loads(files["trace"].read_text())["traceEvents"]
+    assert {"loader, kornia"} == {e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert {"read", "decode", "draw", "augment", "wait"} < {event["name"] for event in events}
+
+
+def test_with_peers_ours_start_where_theirs_do(shard_folder, tmp_path, capsys):
+    """`from pixels`, `from bytes` and `end to end`; what the peers' Python lacks is named."""
+    path = tmp_path / "profile.json"
+    options = ["--backends", "kornia", "--peers-python", sys.executable, "--json", str(path)]
+    assert profile(shard_folder, *options) == 0
+    report = json.loads(path.read_text())
+    kinds = ("augment alone", "from pixels", "from bytes", "end to end")
+    assert list(report["results"]) == ["decode alone", *(f"{kind}, kornia" for kind in kinds)]
+    from_bytes = report["results"]["from bytes, kornia"]["stages_ms_per_image"]
+    assert set(from_bytes) == {"decode", "draw", "augment"}
+    assert set(report["results"]["from pixels, kornia"]["stages_ms_per_image"]) < set(from_bytes)
+    assert report["peers"]["versions"]["torch"]
+    assert len(report["peers"]["left_out"]) == 6
+    assert "end to end, lightly is left out: not installed" in capsys.readouterr().out
+
+
 def test_a_wrong_backend_is_refused_before_anything_is_timed(shard_folder, monkeypatch, capsys):
     """A backend away from the reference ends the command: exit code 1, its error, no table."""
     monkeypatch.setattr(augment_cases, "create_backend", lambda *a, **k: WrongBackend())
@@ -72,6 +110,8 @@ def test_a_data_set_smaller_than_the_batches_will_do(new_shards):
         (("--workers", "0"), "--workers"),
         (("--seconds", "0"), "--seconds"),
         (("--json", "/no/such/folder/p.json"), "folder that exists"),
+        (("--png", "/no/such/folder/p.png"), "--png"),
+        (("--peers-python", "/no/such/python"), "--peers-python"),
     ],
 )
 def test_wrong_options_are_usage_errors(shard_folder, capsys, options, message):
