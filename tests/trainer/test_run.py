@@ -240,7 +240,7 @@ def test_help_and_list_teach(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_arch_takes_of_a_recipe_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
-    """--arch leaves a ResNet recipe's stem and width behind for a ViT, and a drop path for others."""
+    """--arch leaves a ResNet's stem and width behind for a ViT, a ViT's drop path for a ResNet."""
     backbone = printed(["--arch", "vit_tiny4"], capsys)["backbone"]
     assert (backbone["arch"], backbone["stem"], backbone["width"]) == ("vit_tiny4", "auto", 1.0)
     assert printed(["--arch", "resnet18"], capsys)["backbone"]["width"] == 0.25

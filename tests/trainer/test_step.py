@@ -1,0 +1,108 @@
+"""Between backward and the optimizer, and after the run: clipping, and who is scored."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_run import tiny_config
+from torch import nn
+
+from trainer import checkpoint
+from trainer.config import LoopConfig
+from trainer.eval.online import OnlineKnn
+from trainer.evaluate import main as evaluate
+from trainer.train import _clip_gradients, train
+
+pytestmark = pytest.mark.usefixtures("no_tensorboard")
+
+
+def with_gradients(*gradients: list[float] | None) -> nn.ParameterList:
+    """Parameters with these gradients; None for one without."""
+    parameters = nn.ParameterList()
+    for gradient in gradients:
+        parameter = nn.Parameter(torch.zeros(2))
+        parameter.grad = None if gradient is None else torch.tensor(gradient)
+        parameters.append(parameter)
+    return parameters
+
+
+def clipped(clip_norm: float | None, clip_each: bool) -> list[list[float]]:
+    module = with_gradients([3.0, 4.0], None, [0.6, 0.8], [0.0, 12.0])  # norms 5, 1, 12
+    _clip_gradients(module, LoopConfig(clip_norm=clip_norm, clip_each=clip_each))
+    return [p.grad.tolist() for p in module if p.grad is not None]
+
+
+def test_clip_each_bounds_every_tensor() -> None:
+    """Each tensor's own norm is brought down to 2 (DINO); a shorter one keeps its length."""
+    got = clipped(2.0, clip_each=True)
+    for gradient, expected in zip(got, ([1.2, 1.6], [0.6, 0.8], [0.0, 2.0]), strict=True):
+        assert gradient == pytest.approx(expected, rel=1e-5)
+
+
+def test_clip_norm_bounds_all_together() -> None:
+    """Without clip_each one factor brings the norm over all tensors, sqrt(170), down to 2."""
+    factor = 2 / 170**0.5
+    got = clipped(2.0, clip_each=False)
+    assert got[0] == pytest.approx([3 * factor, 4 * factor], rel=1e-5)
+    assert got[1] == pytest.approx([0.6 * factor, 0.8 * factor], rel=1e-5)
+
+
+def test_no_clipping_unless_asked_for() -> None:
+    """clip_norm null leaves every gradient as it is, whatever clip_each says."""
+    assert clipped(None, clip_each=True) == [[3.0, 4.0], pytest.approx([0.6, 0.8]), [0.0, 12.0]]
+
+
+def test_the_encoder_is_what_is_scored(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While training and afterwards: of DINO the teacher's backbone, not the student's."""
+    scored: list[list[torch.Tensor]] = []
+    score = OnlineKnn.__call__
+
+    def score_and_keep(self: OnlineKnn, encoder: nn.Module) -> float:
+        scored.append([p.detach().clone() for p in encoder.parameters()])
+        return score(self, encoder)
+
+    monkeypatch.setattr(OnlineKnn, "__call__", score_and_keep)
+    config = tiny_config(
+        shard_folder,
+        "dino",
+        loop={"epochs": 0.9, "batch_size": 8},
+        eval={"data": str(shard_folder), "k": 3, "every_epochs": 10},
+    )
+    run = tmp_path / "run"
+    train(config, run)
+    state = checkpoint.load(checkpoint.find(run))
+    teacher, student = (weights(state, prefix) for prefix in ("teacher_backbone.", "backbone."))
+    assert any(not torch.equal(p, q) for p, q in zip(teacher, student, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(scored[-1], teacher, strict=True))
+
+    def scores(folder: str, *zeroed: str) -> list[dict[str, Any]]:
+        """What `evaluate` prints for the run with some of its weights set to 0."""
+        method = {
+            key: torch.zeros_like(value) if key.startswith(zeroed) else value
+            for key, value in state["method"].items()
+        }
+        changed = {**state, "method": method}
+        path = checkpoint.save(
+            tmp_path / folder, {k: v for k, v in changed.items() if k != "version"}, keep=1
+        )
+        out = tmp_path / f"{folder}.json"
+        assert evaluate([str(run), "--checkpoint", str(path), "--k", "3", "--json", str(out)]) == 0
+        return json.loads(out.read_text())["scores"]
+
+    as_trained = scores("as_trained", "nothing")
+    assert scores("student", "backbone.", "projector.") == as_trained
+    assert scores("teacher", "teacher_backbone.") != as_trained
+
+
+def weights(state: dict[str, Any], prefix: str) -> list[torch.Tensor]:
+    """The backbone's weights under a prefix, without the batch norms' statistics."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return [
+        value
+        for key, value in state["method"].items()
+        if key.startswith(prefix) and not key.endswith(statistics)
+    ]
