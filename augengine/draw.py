@@ -13,7 +13,7 @@ import numpy as np
 
 from augengine.plan import NO_SOLARIZE, ORDERS, Plan
 from augengine.policy import MAX_GROUP_VIEWS, Policy, ViewPolicy
-from augengine.rng import uniforms
+from augengine.rng import uniform_fields
 
 NUM_TRIES = 10  # of a random window before the centred fallback, as in torchvision
 
@@ -28,6 +28,18 @@ class Field(IntEnum):
     GRAY = 4
     BLUR = 5  # gate, sigma
     SOLARIZE = 6
+
+
+# Numbers drawn for each field.
+_COUNTS: dict[int, int] = {
+    Field.WINDOW: 2 * NUM_TRIES,
+    Field.POSITION: 2,
+    Field.FLIP: 1,
+    Field.JITTER: 6,
+    Field.GRAY: 1,
+    Field.BLUR: 2,
+    Field.SOLARIZE: 1,
+}
 
 
 def draw_plan(
@@ -48,7 +60,7 @@ def draw_plan(
     brightness, contrast, saturation, hue, order = _draw_jitter(draws)
     window = _draw_window(draws, image_sizes)
     # Gate and sigma are two numbers of one field: sigma stays when the probability changes.
-    blur = draws.uniforms(Field.BLUR, 2)
+    blur = draws.uniforms(Field.BLUR)
     sigma = draws.between(blur[..., 1], draws.each("sigma"))
     return Plan(
         ids=ids,
@@ -89,18 +101,18 @@ class _Draws:
 
     def __init__(self, policy: Policy, ids: np.ndarray, epochs: np.ndarray, seed: int) -> None:
         self._views = [view for _, _, view in policy.flat_views]
-        self._keys = np.array(
+        keys = np.array(
             [
                 MAX_GROUP_VIEWS * g + i
                 for g, group in enumerate(policy.groups)
                 for i in range(group.count)
             ]
         )
-        self._ids, self._epochs, self._seed = ids, epochs, seed
+        self._numbers = uniform_fields(seed, epochs, ids, keys, _COUNTS)
 
-    def uniforms(self, field: Field, count: int) -> np.ndarray:
-        """[B, V, count] float64 in [0, 1)."""
-        return uniforms(self._seed, self._epochs, self._ids, self._keys, field, count)
+    def uniforms(self, field: Field) -> np.ndarray:
+        """[B, V, count of the field] float64 in [0, 1)."""
+        return self._numbers[field]
 
     def each(self, name: str) -> np.ndarray:
         """The policy's value for every view: [V], or [2, V] for a range."""
@@ -108,7 +120,7 @@ class _Draws:
 
     def happens(self, field: Field, name: str) -> np.ndarray:
         """[B, V] bool - true with the policy's probability."""
-        return self.uniforms(field, 1)[..., 0] < self.each(name)
+        return self.uniforms(field)[..., 0] < self.each(name)
 
     @staticmethod
     def between(
@@ -121,7 +133,7 @@ class _Draws:
 def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
     """Brightness, contrast, saturation, hue, order: [B, V] each, neutral where the gate is shut."""
     # One gate for all four, as RandomApply([ColorJitter(...)]).
-    numbers = np.moveaxis(draws.uniforms(Field.JITTER, 6), -1, 0)
+    numbers = np.moveaxis(draws.uniforms(Field.JITTER), -1, 0)
     applied = numbers[0] < draws.each("jitter")
     factors = []
     for uniform, name in zip(numbers[1:4], ("brightness", "contrast", "saturation"), strict=True):
@@ -138,7 +150,7 @@ def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
     """[B, V, 4] int32 - torchvision's RandomResizedCrop: the first of ten tries that fits."""
     # int64: the area of 65535 x 65535 pixels, the most an index can say, exceeds 2^31.
     image_height, image_width = image_sizes.astype(np.int64).T[:, :, None]  # [B, 1] each
-    tries = draws.uniforms(Field.WINDOW, 2 * NUM_TRIES)
+    tries = draws.uniforms(Field.WINDOW)
     share = draws.between(tries[..., 0::2], draws.each("scale")[..., None])  # [B, V, T]
     log_ratio = draws.between(tries[..., 1::2], np.log(draws.each("ratio"))[..., None])
     area, ratio = share * (image_height * image_width)[..., None], np.exp(log_ratio)
@@ -151,7 +163,7 @@ def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
     width = np.take_along_axis(widths, first, axis=-1)[..., 0]
     height = np.take_along_axis(heights, first, axis=-1)[..., 0]
     # A position is a field of its own, not part of a try, so it needs drawing only once.
-    position = draws.uniforms(Field.POSITION, 2)
+    position = draws.uniforms(Field.POSITION)
     top = np.floor(position[..., 0] * (image_height - height + 1))
     left = np.floor(position[..., 1] * (image_width - width + 1))
     drawn = np.stack([top, left, height, width], axis=-1)

@@ -11,6 +11,8 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, a
 of its library Random123.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from shards.errors import UsageError
@@ -40,18 +42,36 @@ def uniforms(
     Asking for fewer of the numbers, views or images gives the same values for those that remain.
     Raises UsageError when the seed is not a non-negative 64-bit integer.
     """
-    blocks = -(-count // WORDS_PER_BLOCK)
-    _check_ranges(epochs, ids, views, field, blocks)
+    return uniform_fields(seed, epochs, ids, views, {field: count})[field]
+
+
+def uniform_fields(
+    seed: int,
+    epochs: np.ndarray,  # [B] int - as for `uniforms`
+    ids: np.ndarray,  # [B] int
+    views: np.ndarray,  # [V] int
+    counts: Mapping[int, int],  # per field, how many numbers for each image and view
+) -> dict[int, np.ndarray]:
+    """Per field what `uniforms` gives, [B, V, count]: all in one pass, which costs far less.
+
+    Counters are few and numpy's calls many, so what a pass costs hardly depends on the fields.
+    """
+    blocks = {field: -(-count // WORDS_PER_BLOCK) for field, count in counts.items()}
+    _check_ranges(epochs, ids, views, list(blocks), list(blocks.values()))
     ids = np.asarray(ids, dtype=np.uint64)[:, None, None]
     epochs = np.asarray(epochs, dtype=np.uint64)[:, None, None]
     views = np.asarray(views, dtype=np.uint64)[:, None]
-    purpose = (views << np.uint64(20)) | (
-        np.uint64(field << 12) + np.arange(blocks, dtype=np.uint64)
-    )
+    places = [(field << 12) + block for field, number in blocks.items() for block in range(number)]
+    purpose = (views << np.uint64(20)) | np.array(places, dtype=np.uint64)
     words = philox((ids & _LOW, ids >> _HALF, epochs, purpose[None]), _split_seed(seed))
     # Words of a block are neighbours, so that number n is word n % 4 of block n // 4.
-    numbers = np.stack(words, axis=-1).reshape(len(ids), len(views), blocks * WORDS_PER_BLOCK)
-    return numbers[..., :count] * 2.0**-32
+    numbers = np.stack(words, axis=-1) * 2.0**-32
+    numbers = numbers.reshape(len(ids), len(views), len(places) * WORDS_PER_BLOCK)
+    starts = WORDS_PER_BLOCK * np.cumsum([0, *blocks.values()])
+    return {
+        field: numbers[..., start : start + count]
+        for (field, count), start in zip(counts.items(), starts.tolist(), strict=False)
+    }
 
 
 def philox(
@@ -77,15 +97,19 @@ def _split_seed(seed: int) -> tuple[int, int]:
 
 
 def _check_ranges(
-    epochs: np.ndarray, ids: np.ndarray, views: np.ndarray, field: int, blocks: int
+    epochs: np.ndarray,
+    ids: np.ndarray,
+    views: np.ndarray,
+    fields: Sequence[int],
+    blocks: Sequence[int],
 ) -> None:
     """Two different purposes must never share a counter, so nothing may spill over its bits."""
     for name, values, end in (
         ("sample ids", ids, 1 << 63),
         ("epochs", epochs, 1 << 32),
         ("view keys", views, NUM_VIEW_KEYS),
-        ("field", np.array([field]), NUM_FIELDS),
-        ("blocks", np.array([blocks]), NUM_BLOCKS),
+        ("fields", fields, NUM_FIELDS),
+        ("blocks", blocks, NUM_BLOCKS),
     ):
         # Before the conversion to uint64, which would turn -1 into 2^64 - 1 without a word.
         values = np.asarray(values)

@@ -54,6 +54,20 @@ def test_extreme_keys_work_and_differ() -> None:
     assert len({tuple(numbers(**purpose)) for purpose in purposes}) == len(purposes)
 
 
+def test_fields_drawn_together_are_those_drawn_alone() -> None:
+    """One pass over many fields gives each what a call of its own gives, to the bit."""
+    ids, epochs, views = np.arange(20) * 31, np.arange(20) % 3, np.array([0, 1, 64])
+    counts = {3: 6, 0: 20, 255: 1, 7: 4}
+    together = rng.uniform_fields(5, epochs, ids, views, counts)
+    assert list(together) == list(counts)
+    for field, count in counts.items():
+        alone = rng.uniforms(5, epochs, ids, views, field, count)
+        assert alone.shape == (20, 3, count)
+        np.testing.assert_array_equal(together[field], alone)
+        expected = numbers(5, id=31, epoch=1, view=64, field=field, n=count)
+        np.testing.assert_array_equal(together[field][1, 2], expected)
+
+
 def test_a_part_is_part_of_the_whole() -> None:
     """Fewer numbers, views or images, in any order, are the same numbers."""
     ids, epochs, views = np.arange(50) * 977, np.arange(50) % 3, np.array([0, 1, 64, 65])
