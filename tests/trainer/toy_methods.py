@@ -7,7 +7,6 @@ from typing import Any
 
 TOY: dict[str, dict[str, Any]] = {
     "barlow": {"hidden_dim": 16, "out_dim": 8},
-    "barlow": {"hidden_dim": 16, "out_dim": 8},
     "byol": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9},
     "dino": {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2, "momentum": 0.9,
@@ -16,18 +15,13 @@ TOY: dict[str, dict[str, Any]] = {
     "deepclusterv2": {
         "num_heads": 3, "num_prototypes": 5, "hidden_dim": 16, "out_dim": 8, "iterations": 3,
     },
-    "exemplar": {"out_dim": 512, "dropout": 0.0},
+    "exemplar": {"out_dim": 16, "dropout": 0.0},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
-    "dino": {
-        "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2, "momentum": 0.9,
-        "head_norm": True, "warmup_epochs": 0.5,
-    },
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "swav": {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2,
         "queue_length": 24, "queue_start_epoch": 0.3,
     },
-    "vicreg": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0, "variance": 5.0},
     "vicreg": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0, "variance": 5.0},
 }  # fmt: skip
 # Methods for which fewer than two global views will do.

@@ -5,7 +5,9 @@ data set, and the softmax over all of them is exact: weights, gradient and momen
 bytes, scores V x B x N x 4. The paper cuts patches of 32 px where the gradient is strong and finds
 about 8,000 classes best: pack as many images. Its views are rotated and its contrast follows the
 colours' principal components; ours are what the policy says (policies/exemplar.yaml). Its small
-network is replaced by the backbone; the fully connected layer and the dropout stay.
+network is replaced by the backbone; the fully connected layer and the dropout stay. Batch norm, as
+in all of the backbone, is younger than the paper: without it the layer's outputs, all positive, are
+nearly alike, and telling thousands of classes apart hardly begins.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.backbones import feature_dim
+from trainer.batchnorm import BatchNorm1d
 from trainer.checks import require
 from trainer.losses.classes import class_loss
 from trainer.methods.protocol import Method, Progress, StepResult
@@ -45,7 +48,8 @@ class Exemplar(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = nn.Sequential(
-            nn.Linear(feature_dim(backbone), settings.out_dim),
+            nn.Linear(feature_dim(backbone), settings.out_dim, bias=False),
+            BatchNorm1d(settings.out_dim),
             nn.ReLU(inplace=True),
             nn.Dropout(settings.dropout),
         )

@@ -13,16 +13,13 @@ from trainer.strict import build
 
 METHODS = {
     "barlow": "trainer.methods.barlow:BarlowTwins",
-    "barlow": "trainer.methods.barlow:BarlowTwins",
     "byol": "trainer.methods.byol:BYOL",
     "deepclusterv2": "trainer.methods.deepclusterv2:DeepClusterV2",
     "dino": "trainer.methods.dino:DINO",
     "exemplar": "trainer.methods.exemplar:Exemplar",
     "instdisc": "trainer.methods.instdisc:InstDisc",
-    "dino": "trainer.methods.dino:DINO",
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "swav": "trainer.methods.swav:SwAV",
-    "vicreg": "trainer.methods.vicreg:VICReg",
     "vicreg": "trainer.methods.vicreg:VICReg",
 }
 

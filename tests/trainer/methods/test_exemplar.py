@@ -26,8 +26,9 @@ def test_loss_is_the_equation(make_backbone, make_views) -> None:
     method, views = toy(make_backbone), make_views((1, 3))
     loss = method.step(views, START).loss
     features = torch.cat([method.backbone(crops.flatten(0, 1)) for crops in views.crops])
-    layer, classifier = method.projector[0], method.classifier
-    hidden = (features @ layer.weight.T + layer.bias).relu()
+    classifier, hidden = method.classifier, features @ method.projector[0].weight.T
+    mean, variance = hidden.mean(0), hidden.var(0, correction=0)
+    hidden = ((hidden - mean) / (variance + 1e-5).sqrt()).relu()
     p = (hidden @ classifier.weight.T + classifier.bias).softmax(1)
     terms = [-p[row, row % 16].log() for row in range(4 * 16)]
     torch.testing.assert_close(loss, torch.stack(terms).mean())
