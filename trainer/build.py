@@ -13,8 +13,9 @@ from torch import nn
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
+from augengine.cache import Cache, create_cache
 from augengine.decoders.protocol import Decoder
-from augengine.decoders.table import create_decoder
+from augengine.decoders.trial import create_tuned_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
 from shards.cursor import Cursor
@@ -24,7 +25,7 @@ from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
-from trainer.distributed import rank, world_size
+from trainer.distributed import local_world_size, rank, world_size
 from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
@@ -43,6 +44,8 @@ class Parts:
     decoder: Decoder
     method: Method
     optimizer: torch.optim.Optimizer
+    cache: Cache
+    notes: tuple[str, ...]  # what was found out while building that a person may want to know
     knn: OnlineKnn | None  # None without labelled evaluation data
 
     @property
@@ -81,6 +84,7 @@ class Parts:
             bad_budget=data.bad_budget,
             on_bad=data.on_bad,
             verify=data.verify,
+            cache=self.cache,
         )
 
 
@@ -101,7 +105,13 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     if world_size() > 1 and method.sync_batch_norm:
         synchronize_batch_norm(method)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
-    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
+    decoder, split = create_tuned_decoder(
+        config.data.decoder, device, config.data.workers, index, config.data.hardware_load
+    )
+    # After the method is on the device, so that what is free there is really free.
+    cache = create_cache(
+        config.data.cache, index, device, config.data.max_cache_bytes, local_world_size()
+    )
     return Parts(
         config=config,
         device=device,
@@ -111,6 +121,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         decoder=decoder,
         method=method,
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
+        cache=cache,
+        notes=tuple(note for note in (split, cache.note) if note),
         knn=_build_knn(
             config,
             CenterViews(config.eval, policy, backend, decoder, config.data.workers),

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from augengine.cache import CACHES
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
 from augengine.policy import Policy
+from shards.bytesize import parse_size
 from trainer.checks import choose, require
 from trainer.optim.build import OptimSettings
 
@@ -22,8 +24,14 @@ class DataConfig:
     train: str | None = None  # folder of shards; null: the demo set
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
+    # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
+    decoder_load: float | str = "auto"
     workers: int = 2  # threads that read, decode and augment
     prefetch: int = 2  # batches made ahead
+    cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
+    # Bound of the cache of each process, such as 4GiB; null: what is free at the start, of the
+    # host's memory half, shared by its processes, of the GPU's a quarter.
+    cache_bytes: str | None = None
     verify: bool = False  # check every image's crc32 when it is read
     on_bad: str = "substitute"  # or fail: stop at the first sample that cannot be read
     bad_budget: float = 0.001  # share of bad samples that stops the run, after the first 1,000
@@ -35,6 +43,22 @@ class DataConfig:
         budget = self.bad_budget
         require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
         choose("data.on_bad", self.on_bad, ("substitute", "fail"))
+        choose("data.cache", self.cache, CACHES)
+        if self.cache_bytes is not None:
+            parse_size(self.cache_bytes)
+        load = self.decoder_load
+        is_load = load == "auto" if isinstance(load, str) else 0 <= load <= 1
+        require(is_load, "data.decoder_load is auto or a share in [0, 1]", load, "try auto")
+
+    @property
+    def max_cache_bytes(self) -> int | None:
+        """The bound in bytes; None: a share of the free memory."""
+        return None if self.cache_bytes is None else parse_size(self.cache_bytes)
+
+    @property
+    def hardware_load(self) -> float | None:
+        """The share as a number; None: to be measured."""
+        return None if isinstance(self.decoder_load, str) else self.decoder_load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, step, quiet=rank() != 0)
         log = stack.enter_context(RunLog(out, from_step=step)) if rank() == 0 else None
+        for note in parts.notes:
+            display.say(note)
         if log is not None and not log.has_events:
             display.say(GET_TENSORBOARD)
         reporter = Reporter(stack.enter_context(display), log, loader.meter)

@@ -19,6 +19,7 @@ from nvidia.dali.pipeline import Pipeline, pipeline_def
 from augengine.decoders.pillow import PillowDecoder, decode_one
 from augengine.decoders.protocol import DecodeFailure
 from augengine.decoders.sniff import is_plain
+from augengine.decoders.tuning import WorkSplit
 
 # DALI fills its modules at run time, and its stubs allow for every kind of result.
 fn: Any = nvidia.dali.fn
@@ -30,8 +31,11 @@ class DaliDecoder:
 
     name = "dali"
 
-    def __init__(self, device: torch.device, num_threads: int) -> None:
+    def __init__(
+        self, device: torch.device, num_threads: int, split: WorkSplit | None = None
+    ) -> None:
         self.device = device
+        self.split = split or WorkSplit()
         self._num_threads = num_threads
         self._pillow = PillowDecoder(num_threads)
         self._pipeline: Pipeline | None = None
@@ -71,7 +75,7 @@ class DaliDecoder:
     def _build(self) -> Pipeline:
         is_gpu = self.device.type == "cuda"
         return _decoder(
-            "mixed" if is_gpu else "cpu",
+            on_gpu(self.split) if is_gpu else {"device": "cpu"},
             batch_size=self._max_images,
             num_threads=self._num_threads,
             device_id=(self.device.index or 0) if is_gpu else None,
@@ -82,10 +86,19 @@ class DaliDecoder:
         return image if isinstance(image, DecodeFailure) else image.to(self.device)
 
 
+def on_gpu(split: WorkSplit) -> dict[str, Any]:
+    """Settings of DALI's decoder that read on the host and decode on the GPU."""
+    # Paddings and hints of sizes stay DALI's own: they spare allocations only when an image larger
+    # than all before comes, and what a hint reserves grows with the batch.
+    return {
+        "device": "mixed",
+        "hw_decoder_load": split.hardware_load,
+        "hybrid_huffman_threshold": split.hybrid_from_px,
+    }
+
+
 @pipeline_def
-def _decoder(device: str) -> Any:
+def _decoder(settings: dict[str, Any]) -> Any:
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1, no_copy=True)
     # Fancy upsampling is libjpeg-turbo's way with chroma; nvJPEG's own differs more.
-    return fn.decoders.image(
-        encoded, device=device, output_type=types.RGB, jpeg_fancy_upsampling=True
-    )
+    return fn.decoders.image(encoded, output_type=types.RGB, jpeg_fancy_upsampling=True, **settings)

@@ -12,7 +12,7 @@ from shards.format import MAX_IMAGE_PIXELS
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_RGB = 0, 2  # colour types without palette or alpha
 _PNG_ODD_CHUNKS = (b"tRNS", b"eXIf")  # transparency by colour key; an orientation few decoders read
-_JPEG_START = b"\xff\xd8\xff"
+JPEG_START = b"\xff\xd8\xff"
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: Huffman-coded 8-bit DCT
 # Every other start of frame: lossless, hierarchical, arithmetic-coded.
 _JPEG_ODD_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -21,7 +21,7 @@ _JPEG_SCAN = 0xDA
 
 def is_plain(encoded: bytes) -> bool:
     """True for an 8-bit gray or RGB JPEG or PNG of a size a decoder may be asked for."""
-    if encoded.startswith(_JPEG_START):
+    if encoded.startswith(JPEG_START):
         return _is_plain_jpeg(encoded)
     return encoded.startswith(_PNG_SIGNATURE) and _is_plain_png(encoded)
 

@@ -4,12 +4,18 @@ import torch
 
 from augengine.backends.table import has_dali, require_dali
 from augengine.decoders.protocol import Decoder
+from augengine.decoders.tuning import WorkSplit
 from shards.errors import UsageError
 
 DECODERS = ("dali", "pillow")
 
 
-def create_decoder(name: str, device: torch.device | str, num_threads: int = 1) -> Decoder:
+def create_decoder(
+    name: str,
+    device: torch.device | str,
+    num_threads: int = 1,
+    split: WorkSplit | None = None,
+) -> Decoder:
     """A decoder by name, or `auto`: DALI where it is installed, Pillow elsewhere.
 
     Args:
@@ -17,6 +23,7 @@ def create_decoder(name: str, device: torch.device | str, num_threads: int = 1) 
             decodes with nvJPEG, whose pixels differ by a few levels.
         device: where the pixels are wanted. Pillow's are always on the CPU: see `.device`.
         num_threads: host threads; changes no pixel.
+        split: how a GPU divides the work, see trial.py; None: DALI's defaults.
 
     Raises:
         UsageError: unknown name, a device that is not there, or DALI is not installed.
@@ -32,7 +39,7 @@ def create_decoder(name: str, device: torch.device | str, num_threads: int = 1) 
         require_dali("decoder")
         from augengine.decoders.dali import DaliDecoder
 
-        return DaliDecoder(device, num_threads)
+        return DaliDecoder(device, num_threads, split)
     if name == "pillow":
         from augengine.decoders.pillow import PillowDecoder
 

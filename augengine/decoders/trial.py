@@ -1,0 +1,86 @@
+"""Times the GPU decoder on images of the set that is to be decoded, and makes the fastest one.
+
+The one place that joins the decoder's settings (tuning.py) with a GPU and with data.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from augengine.decoders.protocol import Decoder
+from augengine.decoders.sniff import JPEG_START, is_plain
+from augengine.decoders.table import create_decoder
+from augengine.decoders.tuning import WorkSplit, best_split
+from shards.index import ShardIndex
+from shards.reader import ShardReader
+
+NUM_IMAGES = 256  # evenly spaced over the set: a batch as a run decodes it
+NUM_CALLS = 5  # of which the median counts
+
+
+def create_tuned_decoder(
+    name: str,
+    device: torch.device,
+    num_threads: int,
+    index: ShardIndex,
+    load: float | None = None,
+) -> tuple[Decoder, str | None]:
+    """A decoder as `create_decoder` makes it, split for these images where the GPU decodes.
+
+    Args:
+        name: "auto" or a decoder's name.
+        device: where the pixels are wanted.
+        num_threads: host threads.
+        index: the set; some of its images are decoded to measure.
+        load: the hardware engine's share; None: measured.
+
+    Returns:
+        The decoder, and a sentence on its split, or None where there is nothing to split.
+    """
+    decoder = create_decoder(name, device, num_threads)
+    if decoder.device.type != "cuda":
+        return decoder, None
+    if load is not None:
+        split, why = WorkSplit(load), "as data.decoder_load says"
+    else:
+        jpegs = sample_jpegs(index, decoder)
+        if not jpegs:
+            return decoder, "decoder: no JPEG among the images tried, so nothing to split"
+
+        def measure(split: WorkSplit) -> float:
+            return images_per_s(create_decoder(name, device, num_threads, split), jpegs)
+
+        split, why = best_split(measure), f"the fastest on {len(jpegs)} images of the set"
+    return create_decoder(name, device, num_threads, split), f"decoder: {split}, {why}"
+
+
+def sample_jpegs(index: ShardIndex, decoder: Decoder) -> list[bytes]:
+    """Encoded JPEGs of the set that decode well, at most NUM_IMAGES."""
+    ids = np.unique(np.linspace(0, len(index) - 1, NUM_IMAGES).astype(np.int64))
+    with ShardReader(index) as reader:
+        found = reader.read(ids)
+    # What is damaged would be timed as a failure, which takes far longer than an image.
+    jpegs = [
+        item
+        for item in found
+        if isinstance(item, bytes) and item.startswith(JPEG_START) and is_plain(item)
+    ]
+    images = decoder(jpegs)
+    pairs = zip(jpegs, images, strict=True)
+    return [jpeg for jpeg, image in pairs if isinstance(image, torch.Tensor)]
+
+
+def images_per_s(decoder: Decoder, encoded: Sequence[bytes]) -> float:
+    """Images a second of one decoder, decoding all of them at once."""
+    seconds = []
+    for _ in range(1 + NUM_CALLS):
+        start = time.perf_counter()
+        decoder(encoded)
+        if decoder.device.type == "cuda":
+            torch.cuda.synchronize(decoder.device)
+        seconds.append(time.perf_counter() - start)
+    # The first call builds the decoder.
+    return len(encoded) / statistics.median(seconds[1:])
