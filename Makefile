@@ -3,21 +3,27 @@
 #   make demo         a fresh machine to a trained encoder: demo shards, SwAV 2+6 on the CPU, kNN against a random one
 #   make test         every check and every test that needs no GPU
 #   make check        format, lint, import contracts, types, spelling: the quick part of `make test`
-#   make bench        the CPU benchmarks; writes benchmarks/results/*.json
+#   make bench        the CPU benchmarks that need nothing else; writes benchmarks/results/*.json, docs/growth.png
+#   make bench-peers  fused against lightly's and torchvision's transforms, in an environment of their own (6 GB, built
+#                     in two to four minutes); writes benchmarks/results/fused_cpu.json and docs/performance.md
 #   make gpu-check    on a machine with an NVIDIA GPU: parity, a short bf16 run, the profile; writes JSON
 #
 # TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
-# An environment you made yourself: make test VENV=/path/to/venv (make installs the project there, nothing is removed).
+# An environment you made yourself: make test VENV=/path/to/venv (make installs the project there, nothing is removed);
+# for the peers: make bench-peers PEERS_VENV=/path/to/venv.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 JOBS ?= 2
+PEERS_VENV ?= .venv-peers
+PEERS_PYTHON := $(PEERS_VENV)/bin/python
+PEERS ?= torch torchvision lightly
 
 #   make learn        every method on the demo set, against a random encoder: ten CPU minutes
 
-.PHONY: demo learn test check bench gpu-check env clean
+.PHONY: demo learn test check bench bench-peers gpu-check env clean
 
 env: $(VENV)/.augengine
 
@@ -48,7 +54,17 @@ learn: env
 bench: env
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/fused_cpu.py
+	$(BIN)/python benchmarks/growth.py
+
+bench-peers: env $(PEERS_VENV)/.augengine-peers
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fused_cpu.py --peers-python $(PEERS_PYTHON)
+	$(BIN)/python docs/performance.py
+
+$(PEERS_VENV)/.augengine-peers:
+	test -x $(PEERS_PYTHON) || $(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_PYTHON) -c 'import lightly, torchvision' 2>/dev/null || \
+		$(PEERS_PYTHON) -m pip install --quiet --disable-pip-version-check $(PEERS)
+	touch $@
 
 gpu-check: env
 	$(BIN)/python benchmarks/gpu_check.py

@@ -23,7 +23,7 @@ LOG_FROM = 32  # an axis whose ends differ by more is drawn in powers
 def draw_growth(report: dict[str, Any], path: Path) -> None:
     """The picture of a report of growth.py, as PNG."""
     sweeps = report["sweeps"]
-    figure = Figure((3.3 * len(sweeps) + 0.4, 6), dpi=130, layout="constrained")
+    figure = Figure((3.3 * len(sweeps) + 0.4, 6), dpi=110, layout="constrained")
     grid = figure.subplots(2, len(sweeps), squeeze=False)
     for column, (name, rows) in enumerate(sweeps.items()):
         _draw(grid[0][column], rows, lambda rate: rate)
@@ -65,7 +65,8 @@ def _tidy(axes: "Axes", xs: list[float]) -> None:
     positive = [x for x in xs if x > 0]
     if min(xs) > 0 and max(positive) > LOG_FROM * min(positive):
         axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted(set(xs)), [f"{x:g}" for x in sorted(set(xs))])
+        ticks = sorted(set(xs))
+        axes.set_xticks(ticks, [f"{x:g}" if x >= 1 else f"{x:.2f}" for x in ticks])
         axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)

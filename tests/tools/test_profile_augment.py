@@ -58,8 +58,9 @@ def test_the_picture_the_table_and_the_trace_are_written(shard_folder, tmp_path)
         assert len(picture.getcolors(1 << 20) or []) > 50
     lines = files["markdown"].read_text().splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == list(results)
-    rate = results["end to end, kornia"]["images_per_s"]
-    assert f"{rate:,.1f}" in lines[-1]
+    last = results["end to end, kornia"]
+    assert f"{last['images_per_s']:,.1f}" in lines[-1]
+    assert f" {last['stages_ms_per_image']['augment']:.2f} |" in lines[-1]
     assert "augment" in lines[0]
     assert "transfer" not in lines[0]  # no case has it
     events = json.loads(files["trace"].read_text())["traceEvents"]
