@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from shards.errors import DataError, UsageError
 
@@ -79,6 +80,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             "load it with the release that wrote it"
         )
     return state
+
+
+def load_child(module: nn.Module, name: str, state: Mapping[str, Any]) -> None:
+    """Load one child of a method; heads, and memories of other images than these, stay behind."""
+    prefix, weights = f"{name}.", state["method"]
+    own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    module.get_submodule(name).load_state_dict(own)
 
 
 def find(run: Path, which: str = "last") -> Path:

@@ -1,7 +1,8 @@
 """`python -m trainer.evaluate RUN`: what a trained, frozen encoder is worth.
 
 Nearest neighbours and a linear probe on features of centre views, beside the same encoder untrained
-and, with --baselines, raw pixels. A number without those beside it says little on a small set.
+and, with --baselines, raw pixels. A number without those beside it says little on a small set. Or,
+with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from shards.index import ShardIndex
 from trainer.build import build_method, choose_device, open_index
 from trainer.config import TrainConfig
 from trainer.eval.features import calibrated, extract, raw_pixels
+from trainer.eval.finetune import finetune_run
 from trainer.eval.knn import knn_accuracy
 from trainer.eval.online import CenterViews, require_same_classes, sample_ids
 from trainer.eval.probe import PROTOCOL, linear_probe
@@ -32,6 +34,7 @@ from trainer.rundir import read_config
 EXAMPLES = """\
 examples:
   python -m trainer.evaluate runs/demo --baselines
+  python -m trainer.evaluate runs/mine --finetune 0.1
   python -m trainer.evaluate runs/mine --data shards/train --eval-data shards/val --json score.json
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
@@ -64,7 +67,13 @@ def _main(args: argparse.Namespace) -> int:
     _check_json(args.json)
     evaluation = _open(config)
     state = checkpoint.load(path)
-    scores = list(_scores(config, evaluation, state, baselines=args.baselines))
+    scores, tuned = [], None
+    if args.finetune is None:
+        scores = list(_scores(config, evaluation, state, baselines=args.baselines))
+    else:
+        data = (evaluation.views, evaluation.train, evaluation.test, evaluation.device)
+        flags = (args.finetune, args.head_layers, args.finetune_epochs)
+        tuned = finetune_run(run, config, state, *data, *flags)
     conditions = evaluation.conditions() | {
         # As they were named: where the demo set is cached says nothing to another reader.
         "train": str(config.data.train),
@@ -72,9 +81,11 @@ def _main(args: argparse.Namespace) -> int:
         "run": str(run),
         "checkpoint": str(path),
     }
-    _print(scores, conditions)
+    if scores:
+        _print(scores, conditions)
     if args.json is not None:
         result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}
+        result |= {"finetune": asdict(tuned)} if tuned else {}
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -147,12 +158,7 @@ def _scores(
     """This run's encoder, then the same one untrained, then pixels."""
     method = build_method(config, config.policy.load()).to(evaluation.device)
     untrained = calibrated(method.encoder, evaluation.train_views(), evaluation.device)
-    # Heads and memories stay behind: only the encoder's weights are wanted.
-    prefix = f"{method.encoder_name}."
-    weights = {
-        k.removeprefix(prefix): v for k, v in state["method"].items() if k.startswith(prefix)
-    }
-    method.encoder.load_state_dict(weights)
+    checkpoint.load_child(method, method.encoder_name, state)
     yield evaluation.score(f"step {state['step']}", method.encoder.eval())
     yield evaluation.score("random encoder", untrained)
     if baselines:
@@ -213,6 +219,22 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoint", default="last", metavar="WHICH", help="last (default), a step, or a file"
     )
     parser.add_argument("--baselines", action="store_true", help="raw pixels too")
+    parser.add_argument(
+        "--finetune",
+        type=float,
+        metavar="SHARE",
+        help="train all of it on 0.01, 0.1, ... of the labels",
+    )
+    parser.add_argument(
+        "--finetune-epochs", type=float, metavar="N", help="passes over them (60 for 1 %%, else 30)"
+    )
+    parser.add_argument(
+        "--head-layers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the projector, kept (SimCLR v2: 1)",
+    )
     parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
     parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")
     parser.add_argument(

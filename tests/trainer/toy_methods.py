@@ -15,6 +15,7 @@ TOY: dict[str, dict[str, Any]] = {
     "deepclusterv2": {
         "num_heads": 3, "num_prototypes": 5, "hidden_dim": 16, "out_dim": 8, "iterations": 3,
     },
+    "distill": {"out_dim": 7, "temperature": 0.1},
     "exemplar": {"out_dim": 16, "dropout": 0.0},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
@@ -25,4 +26,4 @@ TOY: dict[str, dict[str, Any]] = {
     "vicreg": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0, "variance": 5.0},
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
-MIN_GLOBAL_VIEWS: dict[str, int] = {"exemplar": 1, "instdisc": 1}
+MIN_GLOBAL_VIEWS: dict[str, int] = {"distill": 1, "exemplar": 1, "instdisc": 1}

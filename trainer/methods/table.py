@@ -16,6 +16,7 @@ METHODS = {
     "byol": "trainer.methods.byol:BYOL",
     "deepclusterv2": "trainer.methods.deepclusterv2:DeepClusterV2",
     "dino": "trainer.methods.dino:DINO",
+    "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
     "instdisc": "trainer.methods.instdisc:InstDisc",
     "simsiam": "trainer.methods.simsiam:SimSiam",

@@ -1,0 +1,152 @@
+"""Fine-tuning: the whole network trained on a part of the labels, as SimCLR and its successors do.
+
+Protocol (print it beside the number): SGD with Nesterov momentum 0.9, rate 0.05 x batch / 256 on a
+cosine to 0 without warm-up, no weight decay, crops of 8 to 100 % of the image and flips, batch norm
+in training mode; 60 epochs on 1 % of the labels, else 30 (Chen et al. 2020, 2002.05709, B.5, which
+has a batch of 4096). SimCLR v2 keeps the first layer of its projector and uses LARS (2006.10029).
+The last epoch is scored: no test label chooses anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+from torch.nn import functional as F
+
+from augengine.pipeline import ViewLoader
+from augengine.policy import CropGroup, Policy, ViewPolicy
+from augengine.views import Views
+from shards.index import ShardIndex
+from trainer.build import build_method
+from trainer.checkpoint import load_child
+from trainer.classifier import Classifier, first_layers, save_classifier
+from trainer.config import TrainConfig
+from trainer.eval.features import frozen
+from trainer.eval.online import CenterViews
+from trainer.eval.subset import SubsetOrder, label_subset
+from trainer.optim.schedule import cosine, peak_lr
+
+BATCH_SIZE = 256
+BASE_LR = 0.05
+MOMENTUM = 0.9
+SEED = 0  # of the subset, the order, the crops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneScore:
+    """What came of it, and from what."""
+
+    share: float  # of the labels
+    images: int
+    epochs: float
+    head_layers: int  # kept of the projector
+    accuracy: float  # top-1 on the test images, in [0, 1]
+
+
+def finetune_run(
+    run: Path,
+    config: TrainConfig,
+    state: dict[str, Any],  # of a checkpoint
+    views: CenterViews,
+    train: ShardIndex,
+    test: ShardIndex,
+    device: torch.device,
+    share: float,
+    head_layers: int,
+    epochs: float | None,
+) -> FinetuneScore:
+    """Fine-tune a run's encoder; the classifier goes into its folder, as finetuned-SHARE.pt."""
+    method = build_method(config, views.policy)
+    # A teacher's projector, where the encoder is a teacher's backbone.
+    head = method.encoder_name.removesuffix("backbone") + "projector"
+    for name in (method.encoder_name, head) if head_layers else (method.encoder_name,):
+        load_child(method, name, state)
+    neck = first_layers(getattr(method, head, None), head_layers)
+    classifier, result = finetune(
+        method.encoder, neck, views, train, test, device, share=share, epochs=epochs
+    )
+    path = run / f"finetuned-{share:g}.pt"
+    size_px = max(group.size_px for group in views.policy.groups)
+    save_classifier(path, classifier, asdict(config.backbone) | {"image_size_px": size_px})
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        f"fine-tuned: {result.accuracy:.1%} top-1 on {len(test):,} held-out images, after "
+        f"{result.epochs:g} epochs of {result.images:,} labelled ones ({share:g} of all); "
+        f"layers kept of the projector: {head_layers}; {path}"
+    )
+    return result
+
+
+def finetune(
+    encoder: nn.Module,  # trained; changed in place
+    neck: nn.Sequential,  # the kept layers of the projector; changed too
+    views: CenterViews,
+    train: ShardIndex,
+    test: ShardIndex,
+    device: torch.device,
+    *,
+    share: float,
+    epochs: float | None = None,  # None: the protocol's
+) -> tuple[Classifier, FinetuneScore]:
+    """Train encoder, neck and a new linear layer on `share` of the labels; score on `test`."""
+    ids = label_subset(train.labels(np.arange(len(train))), share, SEED)
+    if epochs is None:
+        epochs = 60.0 if share <= 0.01 else 30.0
+    num_classes = int(train.labels(ids).max()) + 1
+    classifier = Classifier(encoder, neck, num_classes).to(device)
+    batch_size = min(BATCH_SIZE, len(ids))
+    total = max(1, int(epochs * len(ids) / batch_size))
+    with ViewLoader(
+        train,
+        _crops_and_flips(views.policy, views.size_px),
+        batch_size=batch_size,
+        seed=SEED,
+        backend=views.backend,
+        decoder=views.decoder,
+        num_workers=views.num_workers,
+        order=SubsetOrder(ids, SEED),
+    ) as loader:
+        fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
+    accuracy = score(classifier, views(test, views.settings.max_test_images), device)
+    layers = sum(isinstance(layer, nn.Linear) for layer in neck)
+    return classifier, FinetuneScore(
+        share=share, images=len(ids), epochs=epochs, head_layers=layers, accuracy=accuracy
+    )
+
+
+def fit(
+    classifier: nn.Module, loader: ViewLoader, total: int, peak: float, device: torch.device
+) -> None:
+    """`total` steps of the protocol's SGD on the labels of the views, in place."""
+    classifier.train().requires_grad_(True)  # an encoder may be a teacher, which was frozen
+    optimizer = torch.optim.SGD(classifier.parameters(), peak, MOMENTUM, nesterov=True)
+    for step in range(total):
+        views = next(loader)
+        for group in optimizer.param_groups:
+            group["lr"] = cosine(peak, 0.0, step / total)
+        labels = torch.from_numpy(views.labels).long().to(device)
+        loss = F.cross_entropy(classifier(views.crops[0][0].to(device)), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def score(classifier: nn.Module, views: Iterable[Views], device: torch.device) -> float:
+    """Share of the centre views classified rightly, in [0, 1]."""
+    right = total = 0
+    with frozen(classifier), torch.no_grad():
+        for batch in views:
+            predicted = classifier(batch.crops[0][0].to(device)).argmax(1).cpu()
+            right += int((predicted == torch.from_numpy(batch.labels)).sum())
+            total += batch.batch_size
+    return right / max(1, total)
+
+
+def _crops_and_flips(policy: Policy, size_px: int) -> Policy:
+    """One random crop, perhaps flipped, with the run's normalisation."""
+    view = ViewPolicy(scale=(0.08, 1.0), flip=0.5)
+    return replace(policy, name="crops and flips", groups=(CropGroup(1, size_px, (view,)),))

@@ -1,0 +1,78 @@
+"""Distillation: a student learns what a fine-tuned teacher says of unlabelled images.
+
+Chen et al. 2020, SimCLR v2, 2006.10029, section 2 and eq. 2 and 3. The teacher is a classifier that
+`python -m trainer.evaluate RUN --finetune SHARE` wrote; with the student's own architecture this is
+self-distillation. Teacher (in eval mode) and student see the same views. Without a file the teacher
+is a random network like the student: a control that learns, if little (BYOL paper, section 3.1).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.classifier import Classifier, load_classifier
+from trainer.ema import frozen_copy
+from trainer.losses.distillation import distillation_loss, labelled_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's temperature is 1 from a big teacher, 0.1 from one like the student."""
+
+    teacher: str | None = None  # file of a fine-tuned classifier; null: a random network
+    out_dim: int = 1000  # classes of a random teacher
+    temperature: float = 1.0
+    alpha: float = 1.0  # share of distillation; the rest is for the images' own labels
+
+    def __post_init__(self) -> None:
+        require(self.out_dim >= 1, "distill out_dim is at least 1", self.out_dim, "try 1000")
+        rule = "distill temperature is positive"
+        require(self.temperature > 0, rule, self.temperature, "try 1.0")
+        require(0 < self.alpha <= 1, "distill alpha lies in (0, 1]", self.alpha, "try 1.0")
+
+
+class Distill(Method):
+    """The student's backbone and classifier, and a frozen teacher."""
+
+    min_global_views = 1
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.backbone = backbone
+        if settings.teacher is None:
+            teacher = Classifier(frozen_copy(backbone), nn.Sequential(), settings.out_dim)
+            teacher.linear.reset_parameters()
+        else:
+            teacher = load_classifier(Path(settings.teacher))
+        self.teacher = teacher.requires_grad_(False)
+        self.classifier = nn.Linear(feature_dim(backbone), teacher.linear.out_features)
+
+    def train(self, mode: bool = True) -> "Distill":
+        """As every module's; only that the teacher is always in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Match the teacher's probabilities on every view."""
+        features = forward_groups(self.backbone, views.crops, per_view=False)  # [V, B, D]
+        scores = self.classifier(features).flatten(0, 1)
+        with torch.no_grad():
+            targets = forward_groups(self.teacher, views.crops, per_view=False).flatten(0, 1)
+        loss = distillation_loss(scores, targets, self.settings.temperature)
+        alpha = self.settings.alpha
+        if alpha < 1:
+            labels = torch.from_numpy(views.labels).long().to(scores.device)
+            labels = labels.repeat(len(features))  # view-major, as the scores
+            loss = alpha * loss + (1 - alpha) * labelled_loss(scores, labels)
+        embeddings = features[: len(views.crops[0])].detach().flatten(0, 1)
+        agreement = (scores.argmax(1) == targets.argmax(1)).float().mean()
+        return StepResult(loss, embeddings, {"agreement": agreement})
