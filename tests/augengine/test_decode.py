@@ -147,10 +147,13 @@ def test_threads_change_no_pixel(decoder: Decoder) -> None:
 def test_an_oversized_image_is_refused_by_its_header(decoder: Decoder) -> None:
     """A bomb is never decoded: its header says over 100 megapixels."""
     at = PNG.index(b"IHDR") + 4
-    bomb = PNG[:at] + (60_000).to_bytes(4, "big") * 2 + PNG[at + 8 :]
-    assert not is_plain(bomb)
-    (failure,) = decoder([bomb])
-    assert isinstance(failure, DecodeFailure)
+    png = PNG[:at] + (60_000).to_bytes(4, "big") * 2 + PNG[at + 8 :]
+    at = GOOD.index(b"\xff\xc0") + 5  # height and width of the baseline frame
+    jpeg = GOOD[:at] + (60_000).to_bytes(2, "big") * 2 + GOOD[at + 4 :]
+    for bomb in (png, jpeg):
+        assert not is_plain(bomb)
+        (failure,) = decoder([bomb])
+        assert isinstance(failure, DecodeFailure)
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_a_gpu_cache_needs_a_gpu(
 ) -> None:
     """On the CPU the command ends with code 2 and one line that says what to use instead."""
     argv = ["--data", str(shard_folder), "--out", str(tmp_path / "run"), "--batch-size", "8"]
-    argv += ["--method", "simsiam", "run.device=cpu", "data.cache=gpu"]
+    argv += ["--method", "simsiam", "--epochs", "0.5", "run.device=cpu", "data.cache=gpu"]
     assert run([*argv, "--arch", "resnet10"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
