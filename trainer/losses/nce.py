@@ -21,7 +21,7 @@ def bank_scores(
     temperature: float,
 ) -> torch.Tensor:
     """Scores <v, row> / T, [V, B, 1 + M] or [V, B, N]."""
-    # Under autocast a product would be bf16: at T = 0.07 wrong by up to 0.05.
+    # Under autocast a product would be bf16: at T = 0.07 a score is wrong by up to 0.04.
     with torch.autocast(v.device.type, enabled=False):
         products = v @ rows.T if rows.ndim == 2 else torch.einsum("vbd,bmd->vbm", v, rows)
     return products / temperature
