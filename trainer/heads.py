@@ -22,11 +22,14 @@ def mlp(
     *,
     hidden_bias: bool,  # of linear layers before a batch norm, where it is redundant
     out_bias: bool,
-    out_norm: bool = False,  # batch norm without scale and shift after the last linear layer
+    out_norm: bool = False,  # batch norm after the last linear layer
+    out_scale: bool = False,  # that batch norm has a scale (SimCLR)
+    out_shift: bool = False,  # and a shift too (NNCLR)
     hidden_norm: bool = True,
     activation: Callable[[], nn.Module] = _relu,  # or nn.GELU
 ) -> nn.Sequential:
     """Linear [-BN] -ReLU for hidden widths, then Linear [-BN]; [N, dims[0]] -> [N, dims[-1]]."""
+    assert out_norm >= out_scale >= out_shift, "each goes with the one before"
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(dims[:-1]):
         layers.append(nn.Linear(fan_in, fan_out, bias=hidden_bias))
@@ -35,7 +38,11 @@ def mlp(
         layers.append(activation())
     layers.append(nn.Linear(dims[-2], dims[-1], bias=out_bias))
     if out_norm:
-        layers.append(BatchNorm1d(dims[-1], affine=False))
+        norm = BatchNorm1d(dims[-1], affine=out_scale)
+        if out_scale:
+            # Frozen at 0 where there is none: batch norms have both or neither.
+            norm.bias.requires_grad_(out_shift)
+        layers.append(norm)
     return nn.Sequential(*layers)
 
 

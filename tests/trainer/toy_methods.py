@@ -18,6 +18,16 @@ TOY: dict[str, dict[str, Any]] = {
     "distill": {"out_dim": 7, "temperature": 0.1},
     "exemplar": {"out_dim": 16, "dropout": 0.0},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
+    "mocov1": {"out_dim": 8, "queue_length": 24, "groups": 4, "momentum": 0.9, "temperature": 0.5},
+    "mocov2": {
+        "out_dim": 8, "queue_length": 20, "groups": 4, "momentum": 0.9, "temperature": 0.5,
+        "symmetric": True,
+    },
+    "mocov3": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "temperature": 0.5},
+    "nnclr": {
+        "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16, "queue_length": 24, "temperature": 0.5,
+    },
+    "simclr": {"out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "swav": {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2,
@@ -27,3 +37,5 @@ TOY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
 MIN_GLOBAL_VIEWS: dict[str, int] = {"distill": 1, "exemplar": 1, "instdisc": 1}
+# Global views that the trained network does not see: MoCo's keys are its copy's.
+UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1}

@@ -14,7 +14,8 @@ from torch import nn
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.distributed import gather_rows, rank, world_size
+from trainer.distributed import rank, world_size
+from trainer.embedding_queue import EmbeddingQueue
 from trainer.heads import mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.sinkhorn import sinkhorn
@@ -55,8 +56,6 @@ class Settings:
 class SwAV(Method):
     """Backbone, projector, prototypes, and a queue of embeddings."""
 
-    queue: torch.Tensor  # [A, rows so far, D] float32 - newest first; used once it is full
-
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         dims = (feature_dim(backbone), settings.hidden_dim, settings.out_dim)
@@ -64,9 +63,7 @@ class SwAV(Method):
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=True)
         self.prototypes = nn.Linear(settings.out_dim, settings.num_prototypes, bias=False)
-        # Grows from nothing, so its shape says how full it is, with no counter to read back.
-        self.register_buffer("queue", torch.zeros(0, 0, settings.out_dim))
-        self.register_load_state_dict_pre_hook(_fit_queue)
+        self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)  # [A, rows so far, D]
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:
         """Besides two global views: only global views give codes."""
@@ -100,24 +97,11 @@ class SwAV(Method):
     def _codes(self, z: torch.Tensor, scores: torch.Tensor, progress: Progress) -> torch.Tensor:
         """[A, B, K]: codes of the batch, balanced together with the queue's rows."""
         rows = scores
-        if 0 < self.settings.queue_length == self.queue.shape[1]:
+        if self.queue.is_full:
             # Embeddings are kept, not scores: the prototypes have moved since.
-            share = self.queue.tensor_split(world_size(), dim=1)[rank()]
+            share = self.queue.rows.tensor_split(world_size(), dim=1)[rank()]
             rows = torch.cat([self.prototypes(share), scores], dim=1)
         codes = sinkhorn(rows, epsilon=self.settings.epsilon, iterations=self.settings.iterations)
         if self.settings.queue_length and progress.epoch >= self.settings.queue_start_epoch:
-            newest = gather_rows(z.transpose(0, 1)).transpose(0, 1)  # [A, W * B, D]
-            kept = [self.queue] if len(self.queue) else []
-            rows = torch.cat([newest, *kept], dim=1)
-            # A clone: a checkpoint stores a slice with all the rows it was cut from.
-            self.queue = rows[:, : self.settings.queue_length].clone()
+            self.queue.push(z)
         return codes[:, -z.shape[1] :]
-
-
-def _fit_queue(
-    method: nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *_: object
-) -> None:
-    """Give the queue the saved one's shape before a state dict is copied in."""
-    saved = state_dict.get(f"{prefix}queue")
-    if saved is not None and isinstance(method.queue, torch.Tensor):
-        method.queue = method.queue.new_empty(saved.shape)

@@ -19,15 +19,22 @@ METHODS = {
     "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
     "instdisc": "trainer.methods.instdisc:InstDisc",
+    "mocov1": "trainer.methods.moco:MoCo",
+    "mocov2": "trainer.methods.moco:MoCo",
+    "mocov3": "trainer.methods.mocov3:MoCoV3",
+    "nnclr": "trainer.methods.nnclr:NNCLR",
+    "simclr": "trainer.methods.simclr:SimCLR",
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "swav": "trainer.methods.swav:SwAV",
     "vicreg": "trainer.methods.vicreg:VICReg",
 }
+# What a name says besides its class.
+SETTINGS: dict[str, dict[str, Any]] = {"mocov1": {"head": "linear", "temperature": 0.07}}
 
 
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:
     """The method's `Settings` from a recipe's mapping; UsageError for what it does not know."""
-    return build(_module(name).Settings, values, "method")
+    return build(_module(name).Settings, {**SETTINGS.get(name, {}), **values}, "method")
 
 
 def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> Method:

@@ -80,13 +80,13 @@ def test_queue_is_first_in_first_out(make_backbone, make_views) -> None:
     """From its epoch on it takes each batch's embeddings, newest first, and keeps the last L."""
     method = toy(make_backbone, queue_length=40, queue_start_epoch=2)
     method.step(make_views(seed=0), at(1.9))
-    assert method.queue.numel() == 0
+    assert method.queue.rows.numel() == 0
     seen = []
     for seed in range(4):
         embeddings = method.step(make_views(seed=seed), at(2)).embeddings
         seen.insert(0, embeddings.unflatten(0, (2, 16)))
         expected = torch.cat(seen, dim=1)[:, :40]
-        assert torch.equal(method.queue, expected)
+        assert torch.equal(method.queue.rows, expected)
 
 
 def test_queue_serves_only_when_full_and_with_current_prototypes(make_backbone, make_views) -> None:
@@ -99,7 +99,7 @@ def test_queue_serves_only_when_full_and_with_current_prototypes(make_backbone, 
         assert torch.equal(plain.step(views, at(0)).loss, queued.step(views, at(0)).loss)
     with torch.no_grad():  # prototypes move: old rows must be scored anew
         queued.prototypes.weight.copy_(queued.prototypes.weight.flip(1))
-    views, waiting = make_views(seed=2), queued.queue.clone()
+    views, waiting = make_views(seed=2), queued.queue.rows.clone()
     loss = queued.step(views, at(0)).loss
     z, prototypes = embed(queued, views), queued.prototypes.weight
     rows = torch.cat([waiting @ prototypes.T, z @ prototypes.T], dim=1)

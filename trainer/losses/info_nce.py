@@ -1,0 +1,72 @@
+"""InfoNCE between views: a query finds its image's key among others' keys, of queue or batch.
+
+MoCo v1 and v2 take the other keys from a queue, MoCo v3 and NNCLR from the batch, SimCLR v2 with
+its memory from both. (Over drawn rows of a memory bank: losses/nce.py.)
+
+Legend: Q views of queries, K views of keys, W ranks, B images of each, M rows of the queue, D
+features.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from trainer.distributed import gather_views, rank
+from trainer.losses.cosine import unit_rows
+
+
+def queue_info_nce(
+    queries: torch.Tensor,  # [Q, B, D] any float
+    keys: torch.Tensor,  # [K, B, D] any float - without gradient
+    queue: torch.Tensor,  # [M, D] float32 - unit rows, keys of former batches
+    temperature: float,
+    *,
+    skip_own: bool = False,  # query view i and key view i are the same view, hence no pair
+) -> torch.Tensor:
+    """Mean over images b and pairs (i, j) of the softmax over 1 + M candidates; [] float32.
+
+    q = n(queries), k = n(keys)
+    -log( exp(q[i, b] k[j, b] / T) / (exp(q[i, b] k[j, b] / T) + sum_m exp(q[i, b] queue[m] / T)) )
+
+    ln(M + 1) when all rows are equal. One view of each is the paper's; local views are further
+    queries. He et al. 2020, 1911.05722, eq. 1; moco/builder.py `MoCo.forward`.
+    """
+    q, k = unit_rows(queries), unit_rows(keys)
+    # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
+    with torch.autocast(q.device.type, enabled=False):
+        # Once for all keys of a query: Q x B x M entries are most of the work.
+        negatives = (q @ queue.T / temperature).logsumexp(dim=-1)  # [Q, B]
+        positives = torch.einsum("qbd,kbd->qkb", q, k) / temperature
+    # The softmax of two, which keeps its small values where a difference of logarithms would not.
+    losses = -F.logsigmoid(positives - negatives[:, None])
+    if skip_own:
+        losses = losses[~torch.eye(len(q), len(k), dtype=torch.bool, device=q.device)]
+    return losses.mean()
+
+
+def batch_info_nce(
+    queries: torch.Tensor,  # [Q, B, D] any float - of this rank
+    keys: torch.Tensor,  # [K, B, D] any float - of this rank
+    temperature: float,
+    queue: torch.Tensor | None = None,  # [M, D] float32 - unit rows, further candidates
+) -> torch.Tensor:
+    """Mean over images b and pairs of views (i, j), i != j, of the softmax over W B [+ M] keys; [].
+
+    q = n(queries), k = n(keys), N = W B
+    -log( exp(q[i, b] k[j, b] / T) / (sum_{c <= N} exp(q[i, b] k[j, c] / T) [+ the queue's]) )
+
+    ln(N [+ M]) when all rows are equal. A query's own view is no candidate. Keys of all ranks are
+    gathered with their gradient, where they have one (NNCLR's have, MoCo v3's have none).
+    Chen et al. 2021, 2104.02057, algorithm 1, without its factor 2 T; moco-v3, moco/builder.py.
+    """
+    q, k = unit_rows(queries), gather_views(unit_rows(keys))
+    batch_size = q.shape[1]
+    own = rank() * batch_size + torch.arange(batch_size, device=q.device)
+    losses = []
+    with torch.autocast(q.device.type, enabled=False):
+        for i in range(len(q)):
+            further = [] if queue is None else [q[i] @ queue.T]
+            for j in range(len(k)):
+                if i != j:
+                    scores = torch.cat([q[i] @ k[j].T, *further], dim=1) / temperature
+                    losses.append(F.cross_entropy(scores, own))
+    return torch.stack(losses).mean()

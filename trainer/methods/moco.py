@@ -1,0 +1,115 @@
+"""MoCo v1 and v2: a query finds its image's key among those of many past batches, in a queue.
+
+He et al. 2020, 1911.05722 (v1) and Chen et al. 2020, 2003.04297 (v2); github.com/facebookresearch/
+moco, moco/builder.py. The two differ in head and temperature here, in views and schedule in their
+recipes. As published the last global view gives the keys and the others ask; with `symmetric` every
+global view does both (the authors' CIFAR-10 demo). Local views only ask. Keys pass shuffled, and
+batch norms see one of `groups` equal parts of a view's images (shuffle.py): the paper's eight GPUs
+on any number of them, so that one device trains exactly as eight.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import choose, require
+from trainer.distributed import world_size
+from trainer.ema import ema_update, frozen_copy
+from trainer.embedding_queue import EmbeddingQueue
+from trainer.heads import mlp
+from trainer.losses.cosine import unit_rows
+from trainer.losses.info_nce import queue_info_nce
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+from trainer.shuffle import random_order, reorder
+
+HEADS = ("linear", "mlp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """v2's values; `mocov1` sets head linear and temperature 0.07."""
+
+    head: str = "mlp"  # of two layers, the hidden one as wide as the features; no batch norm
+    out_dim: int = 128
+    temperature: float = 0.2
+    queue_length: int = 65536  # over all ranks; fewer than images, or their former keys repel
+    momentum: float = 0.999  # of the keys' network, constant
+    groups: int = 8  # parts of a batch, over all ranks, with batch statistics of their own
+    shuffle: bool = True  # keys are grouped otherwise than queries
+    symmetric: bool = False  # the sum of both directions, as in the demo
+
+    def __post_init__(self) -> None:
+        choose("moco head", self.head, HEADS)
+        for name in ("out_dim", "queue_length", "groups"):
+            value = getattr(self, name)
+            require(value >= 1, f"moco {name} is at least 1", value, "leave it out")
+        rule = "moco temperature is positive"
+        require(self.temperature > 0, rule, self.temperature, "try 0.2")
+        rule = "moco momentum lies in [0, 1]"
+        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.999")
+        # A permutation changes no statistics of the whole batch.
+        rule = "moco groups is at least 2 when keys are shuffled"
+        require(self.groups >= 2 or not self.shuffle, rule, self.groups, "or method.shuffle=false")
+
+
+class MoCo(Method):
+    """Backbone and projector for queries; their moving averages for keys; the queue."""
+
+    sync_batch_norm = False
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        dim, out = feature_dim(backbone), settings.out_dim
+        dims = (dim, dim, out) if settings.head == "mlp" else (dim, out)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(dims, hidden_bias=True, out_bias=True, hidden_norm=False)
+        self.key_backbone = frozen_copy(self.backbone)
+        self.key_projector = frozen_copy(self.projector)
+        self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Every query against its image's key and the queue as it was before this batch."""
+        crops, symmetric = views.crops[0], self.settings.symmetric
+        asking, answering = (crops, crops) if symmetric else (crops[:-1], crops[-1:])
+        parts = self._parts(crops.shape[1])
+        features = forward_groups(
+            self.backbone, [asking, *views.crops[1:]], per_view=True, parts=parts
+        )
+        q = unit_rows(forward_views(self.projector, features, per_view=True))
+        k = self._keys(answering, parts, progress.step)
+        queue, temperature = self.queue.rows, self.settings.temperature
+        loss = queue_info_nce(q, k, queue, temperature, skip_own=symmetric)
+        for view in k:
+            self.queue.push(view)
+        embeddings = q[: len(asking)].detach().flatten(0, 1)
+        return StepResult(2 * loss if symmetric else loss, embeddings)
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the keys' network towards the new weights."""
+        ema_update(self.key_backbone, self.backbone, self.settings.momentum)
+        ema_update(self.key_projector, self.projector, self.settings.momentum)
+
+    @torch.no_grad()
+    def _keys(self, crops: torch.Tensor, parts: int, step: int) -> torch.Tensor:
+        """[K, B, D] unit rows, of batch statistics that no query has."""
+        order = random_order(crops.shape[1], step)
+        if self.settings.shuffle:
+            crops = reorder(crops.transpose(0, 1), order).transpose(0, 1)
+        features = forward_views(self.key_backbone, crops, per_view=True, parts=parts)
+        k = unit_rows(forward_views(self.key_projector, features, per_view=True))
+        if self.settings.shuffle:
+            k = reorder(k.transpose(0, 1), order.argsort()).transpose(0, 1)
+        return k
+
+    def _parts(self, batch_size: int) -> int:
+        """Groups of this rank; UsageError unless ranks and images share them evenly."""
+        num_groups, images = self.settings.groups, batch_size * world_size()
+        fits = num_groups % world_size() == 0 and images % num_groups == 0
+        rule = f"moco groups divides a batch ({images}) and is a multiple of the ranks"
+        require(fits, rule, num_groups, "change method.groups or --batch-size")
+        return num_groups // world_size()

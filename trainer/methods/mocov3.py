@@ -1,0 +1,88 @@
+"""MoCo v3: a prediction finds its image's key among the keys of the batch; no queue.
+
+Chen, Xie and He 2021, 2104.02057; github.com/facebookresearch/moco-v3, moco/builder.py. Views
+beyond two are our generalisation: local ones only ask. Batch statistics are per view, as in
+separate forwards, and over all ranks: every candidate is of this batch, so they tell nothing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.heads import mlp
+from trainer.losses.info_nce import batch_info_nce
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The code's values for ResNet-50; a ViT has 3 layers, predictor_norm and temperature 0.2."""
+
+    projector_layers: int = 2
+    hidden_dim: int = 4096  # of projector and predictor
+    out_dim: int = 256
+    predictor_norm: bool = False  # batch norm after the predictor
+    temperature: float = 1.0
+    momentum: float = 0.99  # of the keys' network at step 0; a cosine takes it to 1 at the end
+
+    def __post_init__(self) -> None:
+        for name in ("projector_layers", "hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"mocov3 {name} is at least 1", value, "leave it out")
+        rule = "mocov3 temperature is positive"
+        require(self.temperature > 0, rule, self.temperature, "try 1")
+        rule = "mocov3 momentum lies in [0, 1]"
+        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.99")
+
+
+class MoCoV3(Method):
+    """Backbone, projector, predictor for queries; moving averages of the first two for keys."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        hidden, out = settings.hidden_dim, settings.out_dim
+        dims = (feature_dim(backbone), *[hidden] * (settings.projector_layers - 1), out)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True)
+        self.predictor = mlp(
+            (out, hidden, out),
+            hidden_bias=False,
+            out_bias=False,
+            out_norm=settings.predictor_norm,
+        )
+        self.key_backbone = frozen_copy(self.backbone)
+        self.key_projector = frozen_copy(self.projector)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Every view finds the keys of every other global view."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        q = forward_views(self.predictor, z, per_view=True)
+        k = self._keys(views.crops[0])
+        temperature = self.settings.temperature
+        # The code sums two directions, each times 2 T, which keeps gradients alike at every T.
+        loss = 2 * 2 * temperature * batch_info_nce(q, k, temperature)
+        embeddings = z[: len(k)].detach().flatten(0, 1)
+        return StepResult(loss, embeddings, {"momentum": self._momentum(progress)})
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the keys' network towards the new weights."""
+        momentum = self._momentum(progress)
+        ema_update(self.key_backbone, self.backbone, momentum)
+        ema_update(self.key_projector, self.projector, momentum)
+
+    def _momentum(self, progress: Progress) -> float:
+        return cosine_momentum(self.settings.momentum, progress.fraction)
+
+    @torch.no_grad()
+    def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:
+        """[G, B, D]: in train mode, so batch statistics and running ones of its own."""
+        features = forward_views(self.key_backbone, global_crops, per_view=True)
+        return forward_views(self.key_projector, features, per_view=True)

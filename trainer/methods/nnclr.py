@@ -1,0 +1,83 @@
+"""NNCLR: not the view itself but its nearest neighbour of past batches is what to agree with.
+
+Dwibedi et al. 2021, 2104.14548; there is no official code, and solo-learn and lightly were read
+instead: the queue takes the projections of one view only, after the loss. Neighbours of global
+views are asked for, predictions of all views answer; more than two are our generalisation. The
+first batches meet random neighbours. Batch statistics are per view, as in separate forwards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.embedding_queue import EmbeddingQueue
+from trainer.heads import mlp
+from trainer.losses.cosine import unit_rows
+from trainer.losses.info_nce import batch_info_nce
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's widths and longest queue; its temperature we could not verify."""
+
+    projector_layers: int = 3
+    hidden_dim: int = 2048  # of the projector
+    out_dim: int = 256
+    predictor_dim: int = 4096
+    temperature: float = 0.1
+    queue_length: int = 98304  # over all ranks; more than there are kinds of images
+
+    def __post_init__(self) -> None:
+        for name in ("projector_layers", "hidden_dim", "out_dim", "predictor_dim", "queue_length"):
+            value = getattr(self, name)
+            require(value >= 1, f"nnclr {name} is at least 1", value, "leave it out")
+        rule = "nnclr temperature is positive"
+        require(self.temperature > 0, rule, self.temperature, "try 0.1")
+
+
+class NNCLR(Method):
+    """Backbone, projector, predictor, and a queue of projections."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        hidden, out = settings.hidden_dim, settings.out_dim
+        dims = (feature_dim(backbone), *[hidden] * (settings.projector_layers - 1), out)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(
+            dims,
+            hidden_bias=False,
+            out_bias=False,
+            out_norm=True,
+            out_scale=True,
+            out_shift=True,
+        )
+        self.predictor = mlp((out, settings.predictor_dim, out), hidden_bias=False, out_bias=True)
+        self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """The neighbour of every global view finds its image among predictions of other views."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        p = forward_views(self.predictor, z, per_view=True)
+        global_z = unit_rows(z[: len(views.crops[0])].detach())
+        neighbours, cosine = self._nearest(global_z)
+        # Predictions are the candidates, and of all ranks: they carry the gradient.
+        loss = batch_info_nce(neighbours, p, self.settings.temperature)
+        # Not before the search, or everyone's nearest neighbour would be itself.
+        self.queue.push(global_z[0])
+        return StepResult(loss, global_z.flatten(0, 1), {"neighbour_cosine": cosine})
+
+    @torch.no_grad()
+    def _nearest(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[G, B, D]: the queue's row nearest to each; and their mean cosine."""
+        # In bf16 many rows of a long queue would be equally near.
+        with torch.autocast(z.device.type, enabled=False):
+            cosines, nearest = (z @ self.queue.rows.T).max(dim=-1)
+        return self.queue.rows[nearest], cosines.mean()

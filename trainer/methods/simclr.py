@@ -1,0 +1,99 @@
+"""SimCLR v1 and v2: a view finds the other view of its image among all views of the batch.
+
+Chen et al. 2020, 2002.05709 (v1) and 2006.10029 (v2); github.com/google-research/simclr. v1 has two
+projector layers, v2 three, and optionally a memory: then candidates come from a slowly moving copy,
+those of this batch and of past ones. It is not in the code; the authors describe it in its issues
+54, 77 and 115, and what they leave open is our choice: losses/info_nce.py, over the keys of another
+global view and the queue. Batch statistics are of all views of a forward, as published.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.ema import ema_update, frozen_copy
+from trainer.embedding_queue import EmbeddingQueue
+from trainer.heads import mlp
+from trainer.losses.cosine import unit_rows
+from trainer.losses.info_nce import batch_info_nce
+from trainer.losses.nt_xent import nt_xent_loss
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """v1's values; v2 has three projector layers. Hidden layers are as wide as the features."""
+
+    projector_layers: int = 2
+    out_dim: int = 128
+    temperature: float = 0.1  # 0.5 on CIFAR
+    code_scale: bool = False  # twice the paper's mean, as the code, which adds two views' means
+    queue_length: int = 0  # keys over all ranks; 0: no memory (v2's: 65536)
+    momentum: float = 0.999  # of the memory's network, constant
+
+    def __post_init__(self) -> None:
+        for name in ("projector_layers", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"simclr {name} is at least 1", value, "leave it out")
+        rule = "simclr temperature is positive"
+        require(self.temperature > 0, rule, self.temperature, "try 0.1")
+        rule = "simclr queue_length is not negative"
+        require(self.queue_length >= 0, rule, self.queue_length, "try 0")
+        rule = "simclr momentum lies in [0, 1]"
+        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.999")
+
+
+class SimCLR(Method):
+    """Backbone and projector; with a memory their moving averages and a queue."""
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        dim = feature_dim(backbone)
+        dims = (*[dim] * settings.projector_layers, settings.out_dim)
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp(
+            dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True
+        ).apply(_initialize)
+        if settings.queue_length:
+            self.key_backbone = frozen_copy(self.backbone)
+            self.key_projector = frozen_copy(self.projector)
+            self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Tell every view's image among the candidates of every other global view."""
+        features = forward_groups(self.backbone, views.crops, per_view=False)
+        z = forward_views(self.projector, features, per_view=False)
+        num_global, settings = len(views.crops[0]), self.settings
+        if settings.queue_length:
+            keys = self._keys(views.crops[0])
+            loss = batch_info_nce(z, keys, settings.temperature, self.queue.rows)
+            for view in keys:
+                self.queue.push(view)
+        else:
+            loss = nt_xent_loss(z, num_global, settings.temperature)
+        if settings.code_scale:
+            loss = 2 * loss
+        return StepResult(loss, z[:num_global].detach().flatten(0, 1))
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the memory's network towards the new weights."""
+        if self.settings.queue_length:
+            ema_update(self.key_backbone, self.backbone, self.settings.momentum)
+            ema_update(self.key_projector, self.projector, self.settings.momentum)
+
+    @torch.no_grad()
+    def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:
+        """[G, B, D] unit rows: the positives too, or the network tells keys from its own output."""
+        features = forward_views(self.key_backbone, global_crops, per_view=False)
+        return unit_rows(forward_views(self.key_projector, features, per_view=False))
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.01)
