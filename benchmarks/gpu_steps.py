@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from photographs import pack_photographs
 
-from augengine.backends.table import BACKENDS, create_backend, has_dali, has_numba
-from shards.errors import UsageError
+from augengine.backends.table import BACKENDS, has_dali, has_fused
 from trainer.log import read_metrics
 
 Step = Callable[[], dict[str, Any] | str]
@@ -146,15 +146,12 @@ def _train(scale: Scale, device: str, data: Path) -> dict[str, Any]:
 
 def _why_absent(backend: str, device: str) -> str | None:
     """Why a backend cannot run here, or None; never loads DALI, which might crash this process."""
-    has_kornia = importlib.util.find_spec("kornia") is not None
-    if not {"dali": has_dali(), "fused": has_numba(), "kornia": has_kornia}[backend]:
-        return NOT_INSTALLED
-    if backend == "fused":  # has kernels for some devices only
-        try:
-            create_backend(backend, device)
-        except UsageError as error:
-            return str(error)
-    return None
+    there = {
+        "dali": has_dali(),
+        "fused": has_fused(torch.device(device)),
+        "kornia": importlib.util.find_spec("kornia") is not None,
+    }
+    return None if there[backend] else NOT_INSTALLED
 
 
 def _decoder() -> str:

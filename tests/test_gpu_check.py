@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from shards.errors import UsageError
 from tools import profile_augment
 from trainer import run
 
@@ -163,14 +162,11 @@ def test_a_command_that_ends_badly_says_how(steps, monkeypatch, code, reason):
         steps._succeed("timeit", "-n1", "-r1", code)
 
 
-def test_a_backend_without_a_kernel_for_the_device_is_left_out(steps, monkeypatch):
-    """What the backend itself says is the reason; nothing is run."""
-
-    def refuse(name, device):
-        raise UsageError(f"no kernel for {device}")
-
-    monkeypatch.setattr(steps, "create_backend", refuse)
-    monkeypatch.setattr(steps, "has_numba", lambda: True)
-    assert steps._why_absent("fused", "cuda") == "no kernel for cuda"
-    monkeypatch.setattr(steps, "has_numba", lambda: False)
+def test_fused_on_cuda_needs_triton_alone(steps, monkeypatch):
+    """On CUDA the fused backend is profiled where Triton is, and numba does not matter."""
+    there = {"triton"}
+    monkeypatch.setattr("augengine.backends.table.find_spec", lambda name: name in there or None)
+    assert steps._why_absent("fused", "cuda") is None
+    assert steps._why_absent("fused", "cpu") == "not installed"
+    there.clear()
     assert steps._why_absent("fused", "cuda") == "not installed"

@@ -51,8 +51,8 @@ class FusedBackend:
         self.device, self.dtype = torch.device(device), dtype
         if self.device.type != "cpu":
             raise UsageError(
-                f"the fused backend runs on cpu, its CUDA kernel is not built yet, got device "
-                f"{self.device}; use the dali or kornia backend there"
+                f"FusedBackend runs on cpu, got device {self.device}; make the backend with "
+                "create_backend, which knows the one for cuda"
             )
         if dtype not in _DTYPES:
             raise UsageError(

@@ -1,9 +1,9 @@
 """Which backends there are, and the one place that makes them.
 
-`auto` is what was fastest where it was measured: `fused` on the CPU (benchmarks/fused_cpu.py: SwAV
-2+6 of an image takes it 1.3 ms of CPU time, `kornia` 24, `dali` 29). On CUDA nothing was measured
-yet; there `dali` makes the views of a crop size together, where `kornia` starts kernels for every
-crop.
+`auto` is `fused` where it is installed, else `dali` on CUDA, else `kornia`. On the CPU that is what
+was fastest (benchmarks/fused_cpu.py: SwAV 2+6 of an image takes `fused` 1.3 ms of CPU time,
+`kornia` 24, `dali` 29). On CUDA nothing was measured yet; there `fused` makes a whole batch in four
+launches, `dali` the views of a crop size together, and `kornia` starts kernels for every crop.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,14 @@ from shards.errors import UsageError
 BACKENDS = ("fused", "dali", "kornia")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INSTALL_DALI = "pip install nvidia-dali-cuda120 (Linux only)"
+# What `fused` is made with: the module, and how to get it.
+_FUSED_NEEDS = {
+    "cpu": ("numba", "pip install numba"),
+    "cuda": (
+        "triton",
+        "pip install triton (Linux only; a torch with CUDA brings the one it needs)",
+    ),
+}
 
 
 def create_backend(
@@ -46,8 +54,8 @@ def create_backend(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {device} is not available; use cpu or install torch with CUDA")
     if name == "auto":
-        fastest, there = ("dali", has_dali()) if device.type == "cuda" else ("fused", has_numba())
-        name = fastest if there else "kornia"
+        without = "dali" if device.type == "cuda" and has_dali() else "kornia"
+        name = "fused" if has_fused(device) else without
     makers: dict[str, Callable[[], Backend]] = {
         "fused": lambda: _fused(device, dtype, num_threads),
         "dali": lambda: _dali(device, dtype, num_threads),
@@ -59,8 +67,8 @@ def create_backend(
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
-    """The backends that run on a device and are installed; `fused` has no CUDA kernel yet."""
-    there = {"fused": has_numba() and device.type == "cpu", "dali": has_dali(), "kornia": True}
+    """The backends that run on a device and are installed."""
+    there = {"fused": has_fused(device), "dali": has_dali(), "kornia": True}
     return tuple(name for name in BACKENDS if there[name])
 
 
@@ -75,14 +83,21 @@ def require_dali(what: str) -> None:
         raise UsageError(f"{what} 'dali' needs NVIDIA DALI, which is not installed: {INSTALL_DALI}")
 
 
-def has_numba() -> bool:
-    """Whether numba is installed; does not import it."""
-    return find_spec("numba") is not None
+def has_fused(device: torch.device) -> bool:
+    """Whether that is installed which `fused` needs on a device; imports nothing of it."""
+    return find_spec(_FUSED_NEEDS[device.type][0]) is not None
 
 
 def _fused(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
-    if not has_numba():
-        raise UsageError("backend 'fused' needs numba, which is not installed: pip install numba")
+    if not has_fused(device):
+        library, install = _FUSED_NEEDS[device.type]
+        raise UsageError(
+            f"backend 'fused' on {device.type} needs {library}, which is not installed: {install}"
+        )
+    if device.type == "cuda":
+        from augengine.backends.fused_cuda import FusedCudaBackend
+
+        return FusedCudaBackend(device, dtype)
     from augengine.backends.fused import FusedBackend
 
     return FusedBackend(device, dtype, num_threads)

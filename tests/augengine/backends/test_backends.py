@@ -152,7 +152,7 @@ def test_dali_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) 
 
 def test_fused_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without numba, `fused` is a usage error that says how to get it, and `auto` still works."""
-    monkeypatch.setattr("augengine.backends.table.has_numba", lambda: False)
+    monkeypatch.setattr("augengine.backends.table.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install numba"):
         create_backend("fused", "cpu")
     assert create_backend("auto", "cpu").name == "kornia"

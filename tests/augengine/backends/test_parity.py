@@ -26,8 +26,6 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=["dali", "kornia", "fused"])
 def backend(request: pytest.FixtureRequest, device: str) -> Backend:
-    if request.param == "fused" and device == "cuda":
-        pytest.skip("its CUDA kernel is not built yet")
     return create_backend(request.param, device, num_threads=2)
 
 

@@ -1,0 +1,144 @@
+"""A batch on the GPU: one upload, then resize, contrast and two launches of blur on one stream.
+
+    gpu_task -> upload -> gpu_resize -> gpu_contrast -> gpu_blur along x -> gpu_blur along y
+
+Nothing waits: the upload leaves pinned memory, which torch keeps until the copy is over, and the
+scratch is used again in the order of the stream. What no view needs is not launched.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+
+from augengine.kernels.gpu_blur import blur_views
+from augengine.kernels.gpu_contrast import contrast_views
+from augengine.kernels.gpu_resize import resize_views
+from augengine.kernels.gpu_task import (
+    ALIGNMENT,
+    TILE_PX,
+    Launches,
+    Needs,
+    launches_of,
+    place_in_scratch,
+)
+
+TRITON_TYPES = {
+    torch.float32: tl.float32,
+    torch.float16: tl.float16,
+    torch.bfloat16: tl.bfloat16,
+}
+# What every kernel takes, as Triton names the types, in this order; all are aligned to ALIGNMENT.
+POINTERS = {
+    "p_section": "*i32",
+    "p_long": "*i64",
+    "p_word": "*i32",
+    "p_float": "*fp32",
+    "p_pixels": "*i64",
+    "p_floats": "*fp32",
+}
+
+
+# Rows that a program makes at once: on a GPU as many as pay, in the interpreter all of a tile.
+INTERPRETED_ROWS = TILE_PX
+# A product and a sum may be one instruction; Triton's own default changes with its version.
+OPTIONS = {"enable_fp_fusion": True}
+
+
+class Kernel(NamedTuple):
+    """One launch of a batch."""
+
+    function: Any  # a triton.jit function
+    num_warps: int
+    constants: dict[str, int]  # beside DTYPE
+
+
+KERNELS = {
+    "resize": Kernel(resize_views, 1, {"ROWS": 4}),
+    "contrast": Kernel(contrast_views, 4, {}),
+    "blur along x": Kernel(blur_views, 1, {"ROWS": 8, "LAST": False}),
+    "blur along y": Kernel(blur_views, 1, {"ROWS": 8, "LAST": True}),
+}
+
+
+class Scratch:
+    """Memory between the launches of one stream; it grows to the largest batch and stays."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.pixels = torch.empty(0, dtype=torch.int64, device=device)
+        self.floats = torch.empty(0, dtype=torch.float32, device=device)
+
+    def grow(self, needs: Needs) -> None:
+        """Make room; call it on the stream that the scratch belongs to."""
+        if self.pixels.numel() < needs.pixels:
+            # The old one first: it may be half of the memory that is asked for.
+            self.pixels = self.pixels.new_empty(0)
+            self.pixels = self.pixels.new_empty(_rounded(needs.pixels))
+        if self.floats.numel() < needs.floats:
+            self.floats = self.floats.new_empty(_rounded(needs.floats))
+
+
+def render_tasks(
+    tasks: np.ndarray,  # [B, V] VIEW_TASK - B at least 1; their places in the scratch are filled in
+    groups: tuple[tuple[int, ...], ...],
+    dtype: torch.dtype,
+    scratch: Scratch,
+) -> None:
+    """Make the views of some images, on the current stream."""
+    scratch.grow(place_in_scratch(tasks))
+    launches = launches_of(tasks, groups)
+    records, sections = _upload(tasks, launches, scratch.pixels.device)
+    pointers = [
+        *(records.view(dtype) for dtype in (torch.int64, torch.int32, torch.float32)),
+        scratch.pixels,
+        scratch.floats,
+    ]
+    which = ("resize", "contrast", "blur", "blur")
+    for kernel, section in zip(KERNELS.values(), which, strict=True):
+        num_programs = getattr(launches, section).num_programs
+        if num_programs:
+            kernel.function[(num_programs,)](
+                sections[section],
+                *pointers,
+                DTYPE=TRITON_TYPES[dtype],
+                num_warps=kernel.num_warps,
+                **_constants(kernel),
+                **OPTIONS,
+            )
+
+
+def is_interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter: TRITON_INTERPRET=1 when they were imported."""
+    return not isinstance(resize_views, triton.JITFunction)
+
+
+def _constants(kernel: Kernel) -> dict[str, int]:
+    rows = {"ROWS": INTERPRETED_ROWS} if is_interpreted() and "ROWS" in kernel.constants else {}
+    return kernel.constants | rows
+
+
+def _upload(
+    tasks: np.ndarray, launches: Launches, device: torch.device
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The records as bytes and the sections on the device, in one copy that nobody awaits."""
+    parts = {"records": tasks.reshape(-1).view(np.uint8)}
+    parts |= {name: section.words.view(np.uint8) for name, section in launches._asdict().items()}
+    starts, num_bytes = {}, 0
+    for name, part in parts.items():
+        starts[name] = num_bytes
+        num_bytes += -(-len(part) // ALIGNMENT) * ALIGNMENT
+    block = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    filled = block.numpy()
+    for name, part in parts.items():
+        filled[starts[name] : starts[name] + len(part)] = part
+    block = block.to(device, non_blocking=True)
+    there = {n: block[starts[n] : starts[n] + len(part)] for n, part in parts.items()}
+    records = there.pop("records")
+    return records, {name: part.view(torch.int32) for name, part in there.items()}
+
+
+def _rounded(count: int) -> int:
+    """A quarter more than needed, so that batches of about one size are one size."""
+    return count + count // 4

@@ -1,0 +1,198 @@
+"""What the GPU kernels are told: one record a view, and for each launch which tiles it makes.
+
+A batch becomes one block of bytes, uploaded at once: the records of all views, then a section for
+each launch. A section lists the views that the launch is for, those of one crop size together (a
+run), so that a program finds its view and tile by a division. The resize goes over all views image
+by image instead, so that the views of an image find it in the L2 cache.
+
+Kernels read the block as int64, int32 and float32 words; the places of the fields are those of
+`VIEW_TASK`, so nothing is written down twice.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from augengine.plan import CONTRAST, HUE, NO_SOLARIZE, ORDERS, Plan
+
+GRAY = HUE + 1  # not a colour op of the plan's order, but always the last one here
+NUM_OPS = 5  # the four colour ops in the view's order, then gray
+# A program makes a tile of a view: 32 divides all usual crop sizes, and is a warp.
+TILE_PX = 32
+FLAT_TILE = 1024  # of the contrast, in the order of memory
+# Taps of the blur that weigh less than 1e-7 against the centre are left out: beyond this many sigma
+REACH_SIGMAS = float(np.sqrt(2 * np.log(1e7)))
+ALIGNMENT = 16  # bytes: what Triton assumes of every pointer it is given
+
+# Addresses are of uint8 images and of finished views; places are numbers of elements in a scratch.
+VIEW_TASK = np.dtype(
+    [
+        ("origin", np.int64),  # address of the window's first byte
+        ("out", np.int64),  # address of the view [S, S, 3]
+        ("pixels", np.int64),  # place of the view as it comes from the resize; transposed for blur
+        ("blurred", np.int64),  # place of the view blurred along its rows
+        ("height", np.int32),  # of the window
+        ("width", np.int32),
+        ("stride", np.int32),  # bytes from row to row of the image
+        ("last_word", np.int32),  # words from the window's first to the image's last
+        ("size", np.int32),  # S
+        ("flip", np.int32),
+        ("bicubic", np.int32),
+        ("num_ops", np.int32),
+        ("contrast_at", np.int32),  # its place among the ops; num_ops: none
+        ("radius", np.int32),  # of the blur; 0: none
+        ("taps", np.int32),  # place of the blur's weights
+        ("sums", np.int32),  # place of the tiles' sums of the gray image
+        ("ops", np.int32, NUM_OPS),  # BRIGHTNESS .. HUE, GRAY: those that do something
+        ("amounts", np.float32, NUM_OPS),  # of each op; of HUE in sixths of a turn, 0 to 6
+        ("sigma", np.float32),
+        ("solarize", np.float32),
+        ("scale", np.float32, 3),  # normalisation: x * scale + shift
+        ("shift", np.float32, 3),
+    ],
+    align=True,
+)
+
+# The head of a section, int32: then follow its runs (first program, tiles a view, first entry) and
+# its entries (numbers of records).
+HEAD_WORDS, RUN_WORDS = 4, 3  # programs and entries of one period, runs, where the entries begin
+
+
+class Section(NamedTuple):
+    """One launch: how many programs, and what each is to do."""
+
+    num_programs: int
+    words: np.ndarray  # int32
+
+
+class Launches(NamedTuple):
+    """One batch; the blur's section serves both of its launches."""
+
+    resize: Section
+    contrast: Section
+    blur: Section
+
+
+class Needs(NamedTuple):
+    """Elements of the two scratch areas."""
+
+    pixels: int  # int64: three channels of 21 bits
+    floats: int
+
+
+def view_tasks(
+    plan: Plan,
+    images: np.ndarray,  # [B] int64 - addresses of the images [H, W, 3]
+    outs: np.ndarray,  # [B, V] int64 - addresses of the views [S, S, 3]
+) -> np.ndarray:
+    """[B, V] VIEW_TASK, without places in the scratch."""
+    tasks = np.zeros((plan.batch_size, plan.num_views), VIEW_TASK)
+    top, left, height, width = np.moveaxis(plan.window.astype(np.int64), -1, 0)
+    image_bytes = 3 * plan.image_sizes.astype(np.int64).prod(axis=1)[:, None]
+    stride = 3 * plan.image_sizes[:, 1:].astype(np.int64)
+    origin = images[:, None] + top * stride + 3 * left
+    tasks["origin"], tasks["out"] = origin, outs
+    tasks["last_word"] = (images[:, None] + image_bytes - 1) // 4 - origin // 4
+    tasks["height"], tasks["width"], tasks["stride"] = height, width, stride
+    tasks["size"], tasks["bicubic"], tasks["flip"] = plan.size_px, plan.bicubic, plan.flip
+    tasks["solarize"] = np.minimum(plan.solarize, NO_SOLARIZE)
+    # A blur that only its middle tap shows is none.
+    reach = np.minimum(plan.sigma * REACH_SIGMAS, plan.kernel_px // 2)
+    tasks["radius"], tasks["sigma"] = reach, plan.sigma
+    tasks["scale"] = 1 / np.array(plan.std)
+    tasks["shift"] = -np.array(plan.mean) / np.array(plan.std)
+    _fill_ops(tasks, plan)
+    return tasks
+
+
+def _fill_ops(tasks: np.ndarray, plan: Plan) -> None:
+    """The colour ops that do something, in their order, gray last."""
+    order = ORDERS[plan.order].astype(np.int64)  # [B, V, 4]
+    # In the end it is float32; the fraction of a turn loses nothing before.
+    sixths = 6 * (plan.hue.astype(np.float64) - np.floor(plan.hue))
+    amounts = np.stack([plan.brightness, plan.contrast, plan.saturation, sixths], axis=-1)
+    used = np.stack([plan.brightness != 1, plan.contrast != 1, plan.saturation != 1, plan.hue != 0])
+    used = np.take_along_axis(np.moveaxis(used, 0, -1), order, axis=-1)
+    used = np.concatenate([used, plan.gray[..., None]], axis=-1)  # [B, V, 5]
+    tasks["num_ops"] = used.sum(axis=-1)
+    # A stable sort moves what is used to the front and keeps its order.
+    front = np.argsort(~used, axis=-1, kind="stable")
+    gray = np.full((*plan.gray.shape, 1), GRAY)
+    tasks["ops"] = np.take_along_axis(np.concatenate([order, gray], axis=-1), front, axis=-1)
+    amounts = np.take_along_axis(amounts, order, axis=-1)
+    amounts = np.concatenate([amounts, np.ones_like(amounts[..., :1])], axis=-1)
+    tasks["amounts"] = np.take_along_axis(amounts, front, axis=-1)
+    is_contrast = (tasks["ops"] == CONTRAST) & (np.arange(NUM_OPS) < tasks["num_ops"][..., None])
+    tasks["contrast_at"] = np.where(is_contrast.any(-1), is_contrast.argmax(-1), tasks["num_ops"])
+
+
+def place_in_scratch(tasks: np.ndarray) -> Needs:
+    """Give each view of `tasks` [B, V] the scratch it needs, one behind the other; what it takes.
+
+    A view with neither contrast nor blur needs none, one with a blur two planes.
+    """
+    area = tasks["size"].astype(np.int64) ** 2
+    has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
+    planes = np.stack([area * (has_contrast | has_blur), area * has_blur], axis=-1)
+    sums = num_tiles(tasks["size"]) * has_contrast
+    taps = num_taps(tasks["radius"]) * has_blur
+    pixels_end = planes.cumsum().reshape(planes.shape)
+    floats = np.stack([sums, taps], axis=-1)
+    floats_end = floats.cumsum().reshape(floats.shape)
+    tasks["pixels"], tasks["blurred"] = np.moveaxis(pixels_end - planes, -1, 0)
+    tasks["sums"], tasks["taps"] = np.moveaxis(floats_end - floats, -1, 0)
+    return Needs(int(planes.sum()), int(floats.sum()))
+
+
+def scratch_pixels(tasks: np.ndarray) -> np.ndarray:
+    """[B] int64: what `place_in_scratch` will take for the views of each image."""
+    has_blur = tasks["radius"] > 0
+    planes = ((tasks["contrast_at"] < tasks["num_ops"]) | has_blur) + has_blur.astype(np.int64)
+    return (planes * tasks["size"].astype(np.int64) ** 2).sum(axis=1)
+
+
+def num_taps(radius: np.ndarray) -> np.ndarray:
+    """Weights of a blur with the zeros around them: any row of a tile may look for any input."""
+    return 2 * (radius + TILE_PX) - 1
+
+
+def num_tiles(size: np.ndarray) -> np.ndarray:
+    """Tiles of a square view."""
+    return (-(-size // TILE_PX)) ** 2
+
+
+def launches_of(tasks: np.ndarray, groups: tuple[tuple[int, ...], ...]) -> Launches:
+    """What is to be launched for `tasks` [B, V]; B is at least 1."""
+    num_images = len(tasks)
+    numbers = np.arange(tasks.size, dtype=np.int32).reshape(tasks.shape)
+    by_group = [list(group) for group in groups]
+    has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
+
+    def chosen(mask: np.ndarray) -> list[np.ndarray]:
+        return [numbers[:, group][mask[:, group]] for group in by_group]
+
+    sizes = np.array([tasks["size"][0, group[0]] for group in by_group])
+    tiles, flat_tiles = num_tiles(sizes), -(-(sizes**2) // FLAT_TILE)
+    # One period is one image: its views are a plan's, group by group.
+    resize = _section(by_group, tiles, [numbers.ravel()], num_images)
+    contrast, blur = chosen(has_contrast), chosen(has_blur)
+    return Launches(resize, _section(contrast, flat_tiles, contrast), _section(blur, tiles, blur))
+
+
+def _section(
+    runs: Sequence[Sequence[int] | np.ndarray],  # one a crop size
+    tiles: np.ndarray,  # of each of a run's views
+    entries: list[np.ndarray],
+    num_periods: int = 1,
+) -> Section:
+    """The section of a launch that goes over the runs once a period."""
+    rows, num_programs, first_entry = [], 0, 0
+    for run, per_view in zip(runs, tiles.tolist(), strict=True):
+        if len(run):  # a program takes the last run that begins before it
+            rows += [num_programs, per_view, first_entry]
+        num_programs += len(run) * per_view
+        first_entry += len(run)
+    head = [num_programs, first_entry, len(rows) // RUN_WORDS, HEAD_WORDS + len(rows)]
+    words = np.concatenate([np.array(head + rows), *entries]).astype(np.int32)
+    return Section(num_programs * num_periods, words)

@@ -1,0 +1,47 @@
+"""The GPU kernels compiled ahead of time: what no GPU is needed for to see that it would be slow.
+
+Registers that do not suffice are spilled to memory, and a block that asks for more shared memory
+than there is cannot run at all; neither is an error when a kernel is compiled.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is there on Linux only")
+SCRIPT = Path(__file__).with_name("gpu_compiled.py")
+SNAPSHOT = json.loads(SCRIPT.with_suffix(".json").read_text())
+ROOT = Path(__file__).parents[3]
+MAX_REGISTERS = 128  # of 255: sixteen warps a multiprocessor at least
+MAX_SHARED_BYTES = 8192  # of 163 KiB or more: as many blocks as registers allow
+NUM_KERNELS = 4 * 3  # each for three types of views
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_every_kernel_compiles_without_spills(architecture: str) -> None:
+    """Nothing is spilled, and registers and shared memory are what they were."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-W", "error", str(SCRIPT), architecture]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert len(found["kernels"]) == NUM_KERNELS
+    for name, figures in found["kernels"].items():
+        assert figures["stack_bytes"] == figures["spills"] == 0, name
+        assert figures["registers"] <= MAX_REGISTERS, name
+        assert figures["shared_bytes"] <= MAX_SHARED_BYTES, name
+    if found["triton"] == SNAPSHOT["triton"]:  # another version may do it another way
+        expected = {k: v for k, v in SNAPSHOT["kernels"].items() if k.endswith(architecture)}
+        assert found["kernels"] == expected
+
+
+def test_the_snapshot_is_of_the_triton_we_pin() -> None:
+    """constraints.txt and gpu_compiled.json name one version."""
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    assert f"triton=={SNAPSHOT['triton']}" in pinned

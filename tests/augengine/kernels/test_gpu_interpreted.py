@@ -1,0 +1,80 @@
+"""The GPU kernels in Triton's interpreter against the reference: every op, shape and policy.
+
+Interpreted, a kernel's arithmetic and addresses are tested; how threads share memory, and the
+rounding of a GPU's own instructions, are not: tests/augengine/kernels/test_gpu_fused.py needs one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tolerances import BOUNDS, FLOAT32
+
+pytest.importorskip("triton", reason="Triton is there on Linux only")
+SCRIPT = Path(__file__).with_name("gpu_interpreted.py")
+ROOT = Path(__file__).parents[3]
+# The interpreter cuts a float32 to a bfloat16 where a GPU rounds it: twice the error of rounding.
+HALF_STEPS = {"torch.float16": 2**-11, "torch.bfloat16": 2**-7}
+# A packed pixel between launches is off by 2.4e-7, and sums of float32 by as much.
+NEARLY = 1e-6
+
+
+def interpreted(*names: str) -> dict[str, Any]:
+    """What the checks of these names found, in a process that interprets kernels."""
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", str(SCRIPT), *names]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert set(found) == set(names)
+    return found
+
+
+def assert_close(found: list[float], where: str) -> None:
+    mean, largest = found
+    assert mean <= FLOAT32.mean, where
+    assert largest <= FLOAT32.max, where
+
+
+@pytest.mark.slow
+def test_each_op_and_order_is_the_reference() -> None:
+    """Every op alone, some together, and the four colour ops in all their orders."""
+    found = interpreted("ops", "orders")
+    assert len(found["ops"]) > len(set(BOUNDS))
+    for name, errors in found["ops"].items():
+        assert_close(errors, name)
+    assert_close(found["orders"], "orders")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["shapes", "windows", "large", "blurs"])
+def test_odd_shapes_windows_and_blurs(name: str) -> None:
+    """Images from one pixel to 6000 x 4000, windows at every border, blurs as wide as a view."""
+    assert_close(interpreted(name)[name], name)
+
+
+@pytest.mark.slow
+def test_published_policies() -> None:
+    """Drawn plans of every published policy; and the blocks of rows that a GPU makes at once."""
+    found = interpreted("policies", "blocks")
+    for name, errors in found["policies"].items():
+        assert_close(errors, name)
+    assert_close(found["blocks"], "blocks")
+
+
+@pytest.mark.slow
+def test_bits() -> None:
+    """16-bit views, the same bits in any batch, and values that are known."""
+    found = interpreted("halves", "batches", "levels")
+    for dtype, error in found["halves"].items():
+        assert error <= HALF_STEPS[dtype] + NEARLY, dtype
+    assert found["batches"]
+    levels = found["levels"]
+    assert levels["identity"] < 2e-7
+    assert levels["black beside white"] == 0
+    assert levels["tint of gray"] == 0
+    assert levels["solarized"] < 255 * NEARLY
