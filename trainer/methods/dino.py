@@ -1,9 +1,8 @@
 """DINO: a student matches, from every crop, what its own moving average says of the global ones.
 
 Caron et al. 2021, 2104.14294; github.com/facebookresearch/dino, main_dino.py, vision_transformer.py
-`DINOHead`. The teacher is what is evaluated. Its temperature rises and the prototypes are held per
-step of the first epochs; the code's temperature moves once an epoch. Batch statistics, where a
-backbone or head has them, are of all views of a forward, as published.
+`DINOHead`. The teacher is what is evaluated. Its temperature rises per step, the code's per epoch.
+Batch statistics, where there are any, are of all views of a forward, as published.
 """
 
 from dataclasses import dataclass
@@ -64,23 +63,20 @@ class DINO(Method):
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
-        hidden, out, num_prototypes = settings.hidden_dim, settings.out_dim, settings.num_prototypes
+        hidden, out, num = settings.hidden_dim, settings.out_dim, settings.num_prototypes
         dims = (feature_dim(backbone), hidden, hidden, out)
         self.settings = settings
         self.backbone = backbone
+        norm, train_length = settings.head_norm, not settings.norm_last_layer
         self.projector = mlp(
-            dims,
-            hidden_bias=True,
-            out_bias=True,
-            hidden_norm=settings.head_norm,
-            activation=nn.GELU,
-        ).apply(_initialize)
-        train_length = not settings.norm_last_layer
-        self.prototypes = WeightNormLinear(out, num_prototypes, train_length=train_length)
+            dims, hidden_bias=True, out_bias=True, hidden_norm=norm, activation=nn.GELU
+        )
+        self.projector.apply(_initialize)
+        self.prototypes = WeightNormLinear(out, num, train_length=train_length)
         self.teacher_backbone = frozen_copy(self.backbone)
         self.teacher_projector = frozen_copy(self.projector)
         self.teacher_prototypes = frozen_copy(self.prototypes)
-        self.register_buffer("center", torch.zeros(num_prototypes))
+        self.register_buffer("center", torch.zeros(num))
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """The student's scores of all views against the teacher's of the global ones."""
@@ -104,8 +100,7 @@ class DINO(Method):
         """Keep the prototypes where they are for the first epoch."""
         if progress.epoch < self.settings.freeze_epochs:
             # None, not zero: momentum and weight decay must rest as well.
-            for parameter in self.prototypes.parameters():
-                parameter.grad = None
+            self.prototypes.zero_grad(set_to_none=True)
 
     def after_step(self, progress: Progress) -> None:
         """Move the teacher towards the new weights."""
@@ -119,9 +114,9 @@ class DINO(Method):
 
     def _teacher_temperature(self, progress: Progress) -> float:
         start, end = self.settings.warmup_temperature, self.settings.teacher_temperature
-        if progress.epoch >= self.settings.warmup_epochs:
-            return end
-        return start + (end - start) * progress.epoch / self.settings.warmup_epochs
+        warmup = self.settings.warmup_epochs
+        left = max(0.0, 1 - progress.epoch / warmup) if warmup else 0.0
+        return end + (start - end) * left
 
     @torch.no_grad()
     def _teacher(self, global_crops: torch.Tensor) -> torch.Tensor:
