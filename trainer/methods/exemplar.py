@@ -5,9 +5,9 @@ data set, and the softmax over all of them is exact: weights, gradient and momen
 bytes, scores V x B x N x 4. The paper cuts patches of 32 px where the gradient is strong and finds
 about 8,000 classes best: pack as many images. Its views are rotated and its contrast follows the
 colours' principal components; ours are what the policy says (policies/exemplar.yaml). Its small
-network is replaced by the backbone; the fully connected layer and the dropout stay. Batch norm, as
-in all of the backbone, is younger than the paper: without it the layer's outputs, all positive, are
-nearly alike, and telling thousands of classes apart hardly begins.
+network is replaced by the backbone, and the ReLU after the fully connected layer by a batch norm
+without scale and shift: what all images have in common would otherwise favour the classes seen last
+and drown the rest. The classifier starts from zeros.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.backbones import feature_dim
-from trainer.batchnorm import BatchNorm1d
 from trainer.checks import require
+from trainer.heads import mlp
 from trainer.losses.classes import class_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
@@ -47,16 +47,15 @@ class Exemplar(Method):
         super().__init__()
         self.settings = settings
         self.backbone = backbone
-        self.projector = nn.Sequential(
-            nn.Linear(feature_dim(backbone), settings.out_dim, bias=False),
-            BatchNorm1d(settings.out_dim),
-            nn.ReLU(inplace=True),
-            nn.Dropout(settings.dropout),
-        )
+        dims = (feature_dim(backbone), settings.out_dim)
+        head = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True)
+        self.projector = head.append(nn.Dropout(settings.dropout))
 
     def prepare(self, num_images: int) -> None:
         """A class for every image."""
         self.classifier = nn.Linear(self.settings.out_dim, num_images)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Tell from every view which image it is of."""
