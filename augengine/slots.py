@@ -88,7 +88,12 @@ def _allocate(num_bytes: int, device: torch.device | str) -> torch.Tensor:
     cost nothing.
     """
     try:
-        return torch.empty(num_bytes, dtype=torch.uint8, device=device)
+        memory = torch.empty(num_bytes, dtype=torch.uint8, device=device)
+        if memory.is_cuda:
+            # It may have been another tensor's, whose last kernels still run on this stream; those
+            # who fill the slots work on others.
+            torch.cuda.synchronize(memory.device)
+        return memory
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain one on the host
         raise UsageError(
             f"a cache fits into free memory, got {show_size(num_bytes)} on {device}; give less "

@@ -3,7 +3,9 @@
 DALI fails as a batch: one corrupt image fails it, without saying which, and the pipeline is no
 longer valid. So a failed batch is halved until the bad image is alone; the good halves decode as
 usual, and Pillow has the last word on the one left over: it names the reason, or decodes it after
-all. Images that DALI would read differently never reach it (sniff.py).
+all. When that image comes up again it goes to Pillow at once: a failure costs several runs and new
+pipelines, and some 10 KiB that DALI never gives back. Images that DALI would read differently never
+reach it (sniff.py).
 """
 
 import threading
@@ -40,11 +42,12 @@ class DaliDecoder:
         self._pillow = PillowDecoder(num_threads)
         self._pipeline: Pipeline | None = None
         self._max_images = 0  # of the pipeline
+        self._refused: dict[int, set[int]] = {}  # images DALI failed on: hashes by size in bytes
         self._lock = threading.Lock()
 
     def __call__(self, encoded: Sequence[bytes]) -> list[torch.Tensor | DecodeFailure]:
         """Per image, in order, [H, W, 3] uint8 on the device, or why there is none."""
-        plain = [is_plain(data) for data in encoded]
+        plain = [is_plain(data) and not self._was_refused(data) for data in encoded]
         odd = [data for data, is_dali in zip(encoded, plain, strict=True) if not is_dali]
         even = [data for data, is_dali in zip(encoded, plain, strict=True) if is_dali]
         from_pillow = iter([self._move(image) for image in self._pillow(odd)])
@@ -58,9 +61,14 @@ class DaliDecoder:
         except RuntimeError:
             self._pipeline = None
         if len(encoded) == 1:
+            self._refused.setdefault(len(encoded[0]), set()).add(hash(encoded[0]))
             return [self._move(decode_one(encoded[0]))]
         half = len(encoded) // 2
         return self._decode(encoded[:half]) + self._decode(encoded[half:])
+
+    def _was_refused(self, encoded: bytes) -> bool:
+        # By size first: a hash reads every byte, which is too dear for images that are good.
+        return hash(encoded) in self._refused.get(len(encoded), ())
 
     def _run(self, encoded: list[bytes]) -> list[torch.Tensor | DecodeFailure]:
         if self._pipeline is None or len(encoded) > self._max_images:

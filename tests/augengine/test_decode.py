@@ -120,6 +120,35 @@ def test_a_bad_image_costs_itself_alone(decoder: Decoder, kind: str) -> None:
             assert torch.equal(image, pixels(encoded))
 
 
+def test_dali_is_not_asked_twice_about_a_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time one run does for the batch, and the answers are the same; others of its
+    size are asked about.
+    """
+    pytest.importorskip("nvidia.dali")
+    from augengine.decoders.dali import DaliDecoder
+
+    runs = []
+
+    def run(self: DaliDecoder, encoded: list[bytes]) -> list:
+        runs.append(len(encoded))
+        return original(self, encoded)
+
+    original = DaliDecoder._run
+    monkeypatch.setattr(DaliDecoder, "_run", run)
+    decode = create_decoder("dali", "cpu")
+    torn = BAD["half a jpeg"]
+    first = decode([GOOD, torn, PNG])
+    assert len(runs) > 2
+    runs.clear()
+    second = decode([GOOD, torn, PNG])
+    assert runs == [2]
+    assert second[1] == first[1]
+    assert torch.equal(second[0], first[0])
+    twin = torn[:-1] + bytes([torn[-1] ^ 1])
+    assert isinstance(decode([twin])[0], DecodeFailure)
+    assert runs == [2, 1]
+
+
 def test_a_batch_may_be_all_bad_or_empty(decoder: Decoder) -> None:
     """No image left is no reason to fail."""
     assert decoder([]) == []
@@ -168,7 +197,9 @@ def test_bad_batches_leave_no_memory_behind(decoder: Decoder) -> None:
     for count in range(600):
         if count == 100:  # the allocator has seen it all by now
             before, threads = resident_mib(), len(list(Path("/proc/self/task").iterdir()))
-        images = decoder([small, small[:-20], small])
+        # Another one every time: DALI is not asked again about the same.
+        torn = small[:-20] + count.to_bytes(4, "big")
+        images = decoder([small, torn, small])
         assert isinstance(images[1], DecodeFailure)
     assert resident_mib() - before < 40
     assert len(list(Path("/proc/self/task").iterdir())) <= threads

@@ -181,7 +181,9 @@ def test_the_rate_is_the_median_without_the_first_call(monkeypatch: pytest.Monke
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("split", [WorkSplit(0.0), WorkSplit(1.0), WorkSplit(0.5, 1)])
-def test_every_split_gives_nearly_the_same_picture(shard_folder: Path, split: WorkSplit) -> None:
+def test_every_split_of_dali_gives_nearly_the_same_picture(
+    shard_folder: Path, split: WorkSplit
+) -> None:
     """On a side stream, as the pipeline decodes: within a level of Pillow on average."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
@@ -195,7 +197,7 @@ def test_every_split_gives_nearly_the_same_picture(shard_folder: Path, split: Wo
 
 
 @pytest.mark.gpu
-def test_a_trial_on_a_gpu_ends_with_a_split(shard_folder: Path) -> None:
+def test_a_trial_of_dali_on_a_gpu_ends_with_a_split(shard_folder: Path) -> None:
     """On a GPU: one of the candidates, measured on this set, and a decoder that works."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
