@@ -120,7 +120,8 @@ def _wrap(parts: Parts) -> nn.Module:
     parts.method.train()
     if world_size() == 1:
         return parts.method
-    # Buffers are equal on all ranks already (synchronised statistics, a gathered queue).
+    # Buffers are equal on all ranks already (synchronised statistics, a gathered queue), or a
+    # rank's own on purpose (MoCo's statistics).
     return DistributedDataParallel(parts.method, broadcast_buffers=False)
 
 

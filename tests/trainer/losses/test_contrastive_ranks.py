@@ -1,0 +1,69 @@
+"""Four processes equal one: losses and gradients whose candidates lie on other ranks."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from trainer.distributed import all_reduce_
+from trainer.embedding_queue import EmbeddingQueue
+from trainer.losses.cosine import unit_rows
+from trainer.losses.info_nce import batch_info_nce
+from trainer.losses.nt_xent import nt_xent_loss
+
+WORLD = 4
+
+
+def rows(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Uneven: images of later ranks are longer and lie elsewhere."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return x * torch.arange(1, shape[-2] + 1)[:, None] + torch.arange(shape[-2])[:, None] / 4
+
+
+def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Losses of this rank's share, and what DDP would make of their gradients for a weight."""
+    weight = torch.eye(5, dtype=torch.float64).requires_grad_()
+    frozen = unit_rows(rows(6, 5, seed=2))
+    losses = {
+        "nt_xent": nt_xent_loss(z @ weight, 2, 0.2),
+        "mocov3": batch_info_nce(z @ weight, keys, 0.2),
+        "nnclr": batch_info_nce(keys, z @ weight, 0.2),
+        "memory": batch_info_nce(z @ weight, keys, 0.2, frozen),
+    }
+    found = {}
+    for name, loss in losses.items():
+        (grad,) = torch.autograd.grad(loss, weight)
+        found[name] = all_reduce_(loss.detach(), "mean")
+        found[f"{name} gradient"] = all_reduce_(grad, "mean")
+    queue = EmbeddingQueue(20, 5, random=True).double()
+    queue.rows = frozen
+    for view in keys:
+        queue.push(view)
+    return found | {"queue": queue.rows}
+
+
+def share(x: torch.Tensor, number: int) -> torch.Tensor:
+    return x.chunk(WORLD, 1)[number].contiguous()
+
+
+def body(number: int, folder: str) -> None:
+    """What each process does; it writes what it found."""
+    store = dist.FileStore(f"{folder}/store", WORLD)
+    dist.init_process_group("gloo", None, timedelta(seconds=60), WORLD, number, store)
+    found = compute(share(rows(3, 12, 5), number), share(rows(2, 12, 5, seed=1), number))
+    torch.save(found, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_four_ranks_equal_one_process(tmp_path: Path) -> None:
+    """Losses, gradients of shared weights and queue are those of the whole batch, on every rank."""
+    torch.multiprocessing.spawn(body, (str(tmp_path),), WORLD)
+    whole = compute(rows(3, 12, 5), rows(2, 12, 5, seed=1))
+    assert len(whole["queue"]) == 20
+    for number in range(WORLD):
+        found = torch.load(tmp_path / f"{number}.pt", weights_only=True)
+        torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-12)
