@@ -1,15 +1,16 @@
 """What one view asks of the CPU kernel, as a row of an array, and the buffers it is made in."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 NUM_OPS = 5  # the four colour ops in the view's order, then gray
-BAND_PX = 1024  # pixels of a band, unless one row has more: three planes of it are 12 KiB
-PLANE_SLACK = 16  # floats between planes, so that they do not lie a multiple of 4 KiB apart
-UNROLLED = 4  # taps of a resize summed in one pass: weights are padded with zeros to a multiple
-# Floats read behind the last pixel of a line: those of padding taps, and a fourth lane.
-LINE_SLACK = 3 * UNROLLED
+BAND_PX = 1024  # pixels of a band, unless four rows have more: three planes of it are 12 KiB
+# Floats behind planes: a vector that starts in the last row may end there. They also keep planes
+# from lying a multiple of 4 KiB apart.
+PLANE_SLACK = 16
+ALIGNMENT = 64  # bytes: a vector then lies in one cache line; two of them cost twice as much
 
 # Addresses are of an uint8 image [H, W, 3] and of a view [S, S, 3].
 VIEW_TASK = np.dtype(
@@ -43,19 +44,20 @@ class Scratch(NamedTuple):
     They start as zeros and only ever hold finite numbers, so what weighs nothing adds nothing.
     """
 
-    line: np.ndarray  # [3 W + slack] float32 - one row of the window, resized vertically
-    pixels: np.ndarray  # [3 S + 1] float32 - and horizontally
+    strip: np.ndarray  # [W, 4, 4] float32 - four rows of the window, resized vertically
+    block: np.ndarray  # [16] float32 - four pixels of four rows
     planes: np.ndarray  # [3, S * S + slack] float32 - the view
     band: np.ndarray  # [3, band] float32 - blurred rows
     rounded: np.ndarray  # [3 band] float32 - rows about to be rounded
-    row_weights: np.ndarray  # [S * T] float32 - of the vertical resize
-    column_weights: np.ndarray  # [S * T] float32
-    row_starts: np.ndarray  # [S] int64 - first input row of each output row
-    column_starts: np.ndarray  # [S] int64
+    row_weights: np.ndarray  # [S + 3, T] float32 - of the vertical resize
+    quad_weights: np.ndarray  # [2 T, 4] float32 - of each input row in four output rows
+    column_weights: np.ndarray  # [S + 3, T] float32
+    row_starts: np.ndarray  # [S + 3] int64 - first input row of each output row
+    column_starts: np.ndarray  # [S + 3] int64
     taps: np.ndarray  # [K] float32 - of the blur
-    offsets: np.ndarray  # [K] int64 - of the rows that are blurred into one
-    shifts: np.ndarray  # [K] int64 - 0, 1, 2, ...
-    padded: np.ndarray  # [S + K] float32 - one row and its reflected ends
+    quad_taps: np.ndarray  # [K + 3, 4] float32 - of each row in four blurred rows
+    offsets: np.ndarray  # [K + 3] int64 - of the rows that are blurred into four
+    padded: np.ndarray  # [3, 4 (S + K + slack)] float32 - four rows and their reflected ends
 
 
 class Needs(NamedTuple):
@@ -73,7 +75,7 @@ class Needs(NamedTuple):
         return Needs(
             int(tasks["width"].max(initial=1)),
             int(tasks["size_px"].max(initial=1)),
-            int(np.ceil(4 * float(scale.max(initial=1)))) + UNROLLED,
+            int(np.ceil(4 * float(scale.max(initial=1)))),
             int(tasks["kernel_px"].max(initial=1)),
         )
 
@@ -85,19 +87,34 @@ class Needs(NamedTuple):
 def make_scratch(needs: Needs) -> Scratch:
     """Buffers for one thread."""
     width, size, taps, kernel = needs
-    band = max(BAND_PX, size)
+    band = max(BAND_PX, 4 * size)
+    padded = _whole_vectors(size) + 2 * _whole_vectors(kernel // 2)
     return Scratch(
-        line=np.zeros(3 * width + LINE_SLACK, np.float32),
-        pixels=np.zeros(3 * size + 1, np.float32),
-        planes=np.zeros((3, size * size + PLANE_SLACK), np.float32),
-        band=np.zeros((3, band + PLANE_SLACK), np.float32),
-        rounded=np.zeros(3 * band, np.float32),
-        row_weights=np.zeros(size * taps, np.float32),
-        column_weights=np.zeros(size * taps, np.float32),
-        row_starts=np.zeros(size, np.int64),
-        column_starts=np.zeros(size, np.int64),
-        taps=np.zeros(kernel, np.float32),
-        offsets=np.zeros(kernel, np.int64),
-        shifts=np.arange(kernel, dtype=np.int64),
-        padded=np.zeros(size + kernel, np.float32),
+        strip=_zeros(16 * width),
+        block=_zeros(16),
+        planes=_zeros(3, size * size + PLANE_SLACK),
+        band=_zeros(3, band + PLANE_SLACK),
+        rounded=_zeros(3 * band),
+        row_weights=_zeros((size + 3) * taps),
+        # The rows of four outputs overlap: three steps and T taps, and a step is T / 4 at most.
+        quad_weights=_zeros(4 * 2 * taps),
+        column_weights=_zeros((size + 3) * taps),
+        row_starts=np.zeros(size + 3, np.int64),
+        column_starts=np.zeros(size + 3, np.int64),
+        taps=_zeros(kernel),
+        quad_taps=_zeros(4 * (kernel + 3)),
+        offsets=np.zeros(kernel + 3, np.int64),
+        padded=_zeros(3, 4 * padded),
     )
+
+
+def _whole_vectors(count: int) -> int:
+    return (count + 15) // 16 * 16
+
+
+def _zeros(*shape: int) -> np.ndarray:
+    """float32 zeros, aligned to ALIGNMENT."""
+    num_bytes = 4 * math.prod(shape)
+    block = np.zeros(num_bytes + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + num_bytes].view(np.float32).reshape(shape)

@@ -2,7 +2,20 @@
 
 import numpy as np
 
-from augengine.kernels.jit import half_bits, helper
+from augengine.kernels.cpu_vector import (
+    add_product,
+    load,
+    red_green_0,
+    red_green_1,
+    red_green_2,
+    spread_from,
+    store,
+    stream,
+    with_blue_0,
+    with_blue_1,
+    with_blue_2,
+)
+from augengine.kernels.jit import half_bits, helper, inlined
 
 # A value equal to the threshold in exact arithmetic reaches it, whatever rounding has done to it.
 THRESHOLD_SLACK = np.float32(1e-6)
@@ -23,12 +36,33 @@ def solarize(plane, threshold):
 
 
 @helper
-def write_float32(red, green, blue, scale, shift, out):
-    """`out[3 i + c] = plane_c[i] * scale[c] + shift[c]`."""
-    for i in range(red.size):
+def write_float32(red, green, blue, scale, shift, out, is_streamed):
+    """`out[3 i + c] = plane_c[i] * scale[c] + shift[c]`.
+
+    Streamed, it goes past the caches: a batch is larger than they are, and what is in them is
+    needed for the next view. For that `out` lies at a multiple of 64 bytes.
+    """
+    whole = red.size // 16 * 16
+    for i in range(0, whole, 16):
+        r = add_product(spread_from(shift, 0), load(red, i), spread_from(scale, 0))
+        g = add_product(spread_from(shift, 1), load(green, i), spread_from(scale, 1))
+        b = add_product(spread_from(shift, 2), load(blue, i), spread_from(scale, 2))
+        put(out, 3 * i, with_blue_0(red_green_0(r, g), b), is_streamed)
+        put(out, 3 * i + 16, with_blue_1(red_green_1(r, g), b), is_streamed)
+        put(out, 3 * i + 32, with_blue_2(red_green_2(r, g), b), is_streamed)
+    for i in range(whole, red.size):
         out[3 * i] = red[i] * scale[0] + shift[0]
         out[3 * i + 1] = green[i] * scale[1] + shift[1]
         out[3 * i + 2] = blue[i] * scale[2] + shift[2]
+
+
+@inlined
+def put(out, at, x, is_streamed):
+    """Store a vector."""
+    if is_streamed:
+        stream(out, at, x)
+    else:
+        store(out, at, x)
 
 
 @helper
