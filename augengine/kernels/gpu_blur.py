@@ -4,13 +4,14 @@ Both go down columns: launch 1 stores a view to be blurred transposed, launch 3 
 A program is a warp, a tile 32 columns wide. For eight output rows it goes once over the input rows
 that they see and adds each, weighed, to all eight: a pixel is loaded and unpacked for 24 sums.
 
-Why not otherwise (n taps; issue slots a pixel and direction, at 12 taps, the mean for a sigma
-between 0.1 and 2): tap by tap, each output pixel would load and unpack n pixels, 14 n = 170; this
-is 46 (8 + n - 1) / 8 = 110. As products with banded matrices on tensor cores, exact enough from
-halves in two terms: 64 x 64 pixels and 22 around them are 128 x 96, 3,400 multiplications a pixel
-for both directions, as long at their rate as this, and matrices of weights still to be made. In
-one launch: a tile would blur its 22 border rows too, three times the work at 8 rows, or twice
-with large tiles; the second launch costs 16 bytes a pixel, which at 4.8 TB/s are 95 slots.
+Why not otherwise, in instructions a pixel and direction for n = 12 taps, counted in code for sm_90
+(58 a turn of this loop): this is 58 (8 + n - 1) / 8 = 138. Tap by tap an output pixel loads and
+unpacks n pixels, about 14 n = 168. Products with banded matrices on tensor cores, exact enough from
+halves in two terms, make 128 x 96 inputs of 64 x 64 pixels and the 22 around them: 3,400
+multiplications a pixel for both directions, 7 ps at the 990 TFLOP/s of an H200's data sheet where
+276 instructions take 9, and the matrices are still to be made. Both directions in one launch save
+16 bytes a pixel (3.3 ps at 4.8 TB/s), but the first would go over 22 rows more than the 32 of a
+tile (3.2 ps), and Triton hands a tile's columns to its rows through shared memory once a tap.
 
 The weights are written by launch 1, with a border of zeros, so that no lane has a case.
 """

@@ -4,8 +4,15 @@
 
 Nothing waits: the upload leaves pinned memory, which torch keeps until the copy is over, and the
 scratch is used again in the order of the stream. What no view needs is not launched.
+
+What limits it, counted and not measured: SwAV 2+6 of 500x375 in bfloat16 is 155,648 pixels an
+image. It reads windows of 0.85 MB, writes views of 0.93 MB and moves 4.4 MB of scratch: 1.3 us at
+the 4.8 TB/s of an H200, 0.4 us without the scratch. It has some 520 instructions a pixel, 204 of
+the resize, 161 of the blur, the rest for colours, loads and stores: 2.7 us at 132 x 128 a cycle and
+1.75 GHz. So instructions are the limit, and among them the sums over taps.
 """
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,12 +46,12 @@ POINTERS = {
     "p_pixels": "*i64",
     "p_floats": "*fp32",
 }
-
-
 # Rows that a program makes at once: on a GPU as many as pay, in the interpreter all of a tile.
 INTERPRETED_ROWS = TILE_PX
 # A product and a sum may be one instruction; Triton's own default changes with its version.
 OPTIONS = {"enable_fp_fusion": True}
+# Triton compiles a kernel at its first launch, and does not say that several threads may do so.
+_LAUNCHING = threading.Lock()
 
 
 class Kernel(NamedTuple):
@@ -61,6 +68,7 @@ KERNELS = {
     "blur along x": Kernel(blur_views, 1, {"ROWS": 8, "LAST": False}),
     "blur along y": Kernel(blur_views, 1, {"ROWS": 8, "LAST": True}),
 }
+SECTION_OF_KERNEL = ("resize", "contrast", "blur", "blur")
 
 
 class Scratch:
@@ -95,18 +103,18 @@ def render_tasks(
         scratch.pixels,
         scratch.floats,
     ]
-    which = ("resize", "contrast", "blur", "blur")
-    for kernel, section in zip(KERNELS.values(), which, strict=True):
-        num_programs = getattr(launches, section).num_programs
-        if num_programs:
-            kernel.function[(num_programs,)](
-                sections[section],
-                *pointers,
-                DTYPE=TRITON_TYPES[dtype],
-                num_warps=kernel.num_warps,
-                **_constants(kernel),
-                **OPTIONS,
-            )
+    with _LAUNCHING:
+        for kernel, name in zip(KERNELS.values(), SECTION_OF_KERNEL, strict=True):
+            num_programs = getattr(launches, name).num_programs
+            if num_programs:
+                kernel.function[(num_programs,)](
+                    sections[name],
+                    *pointers,
+                    DTYPE=TRITON_TYPES[dtype],
+                    num_warps=kernel.num_warps,
+                    **_constants(kernel),
+                    **OPTIONS,
+                )
 
 
 def is_interpreted() -> bool:
