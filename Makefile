@@ -6,6 +6,8 @@
 #   make bench        the CPU benchmarks that need nothing else; writes benchmarks/results/*.json, docs/growth.png
 #   make bench-peers  fused against lightly's and torchvision's transforms, in an environment of their own (6 GB, built
 #                     in two to four minutes); writes benchmarks/results/fused_cpu.json and docs/performance.md
+#   make bench-methods  every method by its demo recipe: kNN, linear probe, seconds, memory (half an hour); writes
+#                     benchmarks/results/methods_demo.json and docs/methods.md
 #   make gpu-check    on a machine with an NVIDIA GPU: parity, a short bf16 run, the profile; writes JSON
 #
 # TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
@@ -19,11 +21,9 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PEERS_VENV ?= .venv-peers
 PEERS_PYTHON := $(PEERS_VENV)/bin/python
-PEERS ?= torch torchvision lightly
+PEERS ?= torch torchvision lightly rich pyyaml webdataset
 
-#   make learn        every method on the demo set, against a random encoder: ten CPU minutes
-
-.PHONY: demo learn test check bench bench-peers gpu-check env clean
+.PHONY: demo test check bench bench-peers bench-methods gpu-check env clean
 
 env: $(VENV)/.augengine
 
@@ -46,19 +46,23 @@ check: env
 	$(BIN)/codespell
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu and not learn'
-
-learn: env
-	$(BIN)/python -m pytest -m learn tests/trainer/test_learns.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/memory.py
 
 bench-peers: env $(PEERS_VENV)/.augengine-peers
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fused_cpu.py --peers-python $(PEERS_PYTHON)
+	PYTHONPATH=. $(PEERS_PYTHON) benchmarks/lightly_losses.py
 	$(BIN)/python docs/performance.py
+	$(BIN)/python docs/methods.py
+
+bench-methods: env
+	$(BIN)/python benchmarks/methods.py
+	$(BIN)/python docs/methods.py
 
 $(PEERS_VENV)/.augengine-peers:
 	test -x $(PEERS_PYTHON) || $(PYTHON) -m venv $(PEERS_VENV)

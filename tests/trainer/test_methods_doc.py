@@ -1,5 +1,6 @@
-"""docs/methods.md: the worked example is a method that works, as it stands on the page."""
+"""docs/methods.md: its tables are the JSON's, and its worked example is a method that works."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from trainer.methods import table
 from trainer.recipe import resolve
 from trainer.train import train
 
-DOC = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+DOC = (DOCS / "methods.md").read_text(encoding="utf-8")
 METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 (RECIPE,) = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
 
@@ -49,3 +51,9 @@ def test_the_recipe_resolves() -> None:
     assert config.policy.load().groups[0].count == 2
     table.method_settings("align", config.method.settings)
     sys.modules.pop("page_align")
+
+
+def test_the_tables_are_the_jsons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every table is what methods and JSON give; `python docs/methods.py` mends."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    assert importlib.import_module("methods").with_tables(DOC) == DOC
