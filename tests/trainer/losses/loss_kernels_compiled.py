@@ -1,0 +1,124 @@
+"""What the losses' Triton kernels need on each architecture, as JSON: compiled without a GPU.
+
+    python tests/trainer/losses/loss_kernels_compiled.py sm_80 sm_90 sm_100 > figures.json
+
+Kept in loss_kernels_compiled.json, for the Triton of constraints.txt. The operators' CUDA functions
+run on tensors without memory, and a compiler stands where their kernels would start: so what is
+compiled is what a launch would compile.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from trainer.losses.kernels import cosine_gpu, launch
+from trainer.losses.kernels.launch import OPTIONS, Kernel
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+ALIGNMENT = 16  # bytes, of torch's allocations
+
+
+def cosine(dtype: torch.dtype) -> None:
+    """BYOL's and SimSiam's sizes."""
+    for dim in (256, 2048):
+        p, z = empty(2, 32, dim, dtype=dtype), empty(2, 32, dim, dtype=dtype)
+        cosine_gpu.forward(p, z, 1e-12)
+        cosine_gpu.backward(empty(), p, z, 1e-12)
+
+
+PROBLEMS = (cosine,)
+
+
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def compile_kernel(kernel: Kernel, arguments: tuple[Any, ...], architecture: str) -> dict[str, int]:
+    """Compile as a launch would; registers, bytes of stack and shared memory, spills."""
+    names = kernel.function.arg_names
+    signature = {name: _type(x) for name, x in zip(names, arguments, strict=False)}
+    signature |= dict.fromkeys(names[len(arguments) :], "constexpr")
+    # What a launch finds out about the pointers it is given; without it code would differ.
+    aligned = {
+        (k,): [["tt.divisibility", ALIGNMENT]]
+        for k, x in enumerate(arguments)
+        if isinstance(x, torch.Tensor)
+    }
+    source = ASTSource(kernel.function, signature, constexprs=kernel.constants, attrs=aligned)
+    target = GPUTarget("cuda", int(architecture.removeprefix("sm_")), 32)
+    options = {"num_warps": kernel.num_warps, **OPTIONS}
+    compiled = triton.compile(source, target=target, options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage, code = (_dump(flag, file.name) for flag in ("-res-usage", "-sass"))
+    registers, stack = (int(re.findall(rf"{name}:(\d+)", usage)[-1]) for name in ("REG", "STACK"))
+    return {
+        "registers": registers,
+        "stack_bytes": stack,
+        "shared_bytes": compiled.metadata.shared,
+        "spills": len(re.findall(r"\b(?:LDL|STL)\b", code)),
+    }
+
+
+def _type(x: Any) -> str:
+    if isinstance(x, torch.Tensor):
+        return POINTERS[x.dtype]
+    # Triton compiles again for an integer of 1 or a multiple of 16; sizes of batches are neither.
+    return "i32" if isinstance(x, int) else "fp32"
+
+
+def _dump(flag: str, path: str) -> str:
+    command = [str(CUOBJDUMP), flag, path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def main(architectures: list[str]) -> None:
+    """Compile every kernel that the problems launch, for every type."""
+    found: dict[str, dict[str, int]] = {}
+    for architecture in architectures:
+        launch.start = partial(compile_instead, found, architecture)
+        for problem in PROBLEMS:
+            for dtype in POINTERS:
+                # float16 differs from bfloat16 in the conversion only: one architecture will do.
+                if dtype != torch.float16 or architecture == "sm_90":
+                    problem(dtype)
+    json.dump({"triton": triton.__version__, "kernels": found}, sys.stdout, indent=1)
+
+
+def compile_instead(
+    found: dict[str, dict[str, int]],
+    architecture: str,
+    kernel: Kernel,
+    grid: tuple[int, ...],
+    *arguments: Any,
+) -> None:
+    """In the place of launch.start."""
+    title = f"{_describe(kernel, arguments)}, {architecture}"
+    if title not in found:
+        found[title] = compile_kernel(kernel, arguments, architecture)
+
+
+def _describe(kernel: Kernel, arguments: tuple[Any, ...]) -> str:
+    sizes = " ".join(f"{k}={v}" for k, v in kernel.constants.items() if isinstance(v, int | bool))
+    types = {x.dtype for x in arguments if isinstance(x, torch.Tensor)}
+    short = [str(x).removeprefix("torch.") for x in POINTERS if x in types]
+    return f"{kernel.function.fn.__name__} {sizes}, {short[-1]}"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TRITON_CACHE_DIR"] = folder
+        main(sys.argv[1:])

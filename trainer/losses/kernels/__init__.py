@@ -1,0 +1,1 @@
+"""Fused losses: operators for autograd and torch.compile; in chunks on a CPU, Triton on CUDA."""
