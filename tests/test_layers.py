@@ -64,3 +64,9 @@ def test_importing_a_package_is_light(package: str, allowed: tuple[str, ...]) ->
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert set(out.stdout.split()) <= set(allowed)
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Two test files of one name in two folders cannot be collected together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not [name for name in set(names) if names.count(name) > 1]
