@@ -9,6 +9,9 @@ Legend: B images, V views of which the first G are the global ones, K prototypes
 import torch
 
 from trainer.distributed import all_reduce_
+from trainer.losses.auto import Impl, use_fused
+from trainer.losses.codes import Codes
+from trainer.losses.kernels.sinkhorn_op import sample_potentials
 from trainer.losses.swapped import swapped_prediction_loss
 
 
@@ -23,6 +26,23 @@ def teacher_probabilities(
     return torch.softmax((logits - center) / temperature, dim=-1)
 
 
+@torch.no_grad()
+def teacher_codes(
+    logits: torch.Tensor,  # [G, B, K] any float - the teacher's scores of the global views
+    center: torch.Tensor,  # [K] float32
+    temperature: float,  # smaller: sharper
+    impl: Impl = "auto",
+) -> Codes:
+    """The same probabilities, as codes that need not be written down."""
+    logits, scale = logits.detach(), 1 / temperature
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    f = (center.to(dtype) * -scale).expand(len(logits), -1)
+    if use_fused("sinkhorn", impl, logits):
+        return Codes(logits, scale, f, sample_potentials(logits, f, scale))
+    g = -torch.logsumexp(logits.to(dtype) * scale + f[:, None], dim=-1)
+    return Codes(logits, scale, f, g)
+
+
 def dino_loss(
     student: torch.Tensor,  # [V, B, K] any float - global views first
     targets: torch.Tensor,  # [G, B, K] float32 - teacher_probabilities
@@ -32,7 +52,8 @@ def dino_loss(
 
     1/(G (V-1)) sum_g sum_{v != g} mean_b [ -sum_k targets[g, b] log softmax(student[v, b] / T) ]
 
-    That is SwAV's swapped prediction with the teacher's probabilities for codes.
+    That is SwAV's swapped prediction with the teacher's probabilities for codes, and so is
+    `swapped_prediction` of `teacher_codes`, in less memory.
     """
     return swapped_prediction_loss(student, targets, temperature)
 

@@ -16,7 +16,8 @@ from trainer.checks import require
 from trainer.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.heads import WeightNormLinear, mlp
 from trainer.losses.cosine import unit_rows
-from trainer.losses.dino import dino_loss, teacher_probabilities, updated_center
+from trainer.losses.dino import teacher_codes, updated_center
+from trainer.losses.swapped import swapped_prediction
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
 
@@ -85,12 +86,12 @@ class DINO(Method):
         scores = self.prototypes(z)
         logits = self._teacher(views.crops[0])
         temperature = self._teacher_temperature(progress)
-        targets = teacher_probabilities(logits, self.center, temperature)
-        loss = dino_loss(scores, targets, self.settings.temperature)
+        targets = teacher_codes(logits, self.center, temperature)
+        loss, entropy = swapped_prediction(scores, targets, self.settings.temperature)
         # After its use: this batch is centred by what was seen before it.
         self.center.copy_(updated_center(self.center, logits, self.settings.center_momentum))
         metrics = {
-            "teacher_entropy": torch.special.entr(targets).sum(-1).mean(),  # ln K or 0: collapse
+            "teacher_entropy": entropy,  # ln K or 0: collapse
             "teacher_temperature": temperature,
             "momentum": self._tau(progress),
         }

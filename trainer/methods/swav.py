@@ -17,9 +17,10 @@ from trainer.checks import require
 from trainer.distributed import rank, world_size
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.heads import mlp
+from trainer.losses.codes import Codes
 from trainer.losses.cosine import unit_rows
-from trainer.losses.sinkhorn import sinkhorn
-from trainer.losses.swapped import swapped_prediction_loss
+from trainer.losses.sinkhorn import sinkhorn_codes
+from trainer.losses.swapped import swapped_prediction
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
 
@@ -83,8 +84,7 @@ class SwAV(Method):
         num_global = len(views.crops[0])
         assign = self.settings.num_assign or num_global
         codes = self._codes(z[:assign].detach(), scores[:assign].detach(), progress)
-        loss = swapped_prediction_loss(scores, codes, self.settings.temperature)
-        entropy = torch.special.entr(codes).sum(-1).mean()
+        loss, entropy = swapped_prediction(scores, codes, self.settings.temperature)
         return StepResult(loss, z[:num_global].detach().flatten(0, 1), {"code_entropy": entropy})
 
     def before_optimizer(self, progress: Progress) -> None:
@@ -94,14 +94,15 @@ class SwAV(Method):
             self.prototypes.weight.grad = None
 
     @torch.no_grad()
-    def _codes(self, z: torch.Tensor, scores: torch.Tensor, progress: Progress) -> torch.Tensor:
-        """[A, B, K]: codes of the batch, balanced together with the queue's rows."""
-        rows = scores
+    def _codes(self, z: torch.Tensor, scores: torch.Tensor, progress: Progress) -> Codes:
+        """Of the batch, balanced together with the queue's rows."""
+        settings, queue = self.settings, None
         if self.queue.is_full:
             # Embeddings are kept, not scores: the prototypes have moved since.
-            share = self.queue.rows.tensor_split(world_size(), dim=1)[rank()]
-            rows = torch.cat([self.prototypes(share), scores], dim=1)
-        codes = sinkhorn(rows, epsilon=self.settings.epsilon, iterations=self.settings.iterations)
-        if self.settings.queue_length and progress.epoch >= self.settings.queue_start_epoch:
+            queue = self.prototypes(self.queue.rows.tensor_split(world_size(), dim=1)[rank()])
+        codes = sinkhorn_codes(
+            scores, queue, epsilon=settings.epsilon, iterations=settings.iterations
+        )
+        if settings.queue_length and progress.epoch >= settings.queue_start_epoch:
             self.queue.push(z)
-        return codes[:, -z.shape[1] :]
+        return codes

@@ -1,9 +1,16 @@
 """The fused losses at sizes that no block divides, with rows that are zero, equal or huge."""
 
+from functools import partial
+
 import torch
 from loss_checks import Case, rows
 
 from trainer.losses.cosine import byol_loss, pair_cosine, simsiam_loss
+from trainer.losses.dino import teacher_codes
+from trainer.losses.sinkhorn import sinkhorn_codes
+from trainer.losses.swapped import swapped_prediction
+
+COLD, HOT = 0.01, 10.0  # extremes of temperature
 
 
 def byol(impl: str, p: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -32,4 +39,101 @@ COSINE = {
     "long rows": Case(byol, lambda: (300 * rows(2, 3, 130), 300 * rows(2, 3, 130, seed=1))),
     "zero rows": Case(byol, lambda: (some_zero(2, 5, 6), some_zero(2, 5, 6, seed=1))),
     "equal rows": Case(byol, lambda: (rows(1, 3, 33).expand(2, 3, 33), rows(2, 3, 33))),
+}
+
+
+def swav(
+    impl: str,
+    scores: torch.Tensor,
+    logits: torch.Tensor,  # whose codes are predicted: without gradient, so not those of `scores`
+    queue: torch.Tensor | None = None,
+    temperature: float = 0.1,
+    epsilon: float = 0.05,
+) -> torch.Tensor:
+    """Loss and entropy in one number."""
+    codes = sinkhorn_codes(logits, queue, epsilon=epsilon, impl=impl)
+    return sum(swapped_prediction(scores, codes, temperature, impl))
+
+
+def dino(
+    impl: str,
+    scores: torch.Tensor,
+    logits: torch.Tensor,
+    center: torch.Tensor,
+    temperature: float = 0.04,
+) -> torch.Tensor:
+    """The same with a centred teacher's codes."""
+    codes = teacher_codes(logits, center, temperature, impl)
+    return sum(swapped_prediction(scores, codes, 0.1, impl))
+
+
+def scores(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Cosines, as a head with unit rows gives them."""
+    return torch.tanh(rows(*shape, seed=seed))
+
+
+def certain(difference: float) -> Case:
+    """A student as sure as its teacher, whose gradient is a difference of near numbers."""
+    one_hot = torch.eye(5, dtype=torch.float64).expand(2, 5, 5)
+    return Case(
+        partial(swav, temperature=1.0, epsilon=1.0),
+        lambda: (difference * one_hot + rows(2, 5, 5) / 9, difference * one_hot),
+        exponent=difference,
+        term=0.1,
+    )
+
+
+def swav_case(*shapes: tuple[int, int, int], size: float = 1.0, **settings: float) -> Case:
+    """Scores, logits and possibly a queue of these shapes, in [-size, size]."""
+    coldest = min(settings.values(), default=0.05)
+    return Case(
+        partial(swav, **settings),
+        lambda: tuple(size * scores(*shape, seed=n) for n, shape in enumerate(shapes)),
+        exponent=1 + 2 * size / coldest,
+        term=_term(*shapes[0], settings.get("temperature", 0.1)),
+    )
+
+
+def _term(num_views: int, num_images: int, dim: int, temperature: float) -> float:
+    """The gradient of a score, but for the difference of probabilities, of 1 / K each."""
+    return 1 / (temperature * (num_views - 1) * num_images * dim)
+
+
+SMALL = ((3, 4, 12), (2, 4, 12))
+SWAPPED = {
+    "2+3 views": swav_case((5, 3, 37), (2, 3, 37)),
+    "one code": swav_case((2, 4, 9), (1, 4, 9)),
+    "all codes": swav_case((4, 2, 70), (4, 2, 70)),
+    "a queue": swav_case((3, 9, 11), (2, 9, 11), (2, 17, 11)),
+    "one image": swav_case((3, 1, 6), (2, 1, 6)),
+    "one prototype": swav_case((3, 4, 1), (2, 4, 1)),
+    "scores of 50": swav_case(*SMALL, size=50.0),
+    "cold": swav_case(*SMALL, temperature=COLD, epsilon=COLD),
+    "hot": swav_case(*SMALL, temperature=HOT, epsilon=HOT),
+    "0.9 sure": certain(3.6),
+    "0.99 sure": certain(6.0),
+    "0.999 sure": certain(8.3),
+}
+
+
+def dino_case(num_views: int, num_codes: int, dim: int, size: float = 1.0, **settings) -> Case:
+    """Scores of two images, logits and a center."""
+    return Case(
+        partial(dino, **settings),
+        lambda: (
+            size * scores(num_views, 2, dim),
+            size * scores(num_codes, 2, dim, seed=1),
+            scores(dim) / 4,
+        ),
+        exponent=1 + 2 * size / settings.get("temperature", 0.04),
+        term=_term(num_views, 2, dim, 0.1),
+    )
+
+
+DINO = {
+    "2+3 views": dino_case(5, 2, 41),
+    "one code": dino_case(3, 1, 19),
+    "scores of 50": dino_case(3, 2, 41, size=50.0),
+    "cold": dino_case(3, 2, 19, temperature=COLD),
+    "hot": dino_case(3, 2, 19, temperature=HOT),
 }

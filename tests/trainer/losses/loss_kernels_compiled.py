@@ -22,7 +22,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainer.losses.kernels import cosine_gpu, launch
+from trainer.losses.kernels import cosine_gpu, launch, sinkhorn_gpu, swapped_gpu
 from trainer.losses.kernels.launch import OPTIONS, Kernel
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
@@ -38,7 +38,20 @@ def cosine(dtype: torch.dtype) -> None:
         cosine_gpu.backward(empty(), p, z, 1e-12)
 
 
-PROBLEMS = (cosine,)
+def swapped(dtype: torch.dtype) -> None:
+    """SwAV's sizes, 2+6 views and few or many rows, and DINO's, 2+8 views."""
+    for views, rows, dim in ((8, 512, 3000), (10, 64, 65536)):
+        scores, logits = (empty(v, rows, dim, dtype=dtype) for v in (views, 2))
+        f, g, lse = empty(2, dim), empty(2, rows), empty(views, rows)
+        swapped_gpu.forward(scores, logits, f, g, 20.0, 0.1, 1.0)
+        swapped_gpu.backward(empty(), scores, logits, f, g, lse, 20.0, 0.1, 1.0)
+        sinkhorn_gpu.sample_potentials(logits, f, 20.0)
+    sinkhorn_gpu.sinkhorn_step(empty(2, 512, 3000, dtype=dtype), None, 20.0)
+    for num_rows in (512, 4096):
+        sinkhorn_gpu.sinkhorn_step(empty(2, num_rows, 3000, dtype=dtype), empty(2, 3000), 20.0)
+
+
+PROBLEMS = (cosine, swapped)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -63,13 +76,14 @@ def compile_kernel(kernel: Kernel, arguments: tuple[Any, ...], architecture: str
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        usage, code = (_dump(flag, file.name) for flag in ("-res-usage", "-sass"))
-    registers, stack = (int(re.findall(rf"{name}:(\d+)", usage)[-1]) for name in ("REG", "STACK"))
+        command = [str(CUOBJDUMP), "-res-usage", "-sass", file.name]
+        dump = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.findall(rf"\b{name}:(\d+)", dump)[-1]) for name in ("REG", "STACK"))
     return {
         "registers": registers,
         "stack_bytes": stack,
         "shared_bytes": compiled.metadata.shared,
-        "spills": len(re.findall(r"\b(?:LDL|STL)\b", code)),
+        "spills": len(re.findall(r"\b(?:LDL|STL)\b", dump)),
     }
 
 
@@ -80,11 +94,6 @@ def _type(x: Any) -> str:
     return "i32" if isinstance(x, int) else "fp32"
 
 
-def _dump(flag: str, path: str) -> str:
-    command = [str(CUOBJDUMP), flag, path]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
 def main(architectures: list[str]) -> None:
     """Compile every kernel that the problems launch, for every type."""
     found: dict[str, dict[str, int]] = {}
@@ -92,8 +101,8 @@ def main(architectures: list[str]) -> None:
         launch.start = partial(compile_instead, found, architecture)
         for problem in PROBLEMS:
             for dtype in POINTERS:
-                # float16 differs from bfloat16 in the conversion only: one architecture will do.
-                if dtype != torch.float16 or architecture == "sm_90":
+                # Types differ in how they are loaded and stored: one architecture will do for all.
+                if dtype == torch.bfloat16 or architecture == "sm_90":
                     problem(dtype)
     json.dump({"triton": triton.__version__, "kernels": found}, sys.stdout, indent=1)
 

@@ -17,17 +17,22 @@ from trainer.losses.cosine import byol_loss, pair_cosine
 from trainer.losses.kernels import chunks
 from trainer.losses.kernels.cosine_op import MAX_DIM, cosine_sum, cosine_sum_backward
 
+# And elements of a chunk: image by image, or all at once.
+DTYPES = [
+    (torch.float64, 1),
+    (torch.float32, 1),
+    (torch.bfloat16, 1 << 16),
+    (torch.float16, 1 << 16),
+]
 
-@pytest.fixture(autouse=True, params=[1, 1 << 16])
-def _chunk_elements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Image by image, and all at once."""
-    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", request.param)
 
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", COSINE)
-def test_error_is_that_of_the_equation(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("dtype", "elements"), DTYPES)
+def test_error_is_that_of_the_equation(
+    name: str, dtype: torch.dtype, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Value and gradient are as near to float64 as the plain form is, twice at most."""
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", elements)
     for what, (ours, bound) in errors(COSINE[name], dtype).items():
         assert ours <= bound, what
 

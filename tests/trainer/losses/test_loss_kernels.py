@@ -32,11 +32,11 @@ def output_of(script: str, *arguments: str, **environment: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["cosine"])
+@pytest.mark.parametrize("loss", ["cosine", "swapped", "dino"])
 def test_interpreted_kernels_are_the_equation(loss: str) -> None:
     """Values and gradients as near to float64 as the plain form's, twice at most; gradcheck."""
     found = output_of("loss_kernels_interpreted.py", loss, TRITON_INTERPRET="1")
-    assert len(found) >= 4 * 5
+    assert len(found) >= 2 * 5
     for case, by_name in found.items():
         for name, (ours, bound) in by_name.items():
             assert ours <= bound, f"{name} of {case}"

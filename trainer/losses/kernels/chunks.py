@@ -9,7 +9,7 @@ from shards.errors import UsageError
 
 # Of one chunk's input in the accumulator: with the five or so results kept beside it, it fits the
 # second-level cache of a core, so that a chunk is read from memory once.
-CHUNK_ELEMENTS = 1 << 16
+CHUNK_ELEMENTS = 1 << 17
 
 
 def accumulator(*tensors: torch.Tensor) -> torch.dtype:
