@@ -149,6 +149,13 @@ def run_loader(shards: Path, backend: str, cache: str, settings: Settings) -> di
     }
 
 
+def in_a_process(run: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """A fresh one: what another loader left behind is not this one's."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_hush) as pool:
+        return pool.submit(run, *arguments).result()
+
+
 def pack_small(num_images: int, out: Path) -> None:
     """JPEGs of SIDES_PX cut from photographs, one of them damaged after packing."""
     rng = np.random.default_rng(0)
@@ -196,7 +203,7 @@ def _run(options: argparse.Namespace) -> int:
         pack_small(settings.num_images, shards)
         for backend, cache in loaders:
             name = backend if cache == "none" else f"{backend}, cache={cache}"
-            results[name] = _in_a_process(shards, backend, cache, settings)
+            results[name] = in_a_process(run_loader, shards, backend, cache, settings)
             print(f"{name}: {results[name]['seconds']} s", file=sys.stderr, flush=True)
     report = {
         "conditions": conditions(),
@@ -210,13 +217,6 @@ def _run(options: argparse.Namespace) -> int:
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     Console(width=None if sys.stdout.isatty() else 120).print(_table(results))
     return int(not all(result["is_flat"] for result in results.values()))
-
-
-def _in_a_process(shards: Path, *arguments: Any) -> dict[str, Any]:
-    """A fresh one: what another loader left behind is not this one's."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_hush) as pool:
-        return pool.submit(run_loader, shards, *arguments).result()
 
 
 def _hush() -> None:
