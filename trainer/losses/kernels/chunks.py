@@ -7,8 +7,9 @@ import torch
 
 from shards.errors import UsageError
 
-# Of one chunk's input in the accumulator: with the five or so results kept beside it, it fits the
-# second-level cache of a core, so that a chunk is read from memory once.
+# Of one chunk's input in the accumulator: with the few results kept beside it, it stays in or near
+# the second-level cache of a core. Threads wait for each other at the end of every operation, so
+# much smaller chunks cost more than they save where the cores are busy.
 CHUNK_ELEMENTS = 1 << 17
 
 

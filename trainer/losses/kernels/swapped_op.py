@@ -9,7 +9,6 @@
 Each log-softmax is taken once for all codes it meets; only its logsumexp is kept, V x B numbers.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ def swapped_prediction(
     """Loss [], entropy [] and lse [V, B], in the accumulator."""
     lse = scores.new_empty(scores.shape[:2], dtype=accumulator(scores))
     loss, entropy = lse.new_zeros(()), lse.new_zeros(())
-    for rows in _chunks(scores):
+    for rows in chunks(scores.shape[1], len(scores) * scores.shape[2]):
         log_q = _log_codes(logits[:, rows], prototypes, samples[:, rows], scale)
         q = log_q.exp()
         entropy -= log_q.mul_(q).sum()
@@ -61,15 +60,21 @@ def swapped_prediction_backward(
 ) -> torch.Tensor:
     """[V, B, K] like scores."""
     out = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    num_views, num_images, dim = scores.shape
     factor = grad * (weight / temperature)
-    for rows in _chunks(scores):
-        q = _log_codes(logits[:, rows], prototypes, samples[:, rows], scale).exp_()
-        x = scores[:, rows].to(lse.dtype) / temperature
-        x.sub_(lse[:, rows, None]).exp_().mul_(_totals(q, len(x))[..., None])
-        x -= q.sum(0)
-        x[: len(q)] += q
-        torch.mul(x, factor, out=x)
-        out[:, rows] = x
+    # Rows of q sum to 1, so w of a view sums to the number of codes it meets.
+    meets = lse.new_full((num_views, 1, 1), len(logits))
+    meets[: len(logits)] -= 1
+    for rows in chunks(num_images, num_views * dim):
+        # One image's scores of 65,536 prototypes are more than a chunk.
+        for part in chunks(dim, num_views * (rows.stop - rows.start)):
+            found = logits[:, rows, part], prototypes[:, part], samples[:, rows]
+            q = _log_codes(*found, scale).exp_()
+            x = scores[:, rows, part].to(lse.dtype) / temperature
+            x.sub_(lse[:, rows, None]).exp_().mul_(meets)
+            x -= q.sum(0)
+            x[: len(q)] += q
+            out[:, rows, part] = x.mul_(factor)
     return out
 
 
@@ -106,21 +111,20 @@ def _(*arguments: Any) -> torch.Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:4], output[2])
+    # No zeros for entropy and lse, which have no gradient.
+    ctx.set_materialize_grads(False)
     ctx.numbers = inputs[4:]
 
 
-def _backward(ctx: Any, grad: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-    found = swapped_prediction_backward(grad, *ctx.saved_tensors, *ctx.numbers)
+def _backward(ctx: Any, grad: torch.Tensor | None, *_: Any) -> tuple[torch.Tensor | None, ...]:
+    found = None
+    if grad is not None:
+        found = swapped_prediction_backward(grad, *ctx.saved_tensors, *ctx.numbers)
     return found, *[None] * 6
 
 
 swapped_prediction.register_autograd(_backward, setup_context=_keep)
 swapped_prediction_backward.register_autograd(refuse_second)
-
-
-def _chunks(scores: torch.Tensor) -> Iterator[slice]:
-    num_views, num_images, dim = scores.shape
-    return chunks(num_images, num_views * dim)
 
 
 def _log_codes(

@@ -1,0 +1,101 @@
+"""What benchmarks/losses.py measures: each loss at the size where it matters, in every form.
+
+A form is a function of the inputs that gives the loss: "eager" is the equation in plain torch,
+"compiled" the same through torch.compile, "fused" ours, and the others are public forms that keep
+no logits. Inputs come from a seed; the first has a gradient.
+
+Legend: V views of which the first G are global, B images, D features, K prototypes, M queue rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from trainer.losses.auto import Impl
+from trainer.losses.cosine import byol_loss, unit_rows
+from trainer.losses.dino import teacher_codes
+from trainer.losses.sinkhorn import sinkhorn_codes
+from trainer.losses.swapped import swapped_prediction
+
+Inputs = tuple[torch.Tensor, ...]
+Form = Callable[..., torch.Tensor]
+TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One loss at one size."""
+
+    title: str
+    shapes: tuple[tuple[int, ...], ...]  # of the inputs
+    loss: Form  # (*inputs, impl=...)
+    num_unit: int = 0  # the last so many inputs have unit rows
+    spread: float = 1.0  # of the numbers
+    # Public forms. They may differ from the loss in a way that their name says.
+    others: dict[str, Form] = field(default_factory=dict)
+    only_fused: bool = False  # the eager form needs more memory than there is
+    most_memory: float | None = None  # wanted: the fused form's peak over the eager one's
+    least_speed: float | None = None  # wanted on a GPU: times as fast as the compiled form
+
+    def inputs(self, dtype: torch.dtype, device: torch.device, seed: int = 0) -> Inputs:
+        """Normal numbers from a seed."""
+        generator = torch.Generator().manual_seed(seed)
+        made = [self.spread * torch.randn(shape, generator=generator) for shape in self.shapes]
+        first_unit = len(made) - self.num_unit
+        made = [unit_rows(x) if i >= first_unit else x for i, x in enumerate(made)]
+        inputs = tuple(x.to(device, dtype) for x in made)
+        inputs[0].requires_grad_()
+        return inputs
+
+    def forms(self) -> dict[str, Form]:
+        """By name, in the order of the table."""
+        fused = {"fused": partial(self.loss, impl="fused")}
+        if self.only_fused:
+            return fused
+        eager = partial(self.loss, impl="torch")
+        return {"eager": eager, "compiled": torch.compile(eager), **self.others, **fused}
+
+
+def _byol(p: torch.Tensor, z: torch.Tensor, impl: Impl) -> torch.Tensor:
+    return byol_loss(p, z, impl)
+
+
+def _swav(scores: torch.Tensor, logits: torch.Tensor, impl: Impl) -> torch.Tensor:
+    codes = sinkhorn_codes(logits, impl=impl)
+    return swapped_prediction(scores, codes, TEMPERATURE, impl).loss
+
+
+def _dino(
+    scores: torch.Tensor, logits: torch.Tensor, center: torch.Tensor, impl: Impl
+) -> torch.Tensor:
+    codes = teacher_codes(logits, center.float(), 0.07, impl)
+    return swapped_prediction(scores, codes, TEMPERATURE, impl).loss
+
+
+VIEWS = 2
+PROBLEMS = {
+    "swav": Problem(
+        "SwAV, B = 512, K = 3,000, 2+6 views",
+        ((8, 512, 3000), (VIEWS, 512, 3000)),
+        _swav,
+        spread=1 / 8,  # as of cosines
+        most_memory=1 / 5,
+        least_speed=4.0,
+    ),
+    "dino": Problem(
+        "DINO, B = 64, K = 65,536, 2+8 views",
+        ((10, 64, 65536), (VIEWS, 64, 65536), (65536,)),
+        _dino,
+        spread=1 / 8,
+        most_memory=1 / 6,
+        least_speed=1.5,
+    ),
+    "byol": Problem(
+        "BYOL, B = 4,096, D = 256",
+        ((VIEWS, 4096, 256), (VIEWS, 4096, 256)),
+        _byol,
+        most_memory=1 / 6,
+    ),
+}

@@ -1,0 +1,98 @@
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from shards.errors import DataError
+from trainer.losses.cosine import byol_loss
+from trainer.losses.kernels import launch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch):
+    """The benchmarks' folder can be imported from."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def losses():
+    """benchmarks/losses.py as a module; what it needs of Triton is there on Linux only."""
+    pytest.importorskip("triton")
+    return importlib.import_module("losses")
+
+
+@pytest.fixture
+def small(losses):
+    """BYOL on two views of 8 images."""
+    problems = importlib.import_module("loss_problems")
+    shapes = ((2, 8, 16), (2, 8, 16))
+    return problems.Problem("small", shapes, lambda p, z, impl: byol_loss(p, z, impl))
+
+
+def test_peak_is_the_most_that_is_held_at_once():
+    """Of three tensors of 4 MB two are alive together, and one that is returned counts."""
+    peak = importlib.import_module("peak_memory").peak_bytes
+
+    def one_after_the_other():
+        torch.ones(1_000_000).add_(1)
+        return torch.ones(1_000_000) + torch.ones(1)
+
+    assert peak(one_after_the_other, CPU) == pytest.approx(8_000_004, abs=256)
+    assert peak(lambda: torch.ones(250_000), CPU) == pytest.approx(1_000_000, abs=256)
+
+
+def test_launches_are_kernels_and_operators_that_compute(losses):
+    """A view, an empty tensor and an inquiry are free; a kernel of ours is one launch."""
+    count = losses.count_launches
+    x = torch.empty(4, 6, device="meta")
+    assert count(lambda: x.T.reshape(2, 12)[0]) == 1  # the copy that reshape makes
+    assert count(lambda: (x + 1).sum()) == 2
+    start = launch.start
+    p, z = torch.empty(2, 2, 3, 8, device="meta")
+    # One kernel, and one sum of what it wrote; then mean and scale.
+    fused = count(lambda: byol_loss(p, z, "fused"))
+    assert 3 <= fused <= 6
+    assert fused < count(lambda: byol_loss(p, z, "torch"))
+    assert launch.start is start
+
+
+def test_every_form_is_measured_and_held_to_the_truth(losses, small, monkeypatch):
+    """Each has its figures; one that cannot run is named; a wrong one stops everything."""
+    monkeypatch.setattr(torch, "compile", lambda form: form)
+    found = losses.measure_problem(small, CPU, 0.01, 2)
+    assert set(found["forms"]) == {"eager", "compiled", "fused"}
+    for row in found["forms"].values():
+        assert row["ms"] > 0
+        assert row["peak_mb"] > 0
+        assert row["errors"]["gradient"] < losses.MAX_GRADIENT_ERROR
+    assert found["forms"]["fused"]["launches"] < found["forms"]["eager"]["launches"]
+
+    def broken(p, z):
+        raise NotImplementedError("not on this device\nat all")
+
+    small.others["public"] = broken
+    found = losses.measure_problem(small, CPU, 0.01, 2)
+    assert found["failed"] == {"public": "NotImplementedError: not on this device"}
+    monkeypatch.setattr(torch, "compile", lambda form: lambda p, z: 1.01 * form(p, z))
+    with pytest.raises(DataError, match="compiled of small"):
+        losses.measure_problem(small, CPU, 0.01, 2)
+
+
+def test_chosen_problems_are_added_to_the_file(losses, small, monkeypatch, tmp_path, capsys):
+    """--only leaves the other problems' figures; an unknown one is a line."""
+    monkeypatch.setattr(torch, "compile", lambda form: form)
+    monkeypatch.setattr(losses, "PROBLEMS", {"one": small, "two": small})
+    out = tmp_path / "losses.json"
+    for name in ("one", "two"):
+        arguments = ["--only", name, "--seconds", "0.01", "--rounds", "1", "--out", str(out)]
+        assert losses.main(arguments) == 0
+    report = json.loads(out.read_text())
+    assert set(report["problems"]) == {"one", "two"}
+    assert report["conditions"]["device"] == "cpu"
+    assert losses.main(["--only", "three", "--out", str(out)]) == 2
+    assert "known: one, two" in capsys.readouterr().err
