@@ -64,7 +64,7 @@ def measure_problem(
                 _check(problem.title, name, errors[name])
         del found
         peaks[name] = peak_bytes(lambda form=form: _both(form, inputs), device)
-    results = _time(forms, inputs, device, seconds, rounds)
+    results = _time(forms, inputs, device, seconds, 1 if problem.only_fused else rounds)
     launches = _launches(problem, inputs)
     rows = {
         name: {
@@ -79,9 +79,13 @@ def measure_problem(
     }
     fused = results["fused"]
     ratios = {name: times_as_fast(fused, r) for name, r in results.items() if name != "fused"}
-    return {"title": problem.title, "forms": rows, "fused_is_times_as_fast": ratios} | (
-        {"failed": failed} if failed else {}
-    )
+    return {
+        "title": problem.title,
+        "wanted": {"most_memory": problem.most_memory, "least_speed": problem.least_speed},
+        "forms": rows,
+        "fused_is_times_as_fast": ratios,
+        "failed": failed,
+    }
 
 
 def _both(form: Form, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +159,12 @@ def _benchmark(options: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 130)
     report: dict[str, Any] = {
         "conditions": conditions() | {"device": _name_of(device)},
-        "settings": {"dtype": "bfloat16", "rounds": options.rounds, "seconds": options.seconds},
+        "settings": {
+            "dtype": "bfloat16",
+            "threads": torch.get_num_threads(),
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+        },
         "problems": {},
     }
     if out.is_file() and options.only:
@@ -189,7 +198,7 @@ def _table(found: dict[str, Any]) -> Table:
             "" if row["launches"] is None else str(row["launches"]),
             "" if ratio is None else f"{ratio['median']:.2f}",
         )
-    for name, reason in found.get("failed", {}).items():
+    for name, reason in found["failed"].items():
         table.add_row(name, reason)
     return table
 

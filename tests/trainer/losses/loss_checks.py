@@ -41,12 +41,14 @@ def evaluate(case: Case, impl: str, inputs: tuple[torch.Tensor, ...]) -> Found:
     return Found(value.detach(), grad)
 
 
-def errors(case: Case, dtype: torch.dtype, impl: str = "fused") -> dict[str, tuple[float, float]]:
+def errors(
+    case: Case, dtype: torch.dtype, impl: str = "fused", device: str = "cpu"
+) -> dict[str, tuple[float, float]]:
     """Of value and gradient: our error, and what it may be.
 
     Against float64 from the same rounded inputs; twice the error of the plain form, and a rounding.
     """
-    inputs = tuple(x.to(dtype) for x in case.inputs())
+    inputs = tuple(x.to(device, dtype) for x in case.inputs())
     ours, plain = (evaluate(case, form, inputs) for form in (impl, "torch"))
     truth = evaluate(case, "torch", tuple(x.double() for x in inputs))
     assert ours.value.dtype == torch.promote_types(dtype, torch.float32)
