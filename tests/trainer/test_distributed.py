@@ -1,7 +1,6 @@
-"""Two processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
+"""Two and four processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
 
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +21,8 @@ from trainer.losses.sinkhorn import sinkhorn
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import METHODS, create_method
 
-WORLD = 2
-IDS = torch.arange(2 * WORLD * 3)
+NUM_IMAGES = 12  # over all ranks
+IDS = torch.arange(NUM_IMAGES)
 
 
 def test_without_a_group_everything_is_the_identity() -> None:
@@ -36,12 +35,12 @@ def test_without_a_group_everything_is_the_identity() -> None:
 
 
 def batch() -> torch.Tensor:
-    x = torch.randn(2, 2 * WORLD * 3, 4, generator=torch.Generator().manual_seed(0))  # [V, B, D]
+    x = torch.randn(2, NUM_IMAGES, 4, generator=torch.Generator().manual_seed(0))  # [V, B, D]
     return x.double() + 3 * torch.arange(2).view(-1, 1, 1)
 
 
-def share(x: torch.Tensor, dim: int, number: int) -> torch.Tensor:
-    return x.chunk(WORLD, dim)[number].contiguous()
+def share(x: torch.Tensor, dim: int, number: int, world: int) -> torch.Tensor:
+    return x.chunk(world, dim)[number].contiguous()
 
 
 def network() -> nn.Module:
@@ -70,7 +69,7 @@ def run_method(
     backbone = feature_network()
     torch.manual_seed(1)
     method: Method = create_method(name, backbone, TOY[name])
-    method.prepare(ids.numel() * (WORLD if wrap else 1))
+    method.prepare(NUM_IMAGES)
     method = method.double()
     if wrap and method.sync_batch_norm:
         synchronize_batch_norm(method)
@@ -97,11 +96,11 @@ def run_method(
     return {"losses": losses, "state": dict(method.state_dict())}
 
 
-def body(number: int, folder: str) -> None:
+def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
-    store = dist.FileStore(f"{folder}/store", WORLD)
-    dist.init_process_group("gloo", None, timedelta(seconds=60), WORLD, number, store)
-    views, ids = share(batch(), 1, number), share(IDS, 0, number)
+    store = dist.FileStore(f"{folder}/store", world)
+    dist.init_process_group("gloo", None, timedelta(seconds=60), world, number, store)
+    views, ids = share(batch(), 1, number, world), share(IDS, 0, number, world)
     model = network()
     synchronize_batch_norm(model)
     loss, grads = run_network(model, views)
@@ -121,11 +120,12 @@ def body(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    folder: Path = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(body, (str(folder),), WORLD)
-    return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(WORLD)]
+@pytest.fixture(scope="module", params=[2, 4], ids=["two", "four"])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What each of two or four ranks found."""
+    folder, world = tmp_path_factory.mktemp("ranks"), request.param
+    torch.multiprocessing.spawn(body, (world, str(folder)), world)
+    return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(world)]
 
 
 @pytest.mark.slow
@@ -143,10 +143,10 @@ def test_synchronised_batch_norm_is_the_single_process(found: list[dict]) -> Non
 def test_gathers(found: list[dict]) -> None:
     """Rows arrive in rank order; a gathered row gets the gradients of all ranks' losses."""
     whole = batch()[0].clone().requires_grad_()
-    (WORLD * (whole @ whole.T).square().sum()).backward()
+    (len(found) * (whole @ whole.T).square().sum()).backward()
     for number, result in enumerate(found):
         assert torch.equal(result["rows"], whole.detach())
-        torch.testing.assert_close(result["gather_grad"], share(whole.grad, 0, number))
+        torch.testing.assert_close(result["gather_grad"], share(whole.grad, 0, number, len(found)))
 
 
 @pytest.mark.slow
@@ -154,13 +154,13 @@ def test_sinkhorn_balances_over_all_ranks(found: list[dict]) -> None:
     """Each rank's codes are its rows of the codes of the whole batch."""
     codes = sinkhorn(20 * batch(), epsilon=0.5)
     for number, result in enumerate(found):
-        torch.testing.assert_close(result["codes"], share(codes, 1, number))
+        torch.testing.assert_close(result["codes"], share(codes, 1, number, len(found)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_train_alike_on_any_number_of_ranks(found: list[dict], name: str) -> None:
-    """DDP on two halves of a batch: losses, weights, teacher, queue of one process on the whole."""
+    """DDP on parts of a batch: losses, weights, teacher, queue of one process on the whole."""
     whole = comparable(name, run_method(name, batch(), IDS))
     for result in found:
         ours = comparable(name, result[name])
