@@ -41,10 +41,13 @@ def evaluate(case: Case, impl: str, inputs: tuple[torch.Tensor, ...]) -> Found:
     return Found(value.detach(), grad)
 
 
-def errors(case: Case, dtype: torch.dtype, impl: str = "fused") -> dict[str, tuple[float, float]]:
+def errors(
+    case: Case, dtype: torch.dtype, impl: str = "fused", *, rounds: bool = False
+) -> dict[str, tuple[float, float]]:
     """Of value and gradient: our error, and what it may be.
 
-    Against float64 from the same rounded inputs; twice the error of the plain form, and a rounding.
+    Against float64 from the same rounded inputs; twice the error of the plain form, and a rounding:
+    to the inputs' type where our form `rounds` what it computes from them.
     """
     inputs = tuple(x.to(dtype) for x in case.inputs())
     ours, plain = (evaluate(case, form, inputs) for form in (impl, "torch"))
@@ -55,7 +58,7 @@ def errors(case: Case, dtype: torch.dtype, impl: str = "fused") -> dict[str, tup
     for name, mine, theirs, exact in zip(Found._fields, ours, plain, truth, strict=True):
         # A value is what is left of sums of about 1.
         size = max(exact.abs().max().item(), 1.0 if name == "value" else case.term)
-        slack = 8 * torch.finfo(mine.dtype).eps * size * case.exponent
+        slack = 8 * torch.finfo(dtype if rounds else mine.dtype).eps * size * case.exponent
         found[name] = (_error(mine, exact), 2 * _error(theirs, exact) + slack)
     return found
 
