@@ -10,9 +10,11 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer.losses.kernels import cosine_gpu, launch, sinkhorn_gpu, swapped_gpu
+from trainer.losses.kernels import cosine_gpu, gram, gram_gpu, launch, sinkhorn_gpu, swapped_gpu
 
 OURS: dict[str, Callable[..., Any]] = {
+    "column_moments": lambda *given: gram.forward(*given, gram_gpu),
+    "column_moments_backward": lambda *given: gram.backward(*given, gram_gpu),
     "cosine_sum": cosine_gpu.forward,
     "cosine_sum_backward": cosine_gpu.backward,
     "sample_potentials": sinkhorn_gpu.sample_potentials,

@@ -14,10 +14,12 @@ from functools import partial
 import torch
 
 from trainer.losses.auto import Impl
+from trainer.losses.barlow import barlow_loss
 from trainer.losses.cosine import byol_loss, unit_rows
 from trainer.losses.dino import teacher_codes
 from trainer.losses.sinkhorn import sinkhorn_codes
 from trainer.losses.swapped import swapped_prediction
+from trainer.losses.vicreg import vicreg_terms
 
 Inputs = tuple[torch.Tensor, ...]
 Form = Callable[..., torch.Tensor]
@@ -74,6 +76,15 @@ def _dino(
     return swapped_prediction(scores, codes, TEMPERATURE, impl).loss
 
 
+def _barlow(z: torch.Tensor, impl: Impl) -> torch.Tensor:
+    return barlow_loss(z, VIEWS, impl=impl)
+
+
+def _vicreg(z: torch.Tensor, impl: Impl) -> torch.Tensor:
+    terms = vicreg_terms(z, VIEWS, impl)
+    return 25 * terms.invariance + 25 * terms.variance + terms.covariance
+
+
 VIEWS = 2
 PROBLEMS = {
     "swav": Problem(
@@ -91,6 +102,20 @@ PROBLEMS = {
         spread=1 / 8,
         most_memory=1 / 6,
         least_speed=1.5,
+    ),
+    "barlow": Problem(
+        "Barlow Twins, n = 2,048, D = 8,192",
+        ((VIEWS, 2048, 8192),),
+        _barlow,
+        most_memory=1 / 8,
+        least_speed=2.5,
+    ),
+    "vicreg": Problem(
+        "VICReg, n = 2,048, D = 8,192",
+        ((VIEWS, 2048, 8192),),
+        _vicreg,
+        most_memory=1 / 8,
+        least_speed=4.0,
     ),
     "byol": Problem(
         "BYOL, B = 4,096, D = 256",

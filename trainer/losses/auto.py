@@ -21,6 +21,8 @@ FUSED_FROM: dict[str, dict[str, int]] = {
     "pair_cosine": {"cpu": 1 << 18},
     "sinkhorn": {"cpu": 1 << 18},
     "swapped_prediction": {"cpu": 1 << 18},
+    "barlow": {"cpu": 1 << 18},
+    "vicreg": {"cpu": 1 << 18},
 }
 
 

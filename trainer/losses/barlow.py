@@ -9,6 +9,9 @@ Legend: B images, V views of which the first G are the global ones, D features.
 
 import torch
 
+from trainer.losses.auto import Impl, use_fused
+from trainer.losses.kernels.gram_op import column_moments
+
 _EPS = 1e-5  # of torch's batch norm
 
 
@@ -16,6 +19,7 @@ def barlow_loss(
     z: torch.Tensor,  # [V, B, D] any float - projections, global views first
     num_targets: int,  # G
     off_diagonal: float = 0.0051,  # lambda
+    impl: Impl = "auto",
 ) -> torch.Tensor:
     """Mean of the two-view loss over ordered pairs (v, g), g != v a global view; [] float32.
 
@@ -27,6 +31,9 @@ def barlow_loss(
     pairs is our generalisation. Zbontar et al. 2021, 2103.03230, eq. 1 and 2; main.py
     `BarlowTwins.forward`, which standardises with the biased variance as here.
     """
+    num_pairs = num_targets * (len(z) - 1)
+    if use_fused("barlow", impl, z):
+        return _from_moments(z, num_targets, off_diagonal) / num_pairs
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     # Autocast would take the products to bf16, and C is a sum over the batch.
     with torch.autocast(z.device.type, enabled=False):
@@ -38,7 +45,7 @@ def barlow_loss(
                 # Both orders of two global views transpose C, hence cost the same.
                 weight = 2 if v < num_targets else 1
                 losses.append(weight * _redundancy(z[v].T @ z[g] / z.shape[1], off_diagonal))
-    return torch.stack(losses).sum() / (num_targets * (len(z) - 1))
+    return torch.stack(losses).sum() / num_pairs
 
 
 def _redundancy(
@@ -49,3 +56,13 @@ def _redundancy(
     on = (correlation.diagonal() - 1).square().sum()
     # A difference instead of a mask: D x D is 8192 x 8192, and each copy 268 MB.
     return on + off_diagonal * (squares.sum() - squares.diagonal().sum())
+
+
+def _from_moments(z: torch.Tensor, num_targets: int, off_diagonal: float) -> torch.Tensor:
+    """The sum over pairs: all squares of C at once, then those on its diagonal."""
+    _, second, squares, _ = column_moments(z, num_targets, _EPS)
+    scale = (second[0] + _EPS).rsqrt()
+    on = second[1:] * scale[:num_targets, None] * scale  # [G, V, D]: C_ii
+    costs = (on - 1).square() - off_diagonal * on.square()
+    itself = torch.eye(*on.shape[:2], dtype=torch.bool, device=z.device)
+    return costs.masked_fill(itself[..., None], 0).sum() + off_diagonal * squares

@@ -6,9 +6,46 @@ is their gradient. The code's conventions: means over features where the paper's
 Legend: B images, V views of which the first G are the global ones, D features.
 """
 
+from typing import NamedTuple
+
 import torch
 
+from trainer.checks import require
+from trainer.losses.auto import Impl, use_fused
+from trainer.losses.kernels.gram_op import column_moments
+
 _EPS = 1e-4  # under the square root
+
+
+class Terms(NamedTuple):
+    """What the loss is a weighed sum of; [] float32 each."""
+
+    invariance: torch.Tensor
+    variance: torch.Tensor
+    covariance: torch.Tensor
+
+
+def vicreg_terms(
+    z: torch.Tensor,  # [V, B, D] any float - global views first
+    num_targets: int,  # G
+    impl: Impl = "auto",
+) -> Terms:
+    """The three terms below; the fused form has them from one operator, of at least two images."""
+    num_views, num_images, dim = z.shape
+    if not use_fused("vicreg", impl, z, is_possible=num_images > 1):
+        return Terms(invariance(z, num_targets), variance(z), covariance(z))
+    rule = "fused VICReg takes at least 2 images"
+    require(num_images > 1, rule, num_images, "raise the batch size")
+    mean, second, squares, _ = column_moments(z, num_targets, None)
+    unbiased = num_images / (num_images - 1)
+    apart = second[1:] + (mean - mean[:num_targets, None]).square()  # [G, V, D]
+    variances = second[0] * unbiased  # [V, D]
+    beside = squares * unbiased**2 - variances.square().sum()
+    return Terms(
+        apart.sum() / (num_targets * (num_views - 1) * dim),
+        (1 - (variances + _EPS).sqrt()).relu().mean(),
+        2 * beside / (num_views * dim),
+    )
 
 
 def invariance(

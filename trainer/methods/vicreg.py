@@ -15,7 +15,7 @@ from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.distributed import gather_views
 from trainer.heads import mlp
-from trainer.losses.vicreg import covariance, invariance, variance
+from trainer.losses.vicreg import vicreg_terms
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
 
@@ -56,10 +56,8 @@ class VICReg(Method):
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.expander, features, per_view=True)
         num_global, settings = len(views.crops[0]), self.settings
-        everyone = gather_views(z)
-        agree = invariance(everyone, num_global)
-        spread = variance(everyone) * (2 if settings.paper_variance else 1)
-        repeat = covariance(everyone)
+        agree, spread, repeat = vicreg_terms(gather_views(z), num_global)
+        spread = spread * (2 if settings.paper_variance else 1)
         loss = (
             settings.invariance * agree + settings.variance * spread + settings.covariance * repeat
         )

@@ -1,14 +1,17 @@
 """The fused losses at sizes that no block divides, with rows that are zero, equal or huge."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from loss_checks import Case, rows
 
+from trainer.losses.barlow import barlow_loss
 from trainer.losses.cosine import byol_loss, pair_cosine, simsiam_loss
 from trainer.losses.dino import teacher_codes
 from trainer.losses.sinkhorn import sinkhorn_codes
 from trainer.losses.swapped import swapped_prediction
+from trainer.losses.vicreg import vicreg_terms
 
 COLD, HOT = 0.01, 10.0  # extremes of temperature
 
@@ -137,3 +140,71 @@ DINO = {
     "cold": dino_case(3, 2, 19, temperature=COLD),
     "hot": dino_case(3, 2, 19, temperature=HOT),
 }
+
+
+def barlow(impl: str, z: torch.Tensor, num_targets: int, weight: float = 0.1) -> torch.Tensor:
+    """A larger weight than the paper's, so that D x D entries count."""
+    return barlow_loss(z, num_targets, weight, impl)
+
+
+def vicreg(impl: str, z: torch.Tensor, num_targets: int) -> torch.Tensor:
+    """The three terms weighed as in the paper."""
+    terms = vicreg_terms(z, num_targets, impl)
+    return 25 * terms.invariance + 25 * terms.variance + terms.covariance
+
+
+def features(*shape: int, spread: float = 0.7, offset: float = 0.0) -> torch.Tensor:
+    """Views that agree in part; columns of several sizes, around offsets of both signs."""
+    columns = torch.arange(shape[-1])
+    own, common = rows(*shape), rows(*shape[1:], seed=1)
+    sizes = spread * (1 + columns % 3)
+    return sizes * (common + 0.5 * own) + offset * (1 - 2 * (columns % 2))
+
+
+def dead_columns(*shape: int) -> torch.Tensor:
+    """Of each three columns one without variance, and one without it in the first view alone."""
+    z, columns = features(*shape), torch.arange(shape[-1])
+    z[:, :, columns % 3 == 1] = 0.3
+    z[0, :, columns % 3 == 2] = -2
+    return z
+
+
+def twins(*shape: int) -> torch.Tensor:
+    """Every image twice."""
+    z = features(*shape)
+    z[:, 1::2] = z[:, : shape[1] - 1 : 2]
+    return z
+
+
+# Few images and many features, where images are multiplied with images, and the other way round.
+MOMENTS = {
+    "two views, few images": (2, lambda: features(2, 7, 75)),
+    "two views, many images": (2, lambda: features(2, 75, 7)),
+    "2+3 views, few images": (2, lambda: features(5, 9, 70)),
+    "2+3 views, many images": (2, lambda: features(5, 70, 9)),
+    "3+1 views, few images": (3, lambda: features(4, 6, 33)),
+    "3+1 views, many images": (3, lambda: features(4, 67, 5)),
+    "one target": (1, lambda: features(3, 8, 9)),
+    "dead columns, few images": (2, lambda: dead_columns(2, 6, 35)),
+    "dead columns, many images": (2, lambda: dead_columns(2, 35, 6)),
+    "twins": (2, lambda: twins(2, 8, 67)),
+    "offsets of 50": (2, lambda: features(3, 9, 37, offset=50.0)),
+    "offsets of 50, many images": (2, lambda: features(3, 69, 11, offset=50.0)),
+    "large": (2, lambda: features(2, 9, 34, spread=100.0)),
+    "two images": (2, lambda: features(2, 2, 5)),
+}
+
+
+def of_features(
+    loss: Callable[..., torch.Tensor], num_targets: int, make: Callable[[], torch.Tensor]
+) -> Case:
+    """A gradient is orthogonal to its column, hence a difference; means lose digits to offsets."""
+    z = make()
+    offset = (z.mean(1).abs() / z.std(1).clamp_min(1)).max().item()
+    scale = (z.var(1, correction=0) + 1e-5).rsqrt().max().item()
+    term = 2 * scale / z.shape[1]
+    return Case(partial(loss, num_targets=num_targets), lambda: (z,), 1 + offset / 10, term)
+
+
+BARLOW = {name: of_features(barlow, *case) for name, case in MOMENTS.items()}
+VICREG = {name: of_features(vicreg, *case) for name, case in MOMENTS.items()}

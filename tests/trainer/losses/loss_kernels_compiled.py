@@ -22,7 +22,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainer.losses.kernels import cosine_gpu, launch, sinkhorn_gpu, swapped_gpu
+from trainer.losses.kernels import cosine_gpu, gram, gram_gpu, launch, sinkhorn_gpu, swapped_gpu
 from trainer.losses.kernels.launch import OPTIONS, Kernel
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
@@ -51,7 +51,16 @@ def swapped(dtype: torch.dtype) -> None:
         sinkhorn_gpu.sinkhorn_step(empty(2, num_rows, 3000, dtype=dtype), empty(2, 3000), 20.0)
 
 
-PROBLEMS = (cosine, swapped)
+def moments(dtype: torch.dtype) -> None:
+    """Barlow Twins' and VICReg's sizes, two views and 2+6, and many images of few features."""
+    for views, rows, dim in ((2, 2048, 8192), (8, 512, 8192), (2, 4096, 2048)):
+        z = empty(views, rows, dim, dtype=dtype)
+        for eps in (1e-5, None):
+            mean, second, squares, matrices = gram.forward(z, 2, eps, gram_gpu)
+            gram.backward(mean, second, squares, z, mean, second, matrices, eps, gram_gpu)
+
+
+PROBLEMS = (cosine, swapped, moments)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

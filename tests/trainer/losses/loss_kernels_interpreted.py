@@ -7,16 +7,21 @@ CUDA kernels take the place of the CPU's, so that everything above them is teste
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from loss_cases import COSINE, DINO, SWAPPED
+from loss_cases import BARLOW, COSINE, DINO, SWAPPED, VICREG
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
 from trainer.losses.kernels import (
     cosine_gpu,
     cosine_op,
+    gram,
+    gram_cpu,
+    gram_gpu,
+    gram_op,
     sinkhorn_gpu,
     sinkhorn_op,
     swapped_gpu,
@@ -55,15 +60,47 @@ def _use_triton_for_swapped() -> None:
     sinkhorn_gpu.TILE = swapped_gpu.TILE = 64
 
 
-def check(cases: dict[str, Case], one: str) -> dict[str, Any]:
-    """Errors of all cases; of one case in all types, and also its gradient and its bits."""
-    assert_gradient(cases[one])
-    assert_same_bits_again(cases[one], torch.float32)
-    pairs = [(name, t) for name in cases for t in (DTYPES if name == one else DTYPES[1:3])]
-    return {f"{name}, {t}": errors(cases[name], t) for name, t in pairs}
+def barlow() -> dict[str, Any]:
+    """Products of rows and of columns, in blocks and parts so small that there are several."""
+    _use_triton_for_moments()
+    assert_operator(gram_op.column_moments, rows(3, 4, 9).requires_grad_(), 2, 1e-5)
+    return check(BARLOW, "2+3 views, few images", "2+3 views, many images", rounds=torch.bfloat16)
 
 
-CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino)
+def vicreg() -> dict[str, Any]:
+    """The same operator, without eps."""
+    _use_triton_for_moments()
+    assert_operator(gram_op.column_moments, rows(3, 4, 9).requires_grad_(), 2, None)
+    return check(VICREG, "2+3 views, few images", "2+3 views, many images", rounds=torch.bfloat16)
+
+
+def _use_triton_for_moments() -> None:
+    forward, backward = (partial(f, on=gram_gpu) for f in (gram.forward, gram.backward))
+    gram_op.column_moments.register_kernel("cpu", forward)
+    gram_op.column_moments_backward.register_kernel("cpu", backward)
+    gram_gpu.multiply = _multiply
+    gram_gpu.BLOCK_ELEMENTS, gram_gpu.TILE, gram_gpu.PART = 1, 128, 16
+    gram_gpu.COLUMNS, gram.LEAST = 16, 64
+
+
+def _multiply(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, add: bool) -> None:
+    """As cuBLAS, whose mixed types a CPU's torch has not."""
+    gram_cpu.multiply(out, a.to(out.dtype), b.to(out.dtype), add=add)
+
+
+def check(cases: dict[str, Case], *some: str, rounds: torch.dtype | None = None) -> dict[str, Any]:
+    """Errors of all cases; of some cases in all types, and also their gradients and their bits.
+
+    A loss `rounds` inputs of one type to it again, once they are standardised.
+    """
+    for one in some:
+        assert_gradient(cases[one])
+        assert_same_bits_again(cases[one], torch.float32)
+    pairs = [(name, t) for name in cases for t in (DTYPES if name in some else DTYPES[1:3])]
+    return {f"{name}, {t}": errors(cases[name], t, rounds=t == rounds) for name, t in pairs}
+
+
+CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, barlow, vicreg)
 
 
 def main(name: str) -> None:

@@ -12,13 +12,15 @@ CASES = {
     if isinstance(cases, dict) and all(isinstance(case, Case) for case in cases.values())
     for name, case in cases.items()
 }
+ROUND_BFLOAT16 = ("BARLOW", "VICREG")  # their features once more, standardised, for tensor cores
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", CASES)
 def test_error_is_that_of_the_equation_on_cuda(name: str, dtype: torch.dtype) -> None:
     """Value and gradient are as near to float64 as the plain form is, twice at most."""
-    for what, (ours, bound) in errors(CASES[name], dtype, device="cuda").items():
+    rounds = dtype == torch.bfloat16 and name.startswith(ROUND_BFLOAT16)
+    for what, (ours, bound) in errors(CASES[name], dtype, device="cuda", rounds=rounds).items():
         assert ours <= bound, what
 
 
