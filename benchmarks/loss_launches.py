@@ -6,15 +6,18 @@ starts, with the operators of torch among them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.losses.kernels import cosine_gpu, gram, gram_gpu, launch, sinkhorn_gpu, swapped_gpu
 
 OURS: dict[str, Callable[..., Any]] = {
-    "column_moments": lambda *given: gram.forward(*given, gram_gpu),
-    "column_moments_backward": lambda *given: gram.backward(*given, gram_gpu),
+    "column_moments": partial(gram.forward, on=gram_gpu),
+    "column_moments_backward": partial(gram.backward, on=gram_gpu),
     "cosine_sum": cosine_gpu.forward,
     "cosine_sum_backward": cosine_gpu.backward,
     "sample_potentials": sinkhorn_gpu.sample_potentials,
@@ -25,13 +28,20 @@ OURS: dict[str, Callable[..., Any]] = {
 FREE = ("_unsafe_view", "empty", "new_empty", "promote_types")  # beside what a schema calls a view
 
 
-def count_launches(call: Callable[[], object]) -> int:
-    """Launches of a call whose tensors are on the device "meta"."""
+def count_launches(
+    call: Callable[..., object],
+    *inputs: torch.Tensor,  # whose shapes, types and need of a gradient are all that counts
+) -> int:
+    """Launches of `call(*inputs)`."""
     counter, start = _Counter(), launch.start
     launch.start = counter.kernel
     try:
-        with counter:
-            call()
+        with FakeTensorMode():
+            given = [torch.empty(x.shape, dtype=x.dtype) for x in inputs]
+            for x, like in zip(given, inputs, strict=True):
+                x.requires_grad_(like.requires_grad)
+            with counter:
+                call(*given)
     finally:
         launch.start = start
     return counter.launches
@@ -53,10 +63,12 @@ class _Counter(TorchDispatchMode):
             # What it computes with torch is counted as well.
             with self:
                 return OURS[func._opname](*args, **(kwargs or {}))
-        self.launches += not (_is_view(func) or func._opname.startswith(FREE))
+        self.launches += not _is_free(func)
         return func(*args, **(kwargs or {}))
 
 
-def _is_view(func: Any) -> bool:
+def _is_free(func: Any) -> bool:
+    if func.namespace != "aten" or func._opname.startswith(FREE):
+        return True
     results = func._schema.returns
     return any(r.alias_info is not None and not r.alias_info.is_write for r in results)

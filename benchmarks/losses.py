@@ -138,11 +138,10 @@ def _time(
 
 def _launches(problem: Problem, inputs: Inputs) -> dict[str, int]:
     """Of the forms whose launches can be counted without a GPU."""
-    empty = tuple(torch.empty_like(x, device="meta") for x in inputs)
-    empty[0].requires_grad_()
     forms = {k: v for k, v in problem.forms().items() if k in ("eager", "fused")}
     return {
-        name: count_launches(lambda form=form: _both(form, empty)) for name, form in forms.items()
+        name: count_launches(lambda *given, form=form: _both(form, given), *inputs)
+        for name, form in forms.items()
     }
 
 

@@ -13,7 +13,7 @@ from shards.errors import UsageError
 from trainer.checks import choose
 
 Impl = Literal["auto", "torch", "fused"]
-DEVICES = ("cpu", "cuda", "meta")  # meta: shapes alone
+DEVICES = ("cpu", "cuda")
 
 # Elements of the largest input from which "fused" was measured to need less memory and no more time
 # than "torch" (benchmarks/losses.py). Nothing was measured on CUDA yet, so "auto" is "torch" there.
@@ -39,5 +39,7 @@ def use_fused(
         least = FUSED_FROM[name].get(x.device.type)
         return is_possible and least is not None and x.numel() >= least
     if impl == "fused" and x.device.type not in DEVICES:
-        raise UsageError(f"a fused loss runs on cpu or cuda, got {x.device.type}; use impl='torch'")
+        raise UsageError(
+            f"a fused loss runs on {' or '.join(DEVICES)}, got {x.device.type}; use impl='torch'"
+        )
     return impl == "fused"
