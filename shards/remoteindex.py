@@ -5,6 +5,7 @@ fetched when it says something new, and checked against its sha256. Tars without
 scanned from afar: that would move every byte, for each user again.
 """
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -42,6 +43,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
                 if records is None:
                     records = _fetched(store, place, text, manifest)
                 if records is not None:
+                    _check_ranges(store, folder)
                     return records, manifest
     except (DataError, UnicodeDecodeError) as error:
         raise DataError(f"at {folder}: {error}") from None
@@ -126,7 +128,15 @@ def _fetched(store: RemoteStore, place: Path, text: bytes, manifest: Manifest) -
 
 def _copy_index(store: RemoteStore, manifest: Manifest, descriptor: int) -> None:
     size_bytes = manifest.num_samples * INDEX_DTYPE.itemsize
-    if store.has_ranges:
-        start = store.read(INDEX_NAME, 0, _NPY_START_BYTES)
-        size_bytes += _NPY_START_BYTES + int.from_bytes(start[-2:], "little")
-    store.copy(INDEX_NAME, size_bytes, descriptor, is_exact=store.has_ranges)
+    try:
+        if store.has_ranges:
+            start = store.read(INDEX_NAME, 0, _NPY_START_BYTES)
+            size_bytes += _NPY_START_BYTES + int.from_bytes(start[-2:], "little")
+        store.copy(INDEX_NAME, size_bytes, descriptor, is_exact=store.has_ranges)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise DataError(
+            f"{INDEX_NAME} must lie beside {MANIFEST_NAME}, whole, got {error.strerror}; upload "
+            f"both again, together"
+        ) from None

@@ -72,7 +72,10 @@ class RemoteStore:
 
     def read_many(self, places: Sequence[Place]) -> list[bytes | OSError]:
         """Parts of files, side by side; errors of single files are returned."""
-        return self._run(lambda: _gather([self._answer(*place) for place in places]))
+        try:
+            return self._run(lambda: _gather([self._answer(*place) for place in places]))
+        except OSError as error:  # closed
+            return [error] * len(places)
 
     def read_whole(self, name: str) -> bytes:
         """A small file; FileNotFoundError when it is not there."""

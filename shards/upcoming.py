@@ -8,7 +8,7 @@ import numpy as np
 
 from shards.index import ShardIndex
 
-# Of its bytes, from which on a whole shard is fetched instead of single images.
+# Of its samples, from which on a whole shard is fetched instead of single images.
 _SHARE = 0.25
 
 
@@ -22,10 +22,9 @@ class Upcoming:
             index: which samples there are.
             ids: [N] the samples, in the order in which they are read.
         """
-        rows = index.rows(ids)
-        shards = rows["shard"].astype(np.int64)
-        wanted = np.bincount(shards, weights=rows["size"], minlength=len(index.shards))
-        full = np.array([shard.size_bytes for shard in index.shards])
+        shards = index.rows(ids)["shard"].astype(np.int64)
+        wanted = np.bincount(shards, minlength=len(index.shards))
+        full = np.array([shard.num_samples for shard in index.shards])
         last = np.full(len(index.shards), -1)
         last[shards] = np.arange(len(ids))  # of equal indices, numpy keeps the last
         dense = np.flatnonzero((wanted >= _SHARE * full) & (last >= 0))

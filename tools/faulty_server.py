@@ -78,8 +78,13 @@ class FaultyServer:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def fault(self) -> str:
-        """What happens to the next request: "", fail, reset, stall or cut."""
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `close` was called: connections that are still open get no answer."""
+        return self._stopped.is_set()
+
+    def fault(self, path: str) -> str:
+        """What happens to a request: "", fail, reset, stall or cut."""
         with self._lock:
             self.counts["requests"] += 1
             drawn = self._random.random()
@@ -130,8 +135,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _answer(self) -> None:
-        fault = self.owner.fault()
-        if fault == "reset":
+        if "Authorization" in self.headers:
+            self.owner.counts["authorized"] += 1
+        fault = self.owner.fault(self.path)
+        if fault == "reset" or self.owner.is_stopped:
             # A close with data unread, and no time to linger, is a reset.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.close_connection = True
