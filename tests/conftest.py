@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards.index import ShardIndex
 from tools.faulty_server import Faults, FaultyServer
 
 NUM_SAMPLES = 37  # odd, so that no batch or world divides it
@@ -50,6 +51,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def shard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """37 JPEGs in 3 shards, indexed on first use; never change it."""
     return write_tars(tmp_path_factory.mktemp("shards") / "train")
+
+
+@pytest.fixture(scope="session")
+def indexed_folder(shard_folder: Path) -> Path:
+    """The same with its index, as it must be to be read from afar."""
+    ShardIndex.open(shard_folder)
+    return shard_folder
 
 
 @pytest.fixture

@@ -32,7 +32,10 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(
-    s3: str, shard_folder: Path, serve: Callable[..., FaultyServer], monkeypatch: pytest.MonkeyPatch
+    s3: str,
+    indexed_folder: Path,
+    serve: Callable[..., FaultyServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> FaultyServer:
     """A server in front of one that has the shards at s3://bucket/train; its clients start anew."""
     import boto3
@@ -44,10 +47,9 @@ def bucket(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
     S3FileSystem.clear_instance_cache()
-    ShardIndex.open(shard_folder)
     client = boto3.client("s3", endpoint_url=f"http://{s3}")
     client.create_bucket(Bucket="bucket")
-    for path in shard_folder.iterdir():
+    for path in indexed_folder.iterdir():
         client.put_object(Bucket="bucket", Key=f"train/{path.name}", Body=path.read_bytes())
     return front
 
@@ -58,15 +60,15 @@ def images_of(folder: Path) -> list[bytes | SampleError]:
 
 
 @pytest.mark.parametrize("mode", ["cache", "range"])
-def test_a_bucket_is_a_folder(bucket: FaultyServer, shard_folder: Path, mode: str) -> None:
+def test_a_bucket_is_a_folder(bucket: FaultyServer, indexed_folder: Path, mode: str) -> None:
     """The same index and the same bytes, whatever goes wrong on the way."""
     bucket.faults = type(bucket.faults)(fail=0.3, stall=0.01, cut=0.05)
     index = ShardIndex.open(RemoteFolder("s3://bucket/train/", mode, timeout_s=1.5))
-    assert index.fingerprint == ShardIndex.open(shard_folder).fingerprint
+    assert index.fingerprint == ShardIndex.open(indexed_folder).fingerprint
     with ShardReader(index) as reader:
         reader.expect(None)
-        assert reader.read(ALL) == images_of(shard_folder)
-        assert reader.read(ALL[::-1]) == images_of(shard_folder)[::-1]
+        assert reader.read(ALL) == images_of(indexed_folder)
+        assert reader.read(ALL[::-1]) == images_of(indexed_folder)[::-1]
     assert bucket.counts["fail"] + bucket.counts["reset"]
 
 
