@@ -47,6 +47,7 @@ class RemoteStore:
         self._loop = self._system.loop
         self._retries = Retries(folder.limits)
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._running: set[concurrent.futures.Future] = set()
         self._closed = False
         self._has_ranges = None if folder.url.startswith("http") else True
@@ -54,14 +55,15 @@ class RemoteStore:
     @property
     def has_ranges(self) -> bool:
         """Whether parts of a file can be asked for: not of every HTTP server."""
-        if self._has_ranges is None:
-            # Without ranges the whole file comes, and this one is small.
-            async def first_byte() -> bytes:
-                return await self._system._cat_file(self._url(MANIFEST_NAME), start=0, end=1)
+        with self._asking:
+            if self._has_ranges is None:
+                # Without ranges the whole file comes, and this one is small.
+                async def first_byte() -> bytes:
+                    return await self._system._cat_file(self._url(MANIFEST_NAME), start=0, end=1)
 
-            found = self._run(lambda: self._reachable(first_byte))
-            self._has_ranges = len(found) == 1
-        return self._has_ranges
+                found = self._run(lambda: self._reachable(first_byte))
+                self._has_ranges = len(found) == 1
+            return self._has_ranges
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """A part of a file."""
