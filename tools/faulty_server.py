@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("directory", metavar="DIR", type=Path, help="folder of shards")
+    add("source", metavar="DIR", help="folder of shards, or host:port of the server behind")
     for name, what in (("fail", "fail"), ("stall", "stall"), ("cut", "break off")):
         add(f"--{name}", type=float, default=0.0, metavar="SHARE", help=f"requests that {what}")
     add("--stall-s", type=float, default=30.0, metavar="S", help="default: %(default)s")
@@ -224,18 +224,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    if not options.directory.is_dir():
-        raise UsageError(f"a folder is served, got {options.directory}; give one that exists")
+    folder = Path(options.source)
+    source = folder if folder.is_dir() else options.source
+    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+:\d+", options.source):
+        raise UsageError(
+            f"a folder is served, or another server, got {options.source}; give a folder that "
+            f"exists or host:port"
+        )
     names = ("fail", "stall", "cut", "stall_s", "bytes_per_s", "ranges")
     faults = replace(Faults(), **{name: getattr(options, name) for name in names})
     try:
-        server = FaultyServer(options.directory, faults, port=options.port)
+        server = FaultyServer(source, faults, port=options.port)
     except OSError as error:
         raise UsageError(
             f"--port is free, got {options.port} ({error.strerror}); try another"
         ) from None
     with server:
-        sys.stderr.write(f"serving {options.directory} at {server.url} until Ctrl-C\n")
+        sys.stderr.write(f"serving {options.source} at {server.url} until Ctrl-C\n")
         threading.Event().wait()
     return 0
 
