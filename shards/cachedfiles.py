@@ -15,15 +15,14 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from shards.bytesize import show_size
 from shards.errors import DataError, UsageError
 from shards.format import Manifest, ShardInfo
 from shards.prefetch import Prefetch
 from shards.remote import RemoteFolder
+from shards.remotecache import cache_of
 from shards.remotestore import RemoteStore
-from shards.shardcache import ShardCache
 from shards.shardfiles import Place, read_key
 
 _HASHED_AT_ONCE = 8 << 20
@@ -41,7 +40,7 @@ class CachedFiles:
         self._shards = shards = manifest.shards
         self._names = [_cached_name(folder, shard, manifest.index_sha256) for shard in shards]
         self._store = RemoteStore(folder)
-        self._cache = _cache_of(folder)
+        self._cache = cache_of(folder)
         largest = max((shard.size_bytes for shard in shards), default=0)
         if largest > self._cache.max_bytes:
             raise UsageError(
@@ -52,7 +51,7 @@ class CachedFiles:
         self._lock = threading.Lock()
         self._said: tuple[int, ...] = ()
         self._expected: frozenset[int] = frozenset()
-        self._failed: dict[int, tuple[float, OSError]] = {}
+        self._failed: dict[int, tuple[float, OSError | DataError]] = {}
         self._replaced: set[int] = set()
         self._prefetch = Prefetch(self._fetch_ahead)
         # A forgotten one fetches no more.
@@ -127,10 +126,9 @@ class CachedFiles:
 
     def open_whole(self, shard: int) -> int:
         """A descriptor of a whole shard, which the caller closes; raises OSError or DataError."""
-        with self._lock:
-            failed_at, failure = self._failed.get(shard, (-float("inf"), None))
-        if failure is not None and time.monotonic() - failed_at < self._folder.timeout_s:
-            raise failure
+        _, failure = self._failed.get(shard, (0.0, None))
+        if isinstance(failure, OSError):  # an outage may be over
+            self._raise_failure(shard, since=time.monotonic() - self._folder.timeout_s)
         descriptor = self._fetch(shard)
         assert descriptor is not None
         return descriptor
@@ -150,21 +148,30 @@ class CachedFiles:
             os.close(number)
 
     def _fetch_ahead(self, shard: int) -> None:
+        # Failures are for the one who reads it.
         if shard not in self._expected or shard in self._failed:
             return
         try:
             descriptor = self._fetch(shard, wait=False)
         except (OSError, DataError):
-            return  # told to the one who reads it
+            return
         if descriptor is not None:
             os.close(descriptor)
 
     def _fetch(self, shard: int, *, wait: bool = True) -> int | None:
-        size_bytes = self._shards[shard].size_bytes
+        size_bytes, begun = self._shards[shard].size_bytes, time.monotonic()
+
+        def fill(part: int) -> None:
+            # One that waited for another thread's failure does not begin anew.
+            self._raise_failure(shard, since=begun)
+            try:
+                self._fill(shard, part)
+            except (OSError, DataError) as error:
+                self._failed[shard] = time.monotonic(), error
+                raise
+
         try:
-            return self._cache.fetch(
-                self._names[shard], size_bytes, lambda part: self._fill(shard, part), wait=wait
-            )
+            return self._cache.fetch(self._names[shard], size_bytes, fill, wait=wait)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DataError(
@@ -172,10 +179,17 @@ class CachedFiles:
                     f"{show_size(self._cache.max_bytes)} of remote shards, got {error.strerror}; "
                     f"free some of it, or lower data.remote_cache_bytes"
                 ) from None
-            if error.errno != errno.ECANCELED:
-                with self._lock:
-                    self._failed[shard] = time.monotonic(), error
+            self._failed[shard] = time.monotonic(), error
             raise
+
+    def _raise_failure(self, shard: int, *, since: float) -> None:
+        """The shard's last failure, when it is that recent."""
+        failed_at, failure = self._failed.get(shard, (0.0, None))
+        if failure is None or failed_at < since:
+            return
+        if isinstance(failure, OSError):
+            raise OSError(failure.errno, failure.strerror)
+        raise DataError(str(failure))
 
     def _fill(self, shard: int, part: int) -> None:
         info = self._shards[shard]
@@ -194,37 +208,6 @@ class CachedFiles:
     def _count(self, **numbers: int) -> None:
         with self._lock:
             self.counts.update(numbers)
-
-
-def note_on_window(
-    directory: Path | RemoteFolder, shards: Sequence[ShardInfo], window_shards: int | None
-) -> str | None:
-    """What to know about a cache for an order with windows of so many shards (None: of all).
-
-    Raises:
-        UsageError: it holds less than a window, so that shards would be fetched over and over.
-    """
-    if not isinstance(directory, RemoteFolder) or directory.mode != "cache":
-        return None
-    sizes = sorted((shard.size_bytes for shard in shards), reverse=True)
-    window = sum(sizes[:window_shards])
-    held = _cache_of(directory).max_bytes
-    if held < window:
-        raise UsageError(
-            f"a cache of remote shards holds those that are shuffled together, {show_size(window)} "
-            f"for loop.window_shards={window_shards}, got {show_size(held)}; raise "
-            f"data.remote_cache_bytes, lower loop.window_shards, or set data.remote=range"
-        )
-    where = f"remote shards: up to {show_size(held)} in {directory.cache_folder}"
-    if held < min(2 * window, sum(sizes)):
-        return f"{where}, less than two windows of {show_size(window)}: each begins with a wait"
-    return where
-
-
-def _cache_of(folder: RemoteFolder) -> ShardCache:
-    limits = folder.limits
-    patience_s = limits.total_s + 2 * limits.request_s
-    return ShardCache(folder.cache_folder, folder.cache_bytes, patience_s)
 
 
 def _stop(prefetch: Prefetch, store: RemoteStore) -> None:

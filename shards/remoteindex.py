@@ -38,12 +38,12 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
         with locked(place):
             for _ in range(_ATTEMPTS):
                 text = _manifest_text(store)
+                _check_ranges(store, folder)
                 manifest = _checked(Manifest.from_json(text.decode()))
                 records = _cached(place, text, manifest)
                 if records is None:
                     records = _fetched(store, place, text, manifest)
                 if records is not None:
-                    _check_ranges(store, folder)
                     return records, manifest
     except (DataError, UnicodeDecodeError) as error:
         raise DataError(f"at {folder}: {error}") from None
@@ -91,7 +91,7 @@ def _checked(manifest: Manifest) -> Manifest:
 
 
 def _check_ranges(store: RemoteStore, folder: RemoteFolder) -> None:
-    if folder.mode == "range" and not store.has_ranges:
+    if not store.ask_for_ranges() and folder.mode == "range":
         raise UsageError(
             f"images are read one by one where the server sends parts of files, got {folder}, "
             f"which sends whole ones; read it with data.remote=cache"

@@ -35,6 +35,7 @@ Place = tuple[str, int, int]  # file name, offset, size
 _PIECE_BYTES = 2 << 20
 # A file that cannot be fetched in pieces has a second more for each of these.
 _SLOWEST_BYTES_PER_S = 1 << 20
+_HAS_RANGES: dict[str, bool] = {}  # by address: whether parts of files can be asked for
 
 
 class RemoteStore:
@@ -47,23 +48,27 @@ class RemoteStore:
         self._loop = self._system.loop
         self._retries = Retries(folder.limits)
         self._lock = threading.Lock()
-        self._asking = threading.Lock()
         self._running: set[concurrent.futures.Future] = set()
         self._closed = False
-        self._has_ranges = None if folder.url.startswith("http") else True
 
     @property
     def has_ranges(self) -> bool:
         """Whether parts of a file can be asked for: not of every HTTP server."""
-        with self._asking:
-            if self._has_ranges is None:
-                # Without ranges the whole file comes, and this one is small.
-                async def first_byte() -> bytes:
-                    return await self._system._cat_file(self._url(MANIFEST_NAME), start=0, end=1)
+        found = _HAS_RANGES.get(self._folder.url)
+        return self.ask_for_ranges() if found is None else found
 
-                found = self._run(lambda: self._reachable(first_byte))
-                self._has_ranges = len(found) == 1
-            return self._has_ranges
+    def ask_for_ranges(self) -> bool:
+        """Find out; the answer holds for all stores of this address."""
+        if not self._folder.url.startswith("http"):
+            return _HAS_RANGES.setdefault(self._folder.url, True)
+
+        # Without ranges the whole file comes, and this one is small.
+        async def first_byte() -> bytes:
+            return await self._system._cat_file(self._url(MANIFEST_NAME), start=0, end=1)
+
+        found = self._run(lambda: self._reachable(first_byte))
+        _HAS_RANGES[self._folder.url] = len(found) == 1
+        return len(found) == 1
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """A part of a file."""

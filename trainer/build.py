@@ -20,11 +20,11 @@ from augengine.decoders.trial import create_tuned_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
 from shards.bytesize import parse_size
-from shards.cachedfiles import note_on_window
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.remote import remote_folder
+from shards.remotecache import note_on_window
 from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
@@ -171,7 +171,7 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
         remote = replace(
             remote,
             mode=settings.remote,
-            cache=None if cache is None else Path(cache),
+            cache=None if cache is None else Path(cache).expanduser(),
             cache_bytes=None if bound is None else parse_size(bound),
             timeout_s=settings.remote_timeout_s,
         )
