@@ -53,6 +53,7 @@ bench: env
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/remote.py
 
 bench-peers: env $(PEERS_VENV)/.augengine-peers
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fused_cpu.py --peers-python $(PEERS_PYTHON)

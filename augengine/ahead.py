@@ -12,7 +12,8 @@ Failure. When making item n raises, the items before n are still delivered; then
     already begun are finished and dropped. Which failure is seen does not depend on timing: it is
     the one with the lowest number.
 Cancel. `close()`, from any thread and any number of times: no item is begun after it, the ones
-    being made are finished and dropped, and it returns when every thread has ended. A consumer
+    being made are finished and dropped, and it returns when every thread has ended. `interrupt` is
+    called first, for makers that may wait for long. A consumer
     blocked in `next()`, and every later call, gets RuntimeError: an endless stream that ends in
     silence would hide a mistake. Losing the last reference closes too, and so does the
     interpreter's end.
@@ -43,6 +44,7 @@ class Ahead(Generic[Item]):
         num_workers: int,
         prefetch: int,  # finished items kept ready, beyond the one each worker is making
         num_items: int | None = None,  # None: endless
+        interrupt: Callable[[], None] | None = None,  # makes items that wait fail soon
     ) -> None:
         if num_workers < 1 or prefetch < 0:
             raise UsageError(
@@ -57,7 +59,7 @@ class Ahead(Generic[Item]):
             )
             for i in range(num_workers)
         ]
-        self._finalizer = weakref.finalize(self, _stop, self._shared, self._threads)
+        self._finalizer = weakref.finalize(self, _stop, self._shared, self._threads, interrupt)
         for thread in self._threads:
             thread.start()
 
@@ -147,8 +149,12 @@ def _work(shared: _Shared[Item], new_maker: MakerOf[Item]) -> None:
         shared.fail(number, error)
 
 
-def _stop(shared: _Shared[Item], threads: list[threading.Thread]) -> None:
+def _stop(
+    shared: _Shared[Item], threads: list[threading.Thread], interrupt: Callable[[], None] | None
+) -> None:
     shared.close()
+    if interrupt is not None:
+        interrupt()
     # A worker's own garbage pass may collect the loader, even while it holds the lock: never wait
     # then.
     if threading.current_thread() not in threads:

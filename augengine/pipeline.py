@@ -46,6 +46,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
+from shards.upcoming import Upcoming
 
 START = Cursor(0)
 
@@ -87,8 +88,8 @@ class ViewLoader:
         draw = partial(draw_plan, policy, seed=seed)
         source = ImageSource(index, self._reader, decoder, self.meter, cache)
         new_maker = partial(BatchMaker, index, source, draw, backend, self.meter)
-        order = order or SampleOrder(len(index), seed)
-        meter = self.meter
+        order = order or index.order(seed)
+        meter, reader = self.meter, self._reader
 
         def batch_maker() -> Callable[[int], Batch]:
             make = new_maker()
@@ -96,12 +97,15 @@ class ViewLoader:
             def make_numbered(number: int) -> Batch:
                 with meter.batch(number, batch_size // world):
                     start = cursor.advance(number * batch_size)
+                    reader.expect(order.shards_ahead(start.position))
                     epochs, ids = order(start.positions(batch_size, rank, world))
                     return make(epochs, ids, order)
 
             return make_numbered
 
-        self._batches = Ahead(batch_maker, num_workers=num_workers, prefetch=prefetch)
+        self._batches = Ahead(
+            batch_maker, num_workers=num_workers, prefetch=prefetch, interrupt=reader.cancel
+        )
 
     @property
     def cursor(self) -> Cursor:
@@ -180,11 +184,13 @@ def iter_center_views(
 
     with ShardReader(index, verify=verify) as reader:
         source = ImageSource(index, reader, decoder, meter)
+        upcoming = Upcoming(index, ids)
 
         def batch_maker() -> Callable[[int], Batch]:
             make = BatchMaker(index, source, draw, backend, meter)
 
             def make_numbered(number: int) -> Batch:
+                reader.expect(upcoming.after(number * batch_size))
                 some = ids[number * batch_size : (number + 1) * batch_size]
                 return make(np.zeros_like(some), some)
 
@@ -192,7 +198,11 @@ def iter_center_views(
 
         num_batches = -(-len(ids) // batch_size)
         batches = Ahead(
-            batch_maker, num_workers=num_workers, prefetch=prefetch, num_items=num_batches
+            batch_maker,
+            num_workers=num_workers,
+            prefetch=prefetch,
+            num_items=num_batches,
+            interrupt=reader.cancel,
         )
         with closing(batches):
             for _ in range(num_batches):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shards.packing.pack import pack
+from shards.packing.pack import DEFAULT_SHARD_BYTES, pack
 from shards.sources.detect import open_source
 
 TILES_A_PICTURE = 20
@@ -30,13 +30,17 @@ def photograph_jpegs(
 
 
 def pack_photographs(
-    num_images: int, out: Path, seed: int = 0, size_px: tuple[int, int] = SIZE_PX
+    num_images: int,
+    out: Path,
+    seed: int = 0,
+    size_px: tuple[int, int] = SIZE_PX,
+    shard_size_bytes: int = DEFAULT_SHARD_BYTES,
 ) -> None:
     """Shards of such JPEGs, stored as they are."""
     with tempfile.TemporaryDirectory() as folder:
         for i, data in enumerate(photograph_jpegs(num_images, seed, size_px)):
             (Path(folder) / f"{i:05d}.jpg").write_bytes(data)
-        pack(open_source(folder), out)
+        pack(open_source(folder), out, shard_size_bytes=shard_size_bytes)
 
 
 def pack_tiles(num_images: int, out: Path, seed: int = 0) -> None:

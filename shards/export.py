@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import DataError
-from shards.index import ShardIndex
+from shards.index import ShardIndex, local_folder
 from shards.store import write_whole
 from shards.tar import TarMember, iter_samples
 
@@ -41,10 +41,11 @@ def export_wids(index: ShardIndex) -> list[Path]:
     Raises:
         DataError: a tar is torn, or the folder cannot be written.
     """
+    folder = local_folder(index.directory)
     shardlist = [
         {
             "url": shard.name,
-            "nsamples": sum(1 for _ in iter_samples(index.directory / shard.name)),
+            "nsamples": sum(1 for _ in iter_samples(folder / shard.name)),
             "filesize": shard.size_bytes,
         }
         for shard in index.shards
@@ -52,16 +53,16 @@ def export_wids(index: ShardIndex) -> list[Path]:
     content = {
         "__kind__": "wids-shard-index-v1",
         "wids_version": 1,
-        "name": index.directory.resolve().name,
+        "name": folder.resolve().name,
         "shardlist": shardlist,
     }
-    path = index.directory / _WIDS_NAME
+    path = folder / _WIDS_NAME
     _write(path, json.dumps(content, indent=1) + "\n")
     return [path]
 
 
 def _export_shard(index: ShardIndex, number: int) -> Path:
-    path = index.directory / index.shards[number].name
+    path = local_folder(index.directory) / index.shards[number].name
     records = index.records
     ours = set(records["offset"][records["shard"] == np.uint32(number)].tolist())
     lines = [

@@ -13,6 +13,7 @@ import numpy as np
 
 from shards.build import scan_folder
 from shards.errors import DataError, UsageError
+from shards.files import open_files
 from shards.format import (
     INDEX_NAME,
     MANIFEST_NAME,
@@ -22,8 +23,10 @@ from shards.format import (
     Manifest,
     ShardInfo,
 )
+from shards.order import SampleOrder
 from shards.quarantine import write_quarantine
-from shards.shardfiles import ShardFiles
+from shards.remote import Location, RemoteFolder, default_window, remote_folder
+from shards.remoteindex import fetch_index
 from shards.store import (
     cache_folder,
     folder_to_write,
@@ -41,7 +44,9 @@ _log = logging.getLogger(__name__)
 class ShardIndex:
     """A read-only table of samples, ids 0 to N-1; shared by threads, cheap to pickle."""
 
-    def __init__(self, directory: Path, records: np.ndarray, manifest: Manifest) -> None:
+    def __init__(
+        self, directory: Path | RemoteFolder, records: np.ndarray, manifest: Manifest
+    ) -> None:
         """Use `open`; this takes what is known to be whole."""
         self.directory = directory
         self.records = records  # [N] INDEX_DTYPE, memory-mapped
@@ -49,21 +54,26 @@ class ShardIndex:
         self.shards: tuple[ShardInfo, ...] = manifest.shards
         self.classes: tuple[str, ...] = manifest.classes
         self.fingerprint: str = manifest.fingerprint
-        self._files = ShardFiles(directory, [shard.name for shard in manifest.shards])
+        self._files = open_files(directory, manifest)
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str], *, progress: bool = False) -> "ShardIndex":
-        """Open a folder of tars, building its index first where there is none.
+    def open(cls, directory: Location, *, progress: bool = False) -> "ShardIndex":
+        """Open a folder of tars; where a local one has no index, it is built first.
 
         Args:
-            directory: holds the tars, and beside them their index unless it cannot be written.
+            directory: holds the tars, and beside them their index unless it cannot be written; an
+                address is a `RemoteFolder` with its defaults.
             progress: show a bar on a terminal while building.
 
         Raises:
-            UsageError: not a local folder.
+            UsageError: an address that cannot be read.
             DataError: no folder, no tars, tars that were hashed when written and have changed, a
-                torn tar, duplicate keys, or nowhere to put an index.
+                torn tar, duplicate keys, or nowhere to put an index; of a remote folder also no
+                index or no answer.
         """
+        remote = remote_folder(directory)
+        if remote is not None:
+            return cls(remote, *fetch_index(remote))
         folder = local_folder(directory)
         tars = list_tars(folder)
         for place in (folder, cache_folder(folder)):
@@ -109,7 +119,19 @@ class ShardIndex:
         """Class numbers, [B] int32, NO_LABEL where there is none."""
         return self.rows(ids)["label"].astype(np.int32)
 
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
+    def order(self, seed: int) -> SampleOrder:
+        """The order in which a run takes the samples when nothing else is said.
+
+        Everything is shuffled together; of a remote folder, a few shards at a time.
+        """
+        return self.windowed_order(seed, default_window(self.directory))
+
+    def windowed_order(self, seed: int, window_shards: int | None) -> SampleOrder:
+        """The order with windows of so many shards; None shuffles everything together."""
+        sizes = [shard.num_samples for shard in self.shards]
+        return SampleOrder(len(self), seed, shard_sizes=sizes, window_shards=window_shards)
+
+    def __reduce__(self) -> tuple[object, tuple[Path | RemoteFolder]]:
         # A worker process maps the same files again instead of receiving their content.
         return ShardIndex.open, (self.directory,)
 
@@ -146,11 +168,12 @@ def build_index(directory: str | os.PathLike[str], *, progress: bool = False) ->
     return ShardIndex(folder, records if mapped is None else mapped, manifest)
 
 
-def local_folder(directory: str | os.PathLike[str]) -> Path:
+def local_folder(directory: Location) -> Path:
     """The folder as a path; UsageError for an address, DataError when it is not there."""
-    if "://" in os.fspath(directory):
+    if isinstance(directory, RemoteFolder) or remote_folder(directory):
         raise UsageError(
-            f"shards are read from a local folder, got {directory}; copy them to a disk first"
+            f"this works on a local folder, got {remote_folder(directory)}; run it where the tars "
+            f"lie on a disk"
         )
     folder = Path(directory)
     if not folder.is_dir():

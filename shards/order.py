@@ -63,7 +63,7 @@ class SampleOrder:
         self.seed = seed
         self.window_shards = window_shards
         self._shard_sizes = np.asarray([] if window_shards is None else shard_sizes, np.int64)
-        self._layout: _Layout | None = None
+        self._layouts: tuple[_Layout, ...] = ()  # of the last two epochs asked for
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Epochs [B] and sample ids [B], both int64, of positions [B] >= 0 in the stream."""
@@ -79,6 +79,16 @@ class SampleOrder:
             now = epochs == epoch
             ids[now] = self._windowed(int(epoch), indices[now])
         return epochs, ids
+
+    def shards_ahead(self, position: int) -> np.ndarray | None:
+        """Shards that the samples from a position on come from: its window's, then the next one's.
+
+        None without windows: any may come.
+        """
+        if self.window_shards is None:
+            return None
+        here, end = self._window_of(position)
+        return np.concatenate([here, self._window_of(end)[0]])
 
     def substitute(self, epochs: np.ndarray, ids: np.ndarray, attempt: int) -> np.ndarray:
         """Other samples to use for bad ones.
@@ -102,10 +112,7 @@ class SampleOrder:
         return (ids + 1 + step) % self.num_samples
 
     def _windowed(self, epoch: int, indices: np.ndarray) -> np.ndarray:
-        layout = self._layout
-        # One assignment, so that threads at an epoch's border at worst compute it twice.
-        if layout is None or layout.epoch != epoch:
-            layout = self._layout = self._lay_out(epoch)
+        layout = self._laid_out(epoch)
         window = np.searchsorted(layout.window_starts, indices, side="right") - 1
         start = layout.window_starts[window]
         size = layout.window_starts[window + 1] - start
@@ -113,6 +120,25 @@ class SampleOrder:
         place = start + permute(indices - start, size, keys)
         turn = np.searchsorted(layout.shard_starts, place, side="right") - 1
         return layout.first_ids[turn] + place - layout.shard_starts[turn]
+
+    def _window_of(self, position: int) -> tuple[np.ndarray, int]:
+        """Shards of the window at a position, and the position of the next one."""
+        epoch, index = divmod(position, self.num_samples)
+        layout = self._laid_out(epoch)
+        window = int(np.searchsorted(layout.window_starts, index, side="right")) - 1
+        first = window * (self.window_shards or 0)
+        end = epoch * self.num_samples + int(layout.window_starts[window + 1])
+        return layout.shards[first : first + (self.window_shards or 0)], end
+
+    def _laid_out(self, epoch: int) -> "_Layout":
+        layouts = self._layouts
+        for layout in layouts:
+            if layout.epoch == epoch:
+                return layout
+        layout = self._lay_out(epoch)
+        # One assignment, so that threads at an epoch's border at worst compute it twice.
+        self._layouts = (*layouts[-1:], layout)
+        return layout
 
     def _lay_out(self, epoch: int) -> "_Layout":
         num_shards = len(self._shard_sizes)
@@ -123,7 +149,7 @@ class SampleOrder:
         starts = np.concatenate([[0], np.cumsum(self._shard_sizes[shards])])
         first_ids = (np.cumsum(self._shard_sizes) - self._shard_sizes)[shards]
         window_starts = np.append(starts[: -1 : self.window_shards], starts[-1])
-        return _Layout(epoch, starts[:-1], first_ids, window_starts)
+        return _Layout(epoch, shards, starts[:-1], first_ids, window_starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +157,7 @@ class _Layout:
     """One epoch's shards in their order, laid end to end; S shards, W windows."""
 
     epoch: int
+    shards: np.ndarray  # [S] int64
     shard_starts: np.ndarray  # [S] int64 - place of each shard's first sample
     first_ids: np.ndarray  # [S] int64 - its id
     window_starts: np.ndarray  # [W + 1] int64 - place of each window's first sample, and N

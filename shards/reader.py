@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from shards.errors import DataError
+from shards.files import open_files
 from shards.index import ShardIndex
-from shards.shardfiles import ShardFiles
+from shards.shardfiles import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,10 @@ class SampleError:
 
 
 class ShardReader:
-    """Reads samples at random from a folder of shards; safe to use from several threads at once."""
+    """Reads samples at random from a folder of shards; safe to use from several threads at once.
+
+    What comes over a network is always verified, and asked for once more when it is wrong.
+    """
 
     def __init__(self, index: ShardIndex, *, verify: bool = False) -> None:
         """Open nothing yet.
@@ -34,8 +38,8 @@ class ShardReader:
             verify: compare each sample's bytes with the index's crc32.
         """
         self._index = index
-        self._verify = verify
-        self._files = ShardFiles(index.directory, [shard.name for shard in index.shards])
+        self._files = open_files(index.directory, index.manifest)
+        self._verify = verify or self._files.is_remote
 
     def read(self, ids: np.ndarray) -> list[bytes | SampleError]:
         """Encoded bytes of samples, in the order asked for.
@@ -50,11 +54,30 @@ class ShardReader:
             IndexError: an id outside [0, N): the caller's mistake, not the data's.
         """
         rows = self._index.rows(ids)
-        columns = (rows[name].tolist() for name in ("shard", "offset", "size", "crc32"))
+        columns = (rows[name].tolist() for name in ("shard", "offset", "size"))
+        places = list(zip(*columns, strict=True))
         return [
-            self._read_one(int(sample_id), *row)
-            for sample_id, row in zip(np.asarray(ids), zip(*columns, strict=True), strict=True)
+            self._checked(int(sample_id), place, crc32, found)
+            for sample_id, place, crc32, found in zip(
+                np.asarray(ids),
+                places,
+                rows["crc32"].tolist(),
+                self._files.read_many(places),
+                strict=True,
+            )
         ]
+
+    def expect(self, shards: np.ndarray | None) -> None:
+        """Say which shards will be read in full, in about this order; None: all of them.
+
+        Remote ones are fetched whole and ahead, up to what the cache holds. What is said replaces
+        what was said before.
+        """
+        self._files.expect(range(len(self._index.shards)) if shards is None else shards.tolist())
+
+    def cancel(self) -> None:
+        """Let reads that wait for a network end now, and fail; from any thread."""
+        self._files.cancel()
 
     def close(self) -> None:
         """Close the files; harmless when done twice."""
@@ -66,25 +89,38 @@ class ShardReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _read_one(
-        self, sample_id: int, shard: int, offset: int, size: int, crc32: int
+    def _checked(
+        self, sample_id: int, place: Place, crc32: int, found: bytes | OSError
     ) -> bytes | SampleError:
-        try:
-            encoded = self._files.read(shard, offset, size)
-        except OSError as error:
-            return self._failed(sample_id, shard, offset, f"cannot be read: {error.strerror}")
-        if len(encoded) != size:
-            reason = f"the shard ends after {len(encoded)} of {size} bytes"
-            return self._failed(sample_id, shard, offset, reason)
-        if self._verify and zlib.crc32(encoded) != crc32:
-            reason = f"crc32 is {zlib.crc32(encoded):08x}, must be {crc32:08x}"
-            return self._failed(sample_id, shard, offset, reason)
-        return encoded
+        wrong = self._wrong(place, crc32, found)
+        if wrong and self._files.is_remote and isinstance(found, bytes):
+            try:
+                found = self._files.read_again(*place)
+            except OSError as error:
+                found = error
+            wrong = self._wrong(place, crc32, found)
+        if not wrong and isinstance(found, bytes):
+            return found
+        # What a network did not bring now would be waited for once more.
+        has_key = isinstance(found, bytes) or not self._files.is_remote
+        key = self._key(place) if has_key else self._place(place)
+        return SampleError(sample_id, key, f"{wrong} ({self._index.shards[place[0]].name})")
 
-    def _failed(self, sample_id: int, shard: int, offset: int, reason: str) -> SampleError:
-        name = self._index.shards[shard].name
+    def _wrong(self, place: Place, crc32: int, found: bytes | OSError) -> str:
+        """What is wrong with the bytes of a place, empty when nothing is."""
+        if isinstance(found, OSError):
+            return f"cannot be read: {found.strerror}"
+        if len(found) != place[2]:
+            return f"the shard ends after {len(found)} of {place[2]} bytes"
+        if self._verify and zlib.crc32(found) != crc32:
+            return f"crc32 is {zlib.crc32(found):08x}, must be {crc32:08x}"
+        return ""
+
+    def _key(self, place: Place) -> str:
         try:
-            key = self._files.key(shard, offset)
+            return self._files.key(*place[:2])
         except (DataError, OSError):
-            key = f"byte {offset} of {name}"
-        return SampleError(sample_id, key, f"{reason} ({name})")
+            return self._place(place)
+
+    def _place(self, place: Place) -> str:
+        return f"byte {place[1]} of {self._index.shards[place[0]].name}"

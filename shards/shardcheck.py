@@ -6,6 +6,7 @@ itself.
 """
 
 import hashlib
+import os
 import tarfile
 import zlib
 from collections import Counter
@@ -17,8 +18,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ImageOps
 
-from shards.format import NO_LABEL, ShardInfo
+from shards.cachedfiles import CachedFiles
+from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.image import IMAGE_EXTENSIONS, ImageError, load, open_image
+from shards.remote import RemoteFolder
 from shards.tar import split_name
 
 _HASHED_AT_ONCE = 8 << 20
@@ -28,8 +31,9 @@ _HASHED_AT_ONCE = 8 << 20
 class ShardJob:
     """What to compare: small enough to send to another process."""
 
-    path: Path
+    directory: Path | RemoteFolder
     info: ShardInfo
+    index_sha256: str  # of the index it belongs to
     first_id: int
     records: np.ndarray  # [N] INDEX_DTYPE - of this shard
     classes: tuple[str, ...]
@@ -48,13 +52,21 @@ def check_shard(job: ShardJob) -> ShardReport:
     """Compare a tar with its records; problems are returned, not raised."""
     report = ShardReport()
     try:
-        with open(job.path, "rb") as file:
+        with _open(job) as file:
             report.problems += _whole_file_problems(file, job.info)
             _compare_members(file, job, report)
     except OSError as error:
         report.problems.append(f"cannot be read: {error.strerror}")
     report.problems = [f"{job.info.name}: {problem}" for problem in report.problems]
     return report
+
+
+def _open(job: ShardJob) -> BinaryIO:
+    if not isinstance(job.directory, RemoteFolder):
+        return open(job.directory / job.info.name, "rb")
+    alone = Manifest((job.info,), job.classes, index_sha256=job.index_sha256)
+    files = CachedFiles(job.directory, alone)
+    return os.fdopen(files.open_whole(0), "rb")
 
 
 def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:

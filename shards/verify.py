@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
 from shards.index import ShardIndex, list_tars, local_folder
 from shards.parallel import run_jobs, with_bar
+from shards.remote import Location, RemoteFolder, remote_folder
 from shards.shardcheck import ShardJob, ShardReport, check_shard
 from shards.store import cache_folder, map_records, read_manifest
 
@@ -30,28 +30,36 @@ class FolderReport:
 
 
 def check_folder(
-    directory: str | os.PathLike[str],
+    directory: Location,
     *,
     decode: bool = True,
     workers: int | None = None,
     progress: bool = False,
 ) -> FolderReport:
-    """Compare a folder of tars with its index, which is built first where there is none.
+    """Compare a folder of tars with its index; where a local one has none, it is built first.
 
     Args:
-        directory: holds the tars.
+        directory: holds the tars; remote ones pass through the local cache (cachedfiles.py).
         decode: decode every image in full, not only compare checksums.
         workers: processes; None takes one a core.
         progress: show a bar on a terminal.
 
     Raises:
-        UsageError: not a local folder.
+        UsageError: an address that cannot be read.
         DataError: nothing to compare: no folder, no tars, no index and none can be made.
     """
-    folder = local_folder(directory)
-    tars = list_tars(folder)
-    place, manifest = _find_manifest(folder, progress)
-    records, problems = _read_records(place, manifest)
+    remote = remote_folder(directory)
+    if remote is None:
+        folder = local_folder(directory)
+        tars = list_tars(folder)
+        place, manifest = _find_manifest(folder, progress)
+        records, problems = _read_records(place, manifest)
+    else:
+        folder = remote
+        index = ShardIndex.open(remote)
+        records, manifest, problems = index.records, index.manifest, []
+        # Not every server lists what it has.
+        tars = {shard.name: shard.size_bytes for shard in manifest.shards}
     problems += _name_problems(manifest, tars)
     jobs = _jobs(folder, tars, manifest, records, decode)
     reports = _run(jobs, workers, progress)
@@ -94,15 +102,19 @@ def _name_problems(manifest: Manifest, tars: dict[str, int]) -> list[str]:
 
 
 def _jobs(
-    folder: Path, tars: dict[str, int], manifest: Manifest, records: np.ndarray, decode: bool
+    folder: Path | RemoteFolder,
+    tars: dict[str, int],
+    manifest: Manifest,
+    records: np.ndarray,
+    decode: bool,
 ) -> list[ShardJob]:
     jobs = []
     for number, shard in enumerate(manifest.shards):
         first, end = np.searchsorted(records["shard"], [number, number + 1])
         if shard.name in tars and len(records):
             rows = np.array(records[first:end])
-            path = folder / shard.name
-            jobs.append(ShardJob(path, shard, int(first), rows, manifest.classes, decode))
+            about = (int(first), rows, manifest.classes, decode)
+            jobs.append(ShardJob(folder, shard, manifest.index_sha256, *about))
     return jobs
 
 

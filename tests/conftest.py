@@ -2,12 +2,16 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from shards.index import ShardIndex
+from tools.faulty_server import Faults, FaultyServer
 
 NUM_SAMPLES = 37  # odd, so that no batch or world divides it
 NUM_CLASSES = 3
@@ -49,6 +53,13 @@ def shard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tars(tmp_path_factory.mktemp("shards") / "train")
 
 
+@pytest.fixture(scope="session")
+def indexed_folder(shard_folder: Path) -> Path:
+    """The same with its index, as it must be to be read from afar."""
+    ShardIndex.open(shard_folder)
+    return shard_folder
+
+
 @pytest.fixture
 def new_shards(tmp_path: Path) -> Callable[..., Path]:
     """Makes such a folder for one test to damage: new_shards(num_samples=37)."""
@@ -57,3 +68,18 @@ def new_shards(tmp_path: Path) -> Callable[..., Path]:
         return write_tars(tmp_path / "shards", num_samples)
 
     return make
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FaultyServer]]:
+    """serve(folder or host:port, **faults): an HTTP server, and an own user's cache."""
+    monkeypatch.setenv("AUGENGINE_CACHE", str(tmp_path / "user-cache"))
+    servers: list[FaultyServer] = []
+
+    def start(source: Path | str, **faults: Any) -> FaultyServer:
+        servers.append(FaultyServer(source, Faults(**faults)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

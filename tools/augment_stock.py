@@ -13,7 +13,6 @@ from augengine.images import ImageSource
 from augengine.meter import Meter
 from shards.errors import DataError
 from shards.index import ShardIndex
-from shards.order import SampleOrder
 from shards.reader import ShardReader
 
 
@@ -33,7 +32,7 @@ class Stock:
     ) -> "Stock":
         """The first samples of the order; DataError when no image can be decoded."""
         num_samples = num_batches * batch_size
-        ids = SampleOrder(len(index), seed)(np.arange(num_samples))[1]
+        ids = index.order(seed)(np.arange(num_samples))[1]
         with ShardReader(index) as reader:
             images = ImageSource(index, reader, decoder, Meter()).load(ids)
             encoded = reader.read(ids)

@@ -9,7 +9,7 @@ import time
 
 from shards.errors import DataError, run_command
 from shards.export import EXPORTS
-from shards.index import ShardIndex
+from shards.index import ShardIndex, local_folder
 from shards.verify import FolderReport, check_folder
 
 _DESCRIPTION = """\
@@ -17,12 +17,14 @@ Check a folder of image shards against its index.
 
 Compares file sizes and sha256 with the manifest, every image's bytes with its crc32, its decoded
 height and width with the index, and its class with the label; reports tar members that are in no
-index and records that point at no member. A folder of tars without an index gets one first.
+index and records that point at no member. A folder of tars without an index gets one first. Shards
+at an address are fetched whole, through the local cache.
 """
 _EPILOG = """\
 examples:
   python tools/check_shards.py data/demo
   python tools/check_shards.py data/photos --no-decode --export dali,wids
+  python tools/check_shards.py s3://bucket/photos
 
 exit code: 0 all is well, 1 something is wrong (every finding is a line on stderr), 2 wrong usage
 """
@@ -41,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", metavar="DIR", help="folder that holds the .tar files")
+    parser.add_argument(
+        "directory", metavar="DIR", help="folder or address that holds the .tar files"
+    )
     parser.add_argument(
         "--workers",
         type=_positive,
@@ -66,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.export:
+        local_folder(options.directory)  # refuses an address before it is read
     start = time.perf_counter()
     report = check_folder(
         options.directory,

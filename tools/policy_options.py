@@ -11,7 +11,7 @@ from shards.index import ShardIndex
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add --data, --policy, --views, --sizes and --seed."""
-    parser.add_argument("--data", metavar="DIR", help="folder of shards (tools/make_shards.py)")
+    parser.add_argument("--data", metavar="DIR", help="folder or address of shards")
     parser.add_argument(
         "--policy",
         default="swav",

@@ -20,7 +20,6 @@ from augengine.plan import Plan
 from augengine.reference import render
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
-from shards.order import SampleOrder
 from shards.reader import ShardReader
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import add_policy_options, describe_policy, index_of, policy_of
@@ -94,8 +93,9 @@ def _ids(options: argparse.Namespace, index: ShardIndex) -> np.ndarray:
     if not 1 <= options.num_images <= MAX_IMAGES:
         raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
     count = min(options.num_images, len(index))
-    order = SampleOrder(len(index), options.seed)
-    return order(options.epoch * len(index) + np.arange(count, dtype=np.int64))[1]
+    return index.order(options.seed)(options.epoch * len(index) + np.arange(count, dtype=np.int64))[
+        1
+    ]
 
 
 def _parse_ids(text: str, num_samples: int) -> np.ndarray:

@@ -6,7 +6,8 @@ wrong is found here or before, so that a run that starts does not stop for a wro
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,9 +19,12 @@ from augengine.decoders.protocol import Decoder
 from augengine.decoders.trial import create_tuned_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
+from shards.bytesize import parse_size
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
+from shards.remote import remote_folder
+from shards.remotecache import note_on_window
 from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
@@ -83,6 +87,7 @@ class Parts:
             prefetch=data.prefetch,
             bad_budget=data.bad_budget,
             on_bad=data.on_bad,
+            order=self.index.windowed_order(loop.seed, loop.window),
             verify=data.verify,
             cache=self.cache,
         )
@@ -97,7 +102,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR"
         )
-    index = open_index(config.data.train)
+    index = open_index(config.data.train, config)
     _check_lengths(config, index)
     method.prepare(len(index))
     method.to(device)
@@ -112,6 +117,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     cache = create_cache(
         config.data.cache, index, device, config.data.max_cache_bytes, local_world_size()
     )
+    window = note_on_window(index.directory, index.shards, config.loop.window)
     return Parts(
         config=config,
         device=device,
@@ -122,7 +128,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         method=method,
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
-        notes=tuple(note for note in (split, cache.note) if note),
+        notes=tuple(note for note in (split, cache.note, window) if note),
         knn=_build_knn(
             config,
             CenterViews(config.eval, policy, backend, decoder, config.data.workers),
@@ -155,9 +161,21 @@ def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
     )
 
 
-def open_index(data: str) -> ShardIndex:
-    """The index of a folder of shards, or of the demo set by its name."""
+def open_index(data: str, config: TrainConfig) -> ShardIndex:
+    """The index of a folder or an address of shards, or of the demo set by its name."""
     show = rank() == 0 and sys.stderr.isatty()
+    remote = remote_folder(data)
+    if remote is not None:
+        settings = config.data
+        cache, bound = settings.remote_cache, settings.remote_cache_bytes
+        remote = replace(
+            remote,
+            mode=settings.remote,
+            cache=None if cache is None else Path(cache).expanduser(),
+            cache_bytes=None if bound is None else parse_size(bound),
+            timeout_s=settings.remote_timeout_s,
+        )
+        return ShardIndex.open(remote)
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
 
 
@@ -191,4 +209,4 @@ def _build_knn(
 ) -> OnlineKnn | None:
     if config.eval.data is None:
         return None
-    return OnlineKnn(views, train, open_index(config.eval.data), device)
+    return OnlineKnn(views, train, open_index(config.eval.data, config), device)

@@ -13,6 +13,7 @@ from augengine.cache import CACHES
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
 from augengine.policy import Policy
 from shards.bytesize import parse_size
+from shards.remote import MODES, default_window, remote_folder
 from trainer.checks import choose, require
 from trainer.optim.build import OptimSettings
 
@@ -21,7 +22,7 @@ from trainer.optim.build import OptimSettings
 class DataConfig:
     """Which images, in which batches, through which engine."""
 
-    train: str | None = None  # folder of shards; null: the demo set
+    train: str | None = None  # folder or s3://, gs://, https:// address of shards; null: demo set
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
     # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
@@ -32,7 +33,14 @@ class DataConfig:
     # Bound of the cache of each process, such as 4GiB; null: what is free at the start, of the
     # host's memory half, shared by its processes, of the GPU's a quarter.
     cache_bytes: str | None = None
-    verify: bool = False  # check every image's crc32 when it is read
+    # Shards at an address (docs/remote.md): whole ones into a local cache, or range: every image
+    # alone, into memory.
+    remote: str = "cache"
+    remote_cache: str | None = None  # that cache's folder; null: in the user's cache folder
+    # Its bound, such as 500GiB; null: half of what is free on its disk, at most 64GiB.
+    remote_cache_bytes: str | None = None
+    remote_timeout_s: float = 60  # a read that fails for so long is given up, a request in a third
+    verify: bool = False  # check every image's crc32 when it is read; remote ones always are
     on_bad: str = "substitute"  # or fail: stop at the first sample that cannot be read
     bad_budget: float = 0.001  # share of bad samples that stops the run, after the first 1,000
 
@@ -44,8 +52,13 @@ class DataConfig:
         require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
         choose("data.on_bad", self.on_bad, ("substitute", "fail"))
         choose("data.cache", self.cache, CACHES)
-        if self.cache_bytes is not None:
-            parse_size(self.cache_bytes)
+        for size in (self.cache_bytes, self.remote_cache_bytes):
+            if size is not None:
+                parse_size(size)
+        choose("data.remote", self.remote, MODES)
+        limit = self.remote_timeout_s
+        require(limit > 0, "data.remote_timeout_s is positive", limit, "try 60")
+        remote_folder(self.train)  # before it is written anywhere: it could hold a password
         load = self.decoder_load
         is_load = load == "auto" if isinstance(load, str) else 0 <= load <= 1
         require(is_load, "data.decoder_load is auto or a share in [0, 1]", load, "try auto")
@@ -123,6 +136,9 @@ class LoopConfig:
     clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
     seed: int = 0  # of the weights, the order and the views
+    # Shards that are shuffled together, for data at an address: they are fetched before the first
+    # batch, and as many again meanwhile. null: all; auto: 8 of data at an address, else all.
+    window_shards: int | str | None = "auto"
 
     def __post_init__(self) -> None:
         require(self.epochs > 0, "loop.epochs is positive", self.epochs, "try --epochs 100")
@@ -136,13 +152,22 @@ class LoopConfig:
         require(clip is None or clip > 0, "loop.clip_norm is positive or null", clip, "try 1.0")
         choose("loop.precision", self.precision, ("auto", "bf16", "fp32"))
         require(0 <= self.seed < 2**32, "loop.seed lies in [0, 2^32)", self.seed, "try --seed 0")
+        window = self.window_shards
+        is_window = window >= 1 if isinstance(window, int) else window in (None, "auto")
+        require(is_window, "loop.window_shards is at least 1, null or auto", window, "try auto")
+
+    @property
+    def window(self) -> int | None:
+        """Shards that are shuffled together, None: all; known in a whole config."""
+        assert self.window_shards is None or isinstance(self.window_shards, int)
+        return self.window_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
     """kNN on frozen features while training; `trainer.evaluate` uses the same numbers."""
 
-    data: str | None = None  # folder of labelled shards; null: no kNN (the demo set brings its own)
+    data: str | None = None  # labelled shards; null: no kNN (the demo set brings its own)
     every_epochs: float = 10  # and once before training (a random encoder) and once at the end
     k: int = 20
     temperature: float = 0.07
@@ -153,6 +178,7 @@ class EvalConfig:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
+        remote_folder(self.data)
         for name in ("every_epochs", "temperature"):
             value = getattr(self, name)
             require(value > 0, f"eval.{name} is positive", value, f"change eval.{name}")
@@ -199,3 +225,9 @@ class TrainConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        # Written out, so that a run that goes on with its data elsewhere keeps its order.
+        if self.loop.window_shards == "auto":
+            loop = replace(self.loop, window_shards=default_window(self.data.train))
+            object.__setattr__(self, "loop", loop)

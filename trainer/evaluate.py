@@ -142,7 +142,7 @@ def _open(config: TrainConfig) -> Evaluation:
             "kNN and a linear probe need labelled held-out images, got no --eval-data; "
             "pack some with tools/make_shards.py"
         )
-    train, test = open_index(config.data.train), open_index(config.eval.data)
+    train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
     require_same_classes(train, test)
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)

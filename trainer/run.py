@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="DIR", help="training shards; without it: the demo set")
+    data.add_argument("--data", metavar="DIR", help="training shards, also s3://...; else: demo")
     data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")

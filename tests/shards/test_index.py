@@ -210,8 +210,10 @@ def test_bad_folders_are_named(tmp_path: Path, make_tar, encode) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"x")
     with pytest.raises(DataError, match="unpack the compressed"):
         ShardIndex.open(tmp_path)
-    with pytest.raises(UsageError, match="s3://bucket/x; copy them"):
-        ShardIndex.open("s3://bucket/x")
+    with pytest.raises(UsageError, match=r"got ftp://\.\.\.; copy them"):
+        ShardIndex.open("ftp://bucket/x")
+    with pytest.raises(UsageError, match="local folder, got s3://bucket/x"):
+        build_index("s3://bucket/x")
 
 
 def test_every_torn_tar_is_named(new_shards) -> None:

@@ -173,3 +173,35 @@ def test_a_wrong_order_is_refused(arguments: dict, reason: str) -> None:
         SampleOrder(seed=0, **arguments)
     with pytest.raises(ValueError, match="got -1"):
         SampleOrder(4, 0)(np.array([3, -1]))
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 1000])
+def test_the_shards_ahead_are_those_that_come(window: int) -> None:
+    """At every position: the rest of its window, all of the next, across the epochs' border."""
+    sizes = np.random.default_rng(0).integers(0, 12, 20)
+    num_samples = int(sizes.sum())
+    order = SampleOrder(num_samples, 1, shard_sizes=sizes.tolist(), window_shards=window)
+    shard_of = np.repeat(np.arange(20), sizes)
+    num_full = np.count_nonzero(sizes)
+    for position in range(2 * num_samples):
+        ahead = order.shards_ahead(position)
+        assert ahead is not None
+        here = ahead[: min(window, num_full)]
+        # Of the sample at a position it is the window that is told, and its successor's after it.
+        assert shard_of[order(np.array([position]))[1][0]] in here
+        end = position + 1
+        while np.array_equal(order.shards_ahead(end), ahead):
+            end += 1
+        ids = order(np.arange(position, end))[1]
+        assert set(shard_of[ids]) <= set(ahead[: len(ahead) - len(later(order, end))])
+        assert np.array_equal(later(order, end), ahead[len(ahead) - len(later(order, end)) :])
+
+
+def later(order: SampleOrder, position: int) -> np.ndarray:
+    """The shards of the window that begins at a position."""
+    return order._window_of(position)[0]
+
+
+def test_without_windows_any_shard_may_come() -> None:
+    """So nothing is said."""
+    assert SampleOrder(9, 0).shards_ahead(3) is None

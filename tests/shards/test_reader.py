@@ -1,5 +1,6 @@
 """Bytes come back in the order asked for; what is bad comes back named."""
 
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_threads_share_a_reader(shard_folder: Path) -> None:
     images = whole_images(index)
     reader = ShardReader(index)
     reader._files = ShardFiles(shard_folder, [s.name for s in index.shards], max_open=1)
+    gc.collect()  # what earlier tests left open
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
 
     def work(seed: int) -> bool:

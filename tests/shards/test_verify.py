@@ -1,6 +1,8 @@
 """A check finds every kind of damage and names it; a whole folder has none."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ from shards import parallel
 from shards.errors import DataError
 from shards.format import Manifest, ShardInfo
 from shards.index import ShardIndex, write_index
+from shards.remote import RemoteFolder
 from shards.verify import check_folder
+from tools.faulty_server import FaultyServer
 
 HASH = "0" * 64
 
@@ -152,3 +156,21 @@ def test_processes_find_the_same(new_shards, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(parallel, "_WORTH_PROCESSES_BYTES", 0)
     assert check_folder(folder, decode=False, workers=2).problems == here
     assert len(here) == 37
+
+
+def test_remote_shards_are_checked_from_afar(
+    new_shards, serve: Callable[..., FaultyServer]
+) -> None:
+    """All is well in spite of the network; then damage, and what is gone, is named as on a disk."""
+    folder = new_shards()
+    index = ShardIndex.open(folder)
+    server = serve(folder, fail=0.2)
+    assert check_folder(RemoteFolder(server.url, timeout_s=5)).problems == ()
+    shutil.rmtree(Path(os.environ["AUGENGINE_CACHE"]) / "shards")
+    entry = index.entry(20)
+    patch(folder / "train-000001.tar", entry.offset + 30, b"damage")
+    (folder / "train-000002.tar").unlink()
+    problems = check_folder(RemoteFolder(server.url, timeout_s=5), decode=False).problems
+    assert "train-000002.tar: cannot be read: not found (404)" in problems
+    assert any(p.startswith("train-000001.tar: 00000020.jpg: crc32 is") for p in problems)
+    assert all("train-000000.tar" not in problem for problem in problems)

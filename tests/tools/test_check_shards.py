@@ -42,7 +42,8 @@ def test_bad_things_are_named(new_shards, capsys: pytest.CaptureFixture[str]) ->
     [
         (["missing"], 1, "nothing there"),
         (["."], 1, "make_shards.py"),
-        (["s3://bucket/x"], 2, "copy them to a disk first"),
+        (["ftp://host/x"], 2, "remote shards lie at s3://"),
+        (["s3://bucket/x", "--export", "wids"], 2, "local folder, got s3://bucket/x"),
         ([".", "--workers", "0"], 2, "must be at least 1"),
         ([".", "--workers", "two"], 2, "invalid"),
         ([".", "--export", "dali,tfrecord"], 2, "must be of dali, wids, got 'tfrecord'"),

@@ -1,0 +1,42 @@
+"""The cache of a remote folder, and whether it holds what an order shuffles together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shards.bytesize import show_size
+from shards.errors import UsageError
+from shards.format import ShardInfo
+from shards.remote import RemoteFolder
+from shards.shardcache import ShardCache
+
+
+def cache_of(folder: RemoteFolder) -> ShardCache:
+    """The cache that holds shards of this folder, among others."""
+    limits = folder.limits
+    patience_s = limits.total_s + 2 * limits.request_s
+    return ShardCache(folder.cache_folder, folder.cache_bytes, patience_s)
+
+
+def note_on_window(
+    directory: Path | RemoteFolder, shards: Sequence[ShardInfo], window_shards: int | None
+) -> str | None:
+    """What to know about a cache for an order with windows of so many shards (None: of all).
+
+    Raises:
+        UsageError: it holds less than a window, so that shards would be fetched over and over.
+    """
+    if not isinstance(directory, RemoteFolder) or directory.mode != "cache":
+        return None
+    sizes = sorted((shard.size_bytes for shard in shards), reverse=True)
+    window = sum(sizes[:window_shards])
+    held = cache_of(directory).max_bytes
+    if held < window:
+        raise UsageError(
+            f"a cache of remote shards holds those that are shuffled together, {show_size(window)} "
+            f"for loop.window_shards={window_shards}, got {show_size(held)}; raise "
+            f"data.remote_cache_bytes, lower loop.window_shards, or set data.remote=range"
+        )
+    where = f"remote shards: up to {show_size(held)} in {directory.cache_folder}"
+    if held < min(2 * window, sum(sizes)):
+        return f"{where}, less than two windows of {show_size(window)}: each begins with a wait"
+    return where
