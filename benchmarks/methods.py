@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -105,7 +106,8 @@ def _gain(row: dict[str, Any]) -> float:
 
 def _measure(name: str, run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One method's row, with the conditions it was made under."""
-    before = conditions()
+    # A run is a process of its own, with as many threads as torch would take here.
+    before = {**conditions(), "torch_threads": torch.get_num_threads()}
     arguments = [*_recipe(name, options), "--seed", str(options.seed), "--device", options.device]
     start = time.perf_counter()
     _python("trainer.run", *arguments, "--out", str(run))

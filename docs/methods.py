@@ -31,10 +31,12 @@ def _scores() -> str:
     lines = [
         f"The demo set, each method by its recipe `NAME_demo`, seed 0: {done['cores']} cores of an "
         f"{done['cpu']}, torch {done['versions']['torch']}; one run each, seconds with its kNN "
-        "evaluations, most memory of the whole process. Random encoder: the same one untrained.",
+        "evaluations, most memory of the whole process. Random: the same encoder untrained. Load: "
+        "of the machine, whose cores others used too, over the minute before; seconds and img/s of "
+        "rows that differ in it do not compare.",
         "",
-        "| method | epochs | views | kNN | random encoder | linear probe | seconds | img/s | MiB |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
+        "| method | epochs | views | kNN | random | linear probe | seconds | img/s | load | MiB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     names = [name for name in METHODS if name != "distill"]  # it has no score of its own
     lines += [_row(name, rows[name]) if name in rows else _missing(name) for name in names]
@@ -46,12 +48,13 @@ def _row(name: str, row: dict[str, Any]) -> str:
     return (
         f"| `{name}` | {row['epochs']:g} | {row['views']} | {row['knn']:.1%} | "
         f"{row['random_knn']:.1%} | {row['linear']:.1%} | {row['seconds']:.0f} | "
-        f"{row['images_per_s']:.0f} | {row['peak_mib']:,.0f} |"
+        f"{row['images_per_s']:.0f} | {row['conditions']['load_average_1min']:.1f} | "
+        f"{row['peak_mib']:,.0f} |"
     )
 
 
 def _missing(name: str) -> str:
-    return f"| `{name}` | not measured |" + " |" * 7
+    return f"| `{name}` | not measured |" + " |" * 8
 
 
 def _dates(rows: dict[str, Any]) -> str:
