@@ -8,16 +8,16 @@ Legend: B images, V views over all crop groups (the groups' views one after the 
 """
 
 import hashlib
-import zlib
 from dataclasses import dataclass, fields, replace
 from itertools import permutations
 from os import PathLike
+from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from shards.errors import DataError
+from shards.npy import ArrayError, read_npz
 
 PLAN_VERSION = 1
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -73,7 +73,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._shape_arrays()
-        top, left, height, width = np.moveaxis(self.window, -1, 0)
+        # Wide enough for the sum of any two.
+        top, left, height, width = np.moveaxis(self.window.astype(np.int64), -1, 0)
         image_height, image_width = self.image_sizes[:, :1], self.image_sizes[:, 1:]
         inside = (top >= 0) & (left >= 0) & (height > 0) & (width > 0)
         inside &= (top + height <= image_height) & (left + width <= image_width)
@@ -85,7 +86,7 @@ class Plan:
                 f"view {v}"
             )
         # A border reflected once has size_px - 1 pixels to give on each side.
-        taps, reach = self.kernel_px, 2 * self.size_px - 1
+        taps, reach = self.kernel_px, 2 * self.size_px.astype(np.int64) - 1
         if (taps % 2 == 0).any() or (taps < 1).any() or (taps > reach).any():
             raise ValueError(
                 f"a blur has an odd number of taps, 1 to 2 size_px - 1, got {taps.tolist()} "
@@ -93,11 +94,22 @@ class Plan:
             )
         if (self.order >= len(ORDERS)).any():
             raise ValueError(f"an order is 0 to {len(ORDERS) - 1}, got {self.order.max()}")
-        if (np.diff(self.group) < 0).any():
+        for name in (name for name, kind in _PER_VIEW_OF_IMAGE.items() if kind is np.float32):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"plan.{name} must be finite")
+        if (
+            len(self.mean) != 3
+            or len(self.std) != 3
+            or not np.isfinite((self.mean, self.std)).all()
+        ):
+            raise ValueError(f"mean and std are three numbers each, got {self.mean}, {self.std}")
+        if (self.group[1:] < self.group[:-1]).any():
             raise ValueError(f"views are sorted by crop group, got groups {self.group.tolist()}")
 
     def _shape_arrays(self) -> None:
         """Convert every array to its type, contiguous; raise ValueError when a shape is wrong."""
+        if self.flip.ndim != 2:
+            raise ValueError(f"plan.flip must have shape [B, V], got {self.flip.shape}")
         b, v = self.flip.shape
         shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
         for names, default in ((_PER_IMAGE, (b,)), (_PER_VIEW_OF_IMAGE, (b, v)), (_PER_VIEW, (v,))):
@@ -149,22 +161,24 @@ class Plan:
     @staticmethod
     def load(path: str | PathLike[str]) -> "Plan":
         """Read a plan written by `save`; raises DataError for anything else, or another version."""
+        names = [field.name for field in fields(Plan)]
         try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            raise DataError(
-                f"a plan is an .npz written by Plan.save, got {path}: {error}"
-            ) from error
-        version = int(arrays.pop("version", np.int64(-1)))
-        names = {field.name for field in fields(Plan)}
-        if version != PLAN_VERSION or set(arrays) != names:
-            raise DataError(
-                f"a plan file has version {PLAN_VERSION} and the fields of Plan, got version "
-                f"{version} in {path}; draw the plan again"
+            arrays = read_npz(Path(path), ["version", *names])
+            version = arrays.pop("version").tolist()
+            if version != PLAN_VERSION:
+                raise ArrayError(f"its version must be {PLAN_VERSION}, got {version}")
+            kinds = (
+                _PER_IMAGE | _PER_VIEW_OF_IMAGE | _PER_VIEW | dict.fromkeys(("mean", "std"), float)
             )
-        mean, std = (tuple(arrays.pop(name).tolist()) for name in ("mean", "std"))
-        return Plan(**arrays, mean=mean, std=std)
+            odd = [name for name in names if arrays[name].dtype != kinds[name]]
+            if odd:
+                raise ArrayError(f"{odd[0]} must be {np.dtype(kinds[odd[0]])}")
+            mean, std = (tuple(arrays.pop(name).reshape(-1).tolist()) for name in ("mean", "std"))
+            return Plan(**arrays, mean=mean, std=std)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"a plan is an .npz written by Plan.save, got {path}: {error}; draw it again"
+            ) from error
 
     def __repr__(self) -> str:
         sizes = "+".join(f"{len(views)}x{self.size_px[views[0]]}px" for views in self.groups)

@@ -14,8 +14,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-import yaml
-
 from augengine.policy import Policy
 from augengine.policy_file import (
     VIEW_FIELDS,
@@ -25,6 +23,7 @@ from augengine.policy_file import (
     read_policy,
     read_view_fields,
 )
+from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 
 FOLDER = Path(__file__).parent / "policies"
@@ -103,10 +102,10 @@ def _parse_sum(text: str, rule: str) -> tuple[int, ...]:
 
 def _parse_yaml(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError("no such policy file; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"a policy file is readable UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise UsageError(f"a policy file is valid YAML: {error}") from error

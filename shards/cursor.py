@@ -6,12 +6,13 @@ and because the position counts samples of the whole run, it can go on with anot
 world.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 
 _STATE_VERSION = 1
 
@@ -68,10 +69,12 @@ class Cursor:
 
     @staticmethod
     def from_state_dict(state: Mapping[str, int]) -> "Cursor":
-        """The cursor of a `state_dict`; raises ValueError for a version or key it does not know."""
-        if state.get("version") != _STATE_VERSION or set(state) != {"version", "position"}:
-            raise ValueError(
-                f"a cursor's state must have version {_STATE_VERSION} and a position, got "
-                f"{dict(state)}; resume with the AugEngine that wrote it"
-            )
-        return Cursor(state["position"])
+        """The cursor of a `state_dict`; raises DataError for anything else."""
+        is_ours = isinstance(state, Mapping) and set(state) == {"version", "position"}
+        if is_ours and state["version"] == _STATE_VERSION:
+            with contextlib.suppress(TypeError, ValueError):
+                return Cursor(state["position"])
+        raise DataError(
+            f"a cursor's state must have version {_STATE_VERSION} and a position, got {state!r}; "
+            "resume with the AugEngine that wrote it"
+        )

@@ -75,6 +75,16 @@ class ShardInfo:
     size_bytes: int
     sha256: str | None  # None for tars that were indexed in place without hashing
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name in ("", "..") or "/" in self.name:
+            raise ValueError(f"a shard's name is that of a file in the folder, got {self.name!r}")
+        for name in ("num_samples", "size_bytes"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 63:
+                raise ValueError(f"a shard's {name} is a number from 0, got {count!r}")
+        if not isinstance(self.sha256, str | None):
+            raise ValueError(f"a shard's sha256 is text or null, got {self.sha256!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -84,6 +94,14 @@ class Manifest:
     classes: tuple[str, ...]  # names of the class numbers, empty when there are none
     made: Mapping[str, object] = field(default_factory=dict)  # how: tool, source, options, versions
     index_sha256: str = ""  # of the records: which images, byte for byte; set by `write_index`
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in (*self.classes, self.index_sha256)):
+            raise ValueError("classes and index_sha256 are text")
+        if not isinstance(self.made, Mapping):
+            raise ValueError(f"made is a mapping, got {self.made!r}")
+        if len({shard.name for shard in self.shards}) < len(self.shards):
+            raise ValueError("no two shards have one name")
 
     @property
     def num_samples(self) -> int:
@@ -115,12 +133,12 @@ class Manifest:
             version = content["version"]
             if version == FORMAT_VERSION:
                 return Manifest(
-                    shards=tuple(ShardInfo(**shard) for shard in content["shards"]),
-                    classes=tuple(content["classes"]),
+                    shards=tuple(ShardInfo(**shard) for shard in _list(content["shards"])),
+                    classes=tuple(_list(content["classes"])),
                     made=content["made"],
                     index_sha256=content["index_sha256"],
                 )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DataError(
                 f"{MANIFEST_NAME} must be one written by AugEngine, got {error!r}; delete it "
                 f"together with {INDEX_NAME} to have both rebuilt from the tars"
@@ -129,3 +147,9 @@ class Manifest:
             f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the "
             f"AugEngine that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
         )
+
+
+def _list(value: object) -> list:
+    if not isinstance(value, list):
+        raise TypeError(f"a list was expected, got {value!r}")
+    return value

@@ -102,13 +102,25 @@ class ShardIndex:
         return self._files.key(int(record["shard"]), int(record["offset"]))
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Records of some samples, [B] INDEX_DTYPE; raises IndexError outside [0, N)."""
+        """Records of some samples, [B] INDEX_DTYPE.
+
+        Raises:
+            IndexError: an id outside [0, N).
+            DataError: the index is damaged: a sample lies in a shard that there is not.
+        """
         ids = np.asarray(ids)
         if ids.size and not (0 <= ids.min() and ids.max() < len(self)):
             raise IndexError(
                 f"sample ids must lie in [0, {len(self)}), got {ids.min()} to {ids.max()}"
             )
-        return np.asarray(self.records)[ids]
+        rows = np.asarray(self.records)[ids]
+        shard = int(rows["shard"].max(initial=0))
+        if shard >= len(self.shards):
+            raise DataError(
+                f"{INDEX_NAME} must tell of the {len(self.shards)} shards of its manifest, got "
+                f"shard {shard} for {self.directory}; delete it to have it rebuilt from the tars"
+            )
+        return rows
 
     def sizes(self, ids: np.ndarray) -> np.ndarray:
         """Height and width of the upright images, [B, 2] int32."""

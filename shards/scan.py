@@ -23,6 +23,7 @@ from shards.tar import TarMember, iter_samples, open_shard
 
 _MAX_IMAGE_BYTES = (1 << 32) - 1  # of the index's uint32
 _MAX_LABEL = (1 << 31) - 1
+_MAX_TEXT_BYTES = 1 << 20  # of a label's member: captions have room, bombs have not
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ def read_label(file: BinaryIO, sample: Sequence[TarMember]) -> int | str | None:
         ImageError: the label is there and cannot be read.
     """
     members = {member.extension: member for member in sample}
+    for extension in ("cls", "json"):
+        if extension in members and members[extension].size > _MAX_TEXT_BYTES:
+            raise ImageError(f"its .{extension} has over {_MAX_TEXT_BYTES:,} bytes")
     try:
         if "cls" in members:
             label = _read(file, members["cls"]).decode().strip()
@@ -101,7 +105,7 @@ def read_label(file: BinaryIO, sample: Sequence[TarMember]) -> int | str | None:
             label = content.get("label") if isinstance(content, dict) else None
         else:
             return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(f"its label cannot be read ({error})") from None
     return _checked_label(label)
 

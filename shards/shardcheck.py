@@ -23,6 +23,7 @@ from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.image import IMAGE_EXTENSIONS, ImageError, load, open_image
 from shards.remote import RemoteFolder
 from shards.tar import split_name
+from shards.tarheaders import TarHeaders
 
 _HASHED_AT_ONCE = 8 << 20
 
@@ -122,15 +123,15 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
 def _regular_members(file: BinaryIO, report: ShardReport) -> Iterator[tarfile.TarInfo]:
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            yield from (info for info in tar if info.isreg())
-            file.seek(tar.offset)
-            end = file.read(2 * tarfile.BLOCKSIZE)
+        headers = TarHeaders(file)
+        yield from (info for info in headers if info.isreg())
+        file.seek(headers.end)
+        end = file.read(2 * tarfile.BLOCKSIZE)
     except tarfile.TarError as error:
         report.problems.append(f"not a whole tar ({error})")
         return
     if len(end) < tarfile.BLOCKSIZE or any(end):
-        report.problems.append(f"cut off or damaged at byte {tar.offset:,}")
+        report.problems.append(f"cut off or damaged at byte {headers.end:,}")
 
 
 def _image_problems(

@@ -15,6 +15,8 @@ from shards.tar import member_name, split_name
 
 _MAX_OPEN = 64
 _LONG_NAME_BLOCKS = 16
+_MAX_READ_BYTES = 64 << 20  # at once
+_MAX_OFFSET = (1 << 63) - 1 - _MAX_READ_BYTES
 Place = tuple[int, int, int]  # shard, offset, size
 
 
@@ -46,8 +48,9 @@ class ShardFiles:
         descriptor = self._descriptor(shard)
         parts: list[bytes] = []
         # One call reads at most 2 GiB, and some network disks give less than was asked for.
-        while size > 0:
-            part = os.pread(descriptor.number, size, offset)
+        while size > 0 and offset <= _MAX_OFFSET:
+            # A damaged index may ask for far more than there is, and memory is taken before.
+            part = os.pread(descriptor.number, min(size, _MAX_READ_BYTES), offset)
             if not part:
                 break
             parts.append(part)

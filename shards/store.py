@@ -18,6 +18,7 @@ import numpy as np
 
 from shards.errors import DataError
 from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
+from shards.npy import ArrayError, map_array
 
 try:
     import fcntl
@@ -82,11 +83,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 def map_records(folder: Path, num_samples: int) -> np.ndarray | None:
     """Map `index.npy` without reading it; None when it is not `num_samples` whole records."""
     try:
-        records = np.load(folder / INDEX_NAME, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        records = map_array(folder / INDEX_NAME, INDEX_DTYPE)
+    except (OSError, ArrayError):
         return None
-    whole = records.dtype == INDEX_DTYPE and records.shape == (num_samples,)
-    return records if whole else None
+    return records if len(records) == num_samples else None
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

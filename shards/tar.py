@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from shards.errors import DataError
 from shards.format import TAR_BLOCK_BYTES
+from shards.tarheaders import TarHeaders
 
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__($|/)")
@@ -56,12 +57,13 @@ def iter_members(path: str | PathLike[str]) -> Iterator[TarMember]:
     """
     name = fspath(path)
     try:
-        with open_shard(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for info in tar:
+        with open_shard(path) as file:
+            headers = TarHeaders(file)
+            for info in headers:
                 split = split_name(info.name) if info.isreg() else None
                 if split:
                     yield TarMember(info.name, *split, info.offset_data, info.size)
-            _check_end(file, tar.offset, name)
+            _check_end(file, headers.end, name)
     except tarfile.TarError as error:
         raise DataError(
             f"a shard must be a whole uncompressed tar, got {name} ({error}); copy it again, "
@@ -123,7 +125,7 @@ def member_name(before: bytes) -> str:
     try:
         with tarfile.open(fileobj=io.BytesIO(before[start:]), mode="r:") as tar:
             info = tar.next()
-    except tarfile.TarError:
+    except Exception:  # tarfile raises nearly anything at damage
         info = None
     if info is None:
         raise DataError("a tar header stands before the data of a sample, got none")

@@ -30,6 +30,7 @@ KEYS = (
     "config",  # the resolved config as nested plain values
     "torch_version",
 )
+_KINDS = {"step": int, "method": dict, "optimizer": dict, "data_fingerprint": str, "config": dict}
 _STEP_NAME = re.compile(r"step-(\d+)\.pt")
 
 
@@ -68,17 +69,23 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             f"({type(error).__name__}); use another one of {path.parent}"
         ) from error
     version = state.get("version") if isinstance(state, dict) else None
-    if version != CHECKPOINT_VERSION:
+    if not isinstance(version, int) or version != CHECKPOINT_VERSION:
         raise DataError(
             f"checkpoint version must be {CHECKPOINT_VERSION}, got {version} in {path}; "
             "load it with the release that wrote it"
         )
     if set(state) != set(KEYS):
-        odd = sorted(set(state) ^ set(KEYS))
+        odd = sorted(map(str, set(state) ^ set(KEYS)))
         raise DataError(
             f"a checkpoint holds {', '.join(KEYS)}; {path} differs in {', '.join(odd)}; "
             "load it with the release that wrote it"
         )
+    for key, kind in _KINDS.items():
+        if not isinstance(state[key], kind):
+            raise DataError(
+                f"a checkpoint's {key} is a {kind.__name__}, got a {type(state[key]).__name__} in "
+                f"{path}; use another one of {path.parent}"
+            )
     return state
 
 

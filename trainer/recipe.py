@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from augengine.policy_file import VIEW_FIELDS
+from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.table import method_settings
@@ -69,8 +70,8 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
             f"recipes: {', '.join(recipe_names())}"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (YamlError, UnicodeDecodeError) as error:
         raise UsageError(f"a recipe is valid YAML, got {path}: {error}; fix that line") from None
     if not isinstance(values or {}, dict):
         raise UsageError(f"a recipe is a mapping of keys, got {path}; see {RECIPES}/swav.yaml")

@@ -11,8 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-
+from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
 
 
 def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,8 +106,8 @@ def parse_override(text: str) -> dict[str, Any]:
             f"an override reads key=value, got {text!r}; for example optim.base_lr=0.3"
         )
     try:
-        nested = yaml.safe_load(value)
-    except yaml.YAMLError:
+        nested = parse_yaml(value)
+    except YamlError:
         raise UsageError(f"the value of {path} must be YAML, got {value!r}; quote it") from None
     for key in reversed(keys):
         nested = {key: nested}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shards.cursor import Cursor
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 6, 12])
@@ -44,8 +44,10 @@ def test_a_batch_divides_evenly(batch: int, rank: int, world: int, reason: str) 
 
 def test_an_unknown_state_is_refused() -> None:
     """Another version or another key is not guessed at."""
-    for state in ({"version": 2, "position": 0}, {"position": 0}, {"version": 1, "offset": 3}):
-        with pytest.raises(ValueError, match="version 1"):
+    unknown = [{"version": 2, "position": 0}, {"position": 0}, {"version": 1, "offset": 3}]
+    wrong = [{"version": 1, "position": position} for position in (-1, "3", None, 1.5)]
+    for state in (*unknown, *wrong, [1, 3], None):
+        with pytest.raises(DataError, match="version 1"):
             Cursor.from_state_dict(state)
 
 

@@ -57,7 +57,9 @@ def test_a_failed_write_leaves_the_former(tmp_path: Path, monkeypatch: pytest.Mo
     assert names == {"step-00000001.pt", "last.pt"}
 
 
-@pytest.mark.parametrize("damage", ["torn", "garbage", "version", "keys", "list"])
+@pytest.mark.parametrize(
+    "damage", ["torn", "garbage", "version", "versions", "keys", "numbered", "config", "list"]
+)
 def test_what_is_not_a_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
     """A torn file, another version and unknown or missing keys are named in one line."""
     path = checkpoint.save(tmp_path, make_state(1), keep=1)
@@ -68,6 +70,12 @@ def test_what_is_not_a_checkpoint_is_refused(damage: str, tmp_path: Path) -> Non
         path.write_bytes(b"not a checkpoint")
     elif damage == "version":
         torch.save(state | {"version": 99}, path)
+    elif damage == "versions":
+        torch.save(state | {"version": torch.ones(3)}, path)
+    elif damage == "numbered":
+        torch.save(state | {1: 2}, path)
+    elif damage == "config":
+        torch.save(state | {"config": 3.0}, path)
     elif damage == "keys":
         torch.save({key: state[key] for key in state if key != "seed"}, path)
     else:
