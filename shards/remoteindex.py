@@ -39,7 +39,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
             for _ in range(_ATTEMPTS):
                 text = _manifest_text(store)
                 _check_ranges(store, folder)
-                manifest = _checked(Manifest.from_json(text.decode()))
+                manifest = Manifest.from_json(text.decode())
                 records = _cached(place, text, manifest)
                 if records is None:
                     records = _fetched(store, place, text, manifest)
@@ -77,17 +77,6 @@ def _manifest_text(store: RemoteStore) -> bytes:
             f"{MANIFEST_NAME} must be readable, got {error.strerror}; check the address, and the "
             f"credentials that its provider's own tools use"
         ) from None
-
-
-def _checked(manifest: Manifest) -> Manifest:
-    for shard in manifest.shards:
-        # It becomes part of addresses.
-        if Path(shard.name).name != shard.name:
-            raise DataError(
-                f"a shard's name is a plain file name, got {shard.name!r} in {MANIFEST_NAME}; pack "
-                f"the set again"
-            )
-    return manifest
 
 
 def _check_ranges(store: RemoteStore, folder: RemoteFolder) -> None:

@@ -170,7 +170,7 @@ def test_an_index_that_is_not_the_manifests_is_refused(folder: Path, serve: Serv
         open_at(server)
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace("train-000000", "../train-000000"))
-    with pytest.raises(DataError, match="a plain file name, got"):
+    with pytest.raises(DataError, match="that of a file in the folder, got"):
         open_at(server)
     (folder / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=f"at {server.url}"):
