@@ -79,8 +79,8 @@ def _use_triton_for_moments() -> None:
     gram_op.column_moments.register_kernel("cpu", forward)
     gram_op.column_moments_backward.register_kernel("cpu", backward)
     gram_gpu.multiply = _multiply
-    gram_gpu.BLOCK_ELEMENTS, gram_gpu.TILE, gram_gpu.PART = 1, 128, 16
-    gram_gpu.COLUMNS, gram.LEAST = 16, 64
+    gram_gpu.BLOCK_ELEMENTS, gram_gpu.TILE, gram_gpu.PART = 1, 512, 32
+    gram_gpu.COLUMNS, gram.LEAST = 32, 64
 
 
 def _multiply(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, add: bool) -> None:

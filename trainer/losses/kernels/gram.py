@@ -79,6 +79,7 @@ def forward(
         else:
             for out, (v, g) in zip(found, todo.pairs, strict=True):
                 on.multiply(out, x[v].T, x[g], add=not is_first)
+        del x  # before the next is made
     if todo.is_gram and not within:
         matrices, total = on.meet(found, num_targets, z)
     else:
@@ -126,6 +127,7 @@ def backward(
         else:
             _times_pairs(product, x, matrices, todo, on)
         on.write_gradient(out, z, mean, scale, x, product, factor, table, constant, at)
+        del x, product  # before the next are made
     return out
 
 
@@ -187,7 +189,8 @@ def _blocks(z: torch.Tensor, is_gram: bool, elements: int) -> Iterator[Place]:
     """Where blocks of columns lie in z, for products of rows; else those of rows."""
     num_views, num_images, dim = z.shape
     length, other = (dim, num_images) if is_gram else (num_images, dim)
-    step = max(LEAST, elements // max(1, num_views * other) // LEAST * LEAST)
+    # A power of two: kernels are compiled for each width, and batches may be of any size.
+    step = 1 << max(LEAST, elements // (num_views * other)).bit_length() - 1
     for start in range(0, length, step):
         part, whole = slice(start, min(start + step, length)), slice(0, other)
         yield (slice(None), whole, part) if is_gram else (slice(None), part, whole)
