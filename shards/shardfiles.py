@@ -35,7 +35,8 @@ class ShardFiles:
     """Reads by shard and offset; thread-safe."""
 
     def __init__(self, directory: Path, names: Sequence[str], max_open: int = _MAX_OPEN) -> None:
-        self._paths = [directory / name for name in names]
+        self._directory = directory
+        self._names = names
         self._max_open = max_open
         self._open: OrderedDict[int, _Descriptor] = OrderedDict()
         self._lock = threading.Lock()
@@ -71,7 +72,9 @@ class ShardFiles:
             found = self._open.get(shard)
             if found is None:
                 flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
-                found = self._open[shard] = _Descriptor(os.open(self._paths[shard], flags))
+                found = self._open[shard] = _Descriptor(
+                    os.open(self._directory / self._names[shard], flags)
+                )
                 if len(self._open) > self._max_open:
                     self._open.popitem(last=False)
             self._open.move_to_end(shard)
