@@ -243,6 +243,8 @@ def _load(
 
 def _first_change(manifest: Manifest, tars: dict[str, int]) -> str | None:
     known = {shard.name: shard.size_bytes for shard in manifest.shards}
+    if known == tars:
+        return None
     for name in sorted(known | tars):
         if name not in tars:
             return f"{name} missing"

@@ -5,6 +5,7 @@ allocate whatever a header claims, unpack what is packed a thousandfold, and rai
 """
 
 import math
+import mmap
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+# A larger file is looked up here and there, and should not be read ahead; a smaller one soon lies
+# in memory as a whole.
+_LARGE_BYTES = 1 << 30
 _MAGIC = b"\x93NUMPY\x01\x00"  # the version that numpy writes for any plain array
 
 
@@ -24,9 +28,12 @@ def map_array(path: Path, dtype: np.dtype) -> np.ndarray:
     with open(path, "rb") as file:
         shape, found, start = _read_header(file)
         size_bytes = file.seek(0, 2)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if found != dtype or len(shape) != 1 or shape[0] * dtype.itemsize != size_bytes - start:
         raise ArrayError(f"it must hold whole records, got {shape} in {size_bytes} bytes")
-    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
+    if size_bytes > _LARGE_BYTES and hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(mapped, dtype, offset=start)
 
 
 def read_npz(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:

@@ -38,7 +38,8 @@ class ShardFiles:
     is_remote = False
 
     def __init__(self, directory: Path, names: Sequence[str], max_open: int = _MAX_OPEN) -> None:
-        self._paths = [directory / name for name in names]
+        self._directory = directory
+        self._names = names
         self._max_open = max_open
         self._open: OrderedDict[int, Descriptor] = OrderedDict()
         self._lock = threading.Lock()
@@ -91,7 +92,8 @@ class ShardFiles:
             found = self._open.get(shard)
             if found is None:
                 flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
-                found = self._open[shard] = Descriptor(os.open(self._paths[shard], flags))
+                path = self._directory / self._names[shard]
+                found = self._open[shard] = Descriptor(os.open(path, flags))
                 if len(self._open) > self._max_open:
                     self._open.popitem(last=False)
             self._open.move_to_end(shard)

@@ -16,7 +16,7 @@ from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.table import method_settings
-from trainer.strict import build, check_keys, flatten, to_mapping
+from trainer.strict import build, check_keys, coerce, flatten, to_mapping
 
 RECIPES = Path(__file__).parent / "recipes"
 # Sections that may differ when a run continues: none of them decides what is learned. (The images
@@ -93,7 +93,7 @@ def _foreign_keys(section: str, values: Mapping[str, Any]) -> list[str]:
     """The keys that a method or a view policy knows, so that a slip is told the nearest of all."""
     if section == "policy":
         return [*VIEW_FIELDS, "mean", "std"]
-    name = values.get("name", MethodConfig().name)
+    name = coerce(str, values.get("name", MethodConfig().name), "method.name")
     return [field.name for field in fields(method_settings(name, {}))]
 
 
