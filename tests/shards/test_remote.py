@@ -135,19 +135,23 @@ def test_a_server_of_whole_files_serves_the_cache(folder: Path, serve: Serve) ->
 def test_the_index_follows_the_folder(folder: Path, serve: Serve, make_tar, encode) -> None:
     """It is fetched once, and again when the manifest says something new."""
     server = serve(folder)
-    open_at(server)
+    index = open_at(server)
     num_requests = server.counts["requests"]
     open_at(server)
     # The manifest, and a byte of it to learn whether parts can be had.
     assert server.counts["requests"] == num_requests + 2
+    # As many samples, one of them another: only the manifest's text tells.
     (folder / "manifest.json").unlink()
-    make_tar(folder / "train-000003.tar", [("new.jpg", encode(9, 9))])
+    number = len(index.shards) - 1
+    kept = index.rows(ALL)["shard"] == number
+    members = [(f"{i:08d}.jpg", encode(9, 9 + i % 7)) for i in ALL[kept]]
+    make_tar(folder / index.shards[number].name, members)
     ShardIndex.open(folder)
     index = open_at(server)
-    assert len(index) == 38
+    assert len(index) == 37
     with ShardReader(index) as reader:
         reader.expect(None)
-        assert reader.read(np.array([37])) == [encode(9, 9)]
+        assert reader.read(ALL[kept]) == [image for _, image in members]
 
 
 def test_a_folder_without_an_index_is_refused(new_shards, serve: Serve) -> None:
@@ -159,7 +163,7 @@ def test_a_folder_without_an_index_is_refused(new_shards, serve: Serve) -> None:
 def test_an_index_that_is_not_the_manifests_is_refused(folder: Path, serve: Serve) -> None:
     """Also when it has the right length; and half an index, and a name that leaves the folder."""
     server = serve(folder)
-    corrupt(folder / "index.npy", 200)
+    corrupt(folder / "index.npy", -20)
     with pytest.raises(DataError, match="upload both again, together"):
         open_at(server)
     os.truncate(folder / "index.npy", 300)
