@@ -11,16 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from contrast_cases import NT_XENT, QUEUE
 from loss_cases import COSINE, DINO, SWAPPED
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
 from trainer.losses.kernels import (
     cosine_gpu,
     cosine_op,
+    score_tile,
     sinkhorn_gpu,
     sinkhorn_op,
     swapped_gpu,
     swapped_op,
+    tiles,
+    tiles_gpu,
+    views_op,
 )
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -55,6 +60,29 @@ def _use_triton_for_swapped() -> None:
     sinkhorn_gpu.TILE = swapped_gpu.TILE = 64
 
 
+def nt_xent() -> dict[str, Any]:
+    """Two sides of a tile, in tiles and parts so small that every loop has several turns."""
+    _use_triton_for_tiles()
+    z = rows(3, 4, 9).requires_grad_()
+    assert_operator(views_op.view_scores, z, z.detach(), 2, 0, 0.1, 1e-12)
+    return check(NT_XENT, "2+3 views")
+
+
+def queue() -> dict[str, Any]:
+    """Logsumexp and mean, joined from many parts."""
+    _use_triton_for_tiles()
+    return check(QUEUE, "both ways")
+
+
+def _use_triton_for_tiles() -> None:
+    """The operators are those of the CPU, with the kernels in place of tiles.py."""
+    tiles.attend, tiles.pull = tiles_gpu.attend, tiles_gpu.pull
+    score_tile.TILES = dict.fromkeys(score_tile.TILES, score_tile.Tile(16, 16, 16, 1))
+    score_tile.PER_PART, score_tile.PROGRAMS = 2, 8
+    # A product of bfloat16 is wrong in the interpreter.
+    score_tile.DOTS[torch.bfloat16] = score_tile.DOTS[torch.float16]
+
+
 def check(cases: dict[str, Case], one: str) -> dict[str, Any]:
     """Errors of all cases; of one case in all types, and also its gradient and its bits."""
     assert_gradient(cases[one])
@@ -63,7 +91,7 @@ def check(cases: dict[str, Case], one: str) -> dict[str, Any]:
     return {f"{name}, {t}": errors(cases[name], t) for name, t in pairs}
 
 
-CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino)
+CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, nt_xent, queue)
 
 
 def main(name: str) -> None:
