@@ -9,6 +9,7 @@ from loss_cases import COLD, HOT, some_zero
 from loss_checks import Case, rows
 
 from trainer.losses.cosine import unit_rows
+from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import queue_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
 
@@ -117,4 +118,32 @@ QUEUE = {
     "0.9 sure": sure(0.9),
     "0.99 sure": sure(0.99),
     "0.999 sure": sure(0.999),
+}
+
+
+def hsic(impl: str, z: torch.Tensor, gamma: float = 3.0, width: float = 1.0) -> torch.Tensor:
+    return hsic_loss(z, gamma, width, impl)
+
+
+def hsic_case(
+    *shape: int, make: Callable[..., torch.Tensor] = rows, size: float = 1.0, **settings: float
+) -> Case:
+    """Views [V, B, D]; a gradient is a sum of differences of sums over all rows."""
+    return Case(
+        partial(hsic, **settings),
+        lambda: (size * make(*shape),),
+        exponent=1 + 2 / settings.get("width", 1.0) ** 2,
+        term=1 / (size * shape[0] * shape[1] * shape[2] ** 0.5),
+    )
+
+
+HSIC = {
+    "two views": hsic_case(2, 5, 37),
+    "four views": hsic_case(4, 9, 20),
+    "one image": hsic_case(3, 1, 4),
+    "long rows": hsic_case(2, 17, 70, size=300.0),
+    "zero rows": hsic_case(2, 5, 6, make=some_zero),
+    "narrow": hsic_case(2, 6, 7, width=0.1),
+    "wide": hsic_case(2, 6, 7, width=10.0),
+    "no labels": hsic_case(2, 21, 7, gamma=0.0),
 }

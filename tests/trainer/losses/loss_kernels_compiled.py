@@ -22,7 +22,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainer.losses.kernels import cosine_gpu, launch, sinkhorn_gpu, swapped_gpu, tiles_gpu
+from trainer.losses.kernels import (
+    cosine_gpu,
+    hsic_gpu,
+    launch,
+    sinkhorn_gpu,
+    swapped_gpu,
+    tiles_gpu,
+)
 from trainer.losses.kernels.launch import OPTIONS, Kernel
 from trainer.losses.kernels.rows import given
 
@@ -65,7 +72,15 @@ def contrast(dtype: torch.dtype) -> None:
             tiles_gpu.pull(z, everyone, 10.0, 512, *sides, empty(2, 512, dim))
 
 
-PROBLEMS = (cosine, swapped, contrast)
+def hsic(dtype: torch.dtype) -> None:
+    """SSL-HSIC's rows of 256 elements, of a rank of eight."""
+    z, everyone = (given(empty(*n, 256, dtype=dtype)) for n in ((1, 2048), (16384,)))
+    hsic_gpu.add_up(z, everyone, 1.0)
+    sides = [(x, x) for x in (empty(1, 2048), empty(1, 16384))]
+    hsic_gpu.pull(z, everyone, 1.0, *sides, empty(1, 2048, 256))
+
+
+PROBLEMS = (cosine, swapped, contrast, hsic)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from contrast_cases import NT_XENT, QUEUE
+from contrast_cases import HSIC, NT_XENT, QUEUE
 from loss_cases import COSINE, DINO, SWAPPED
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
 from trainer.losses.kernels import (
     cosine_gpu,
     cosine_op,
+    hsic_gpu,
+    hsic_tiles,
     score_tile,
     sinkhorn_gpu,
     sinkhorn_op,
@@ -74,6 +76,13 @@ def queue() -> dict[str, Any]:
     return check(QUEUE, "both ways")
 
 
+def hsic() -> dict[str, Any]:
+    """Sums of a kernel."""
+    _use_triton_for_tiles()
+    hsic_tiles.add_up, hsic_tiles.pull = hsic_gpu.add_up, hsic_gpu.pull
+    return check(HSIC, "four views")
+
+
 def _use_triton_for_tiles() -> None:
     """The operators are those of the CPU, with the kernels in place of tiles.py."""
     tiles.attend, tiles.pull = tiles_gpu.attend, tiles_gpu.pull
@@ -91,7 +100,7 @@ def check(cases: dict[str, Case], one: str) -> dict[str, Any]:
     return {f"{name}, {t}": errors(cases[name], t) for name, t in pairs}
 
 
-CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, nt_xent, queue)
+CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, nt_xent, queue, hsic)
 
 
 def main(name: str) -> None:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from trainer.distributed import all_reduce_
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.losses.cosine import unit_rows
+from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
 
@@ -32,6 +33,8 @@ def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
     losses = {
         "nt_xent": nt_xent_loss(z @ weight, 2, 0.2),
         "fused nt_xent": nt_xent_loss(z @ weight, 2, 0.2, "fused"),
+        "hsic": hsic_loss(z @ weight, impl="torch"),
+        "fused hsic": hsic_loss(z @ weight, impl="fused"),
         "mocov3": batch_info_nce(z @ weight, keys, 0.2),
         "nnclr": batch_info_nce(keys, z @ weight, 0.2),
         "memory": batch_info_nce(z @ weight, keys, 0.2, frozen),
@@ -65,7 +68,7 @@ def test_ranks_equal_one_process(world: int, tmp_path: Path) -> None:
     torch.multiprocessing.spawn(body, (world, str(tmp_path)), world)
     whole = compute(*inputs())
     assert len(whole["queue"]) == 20
-    for name in ("nt_xent", "nt_xent gradient"):
+    for name in ("nt_xent", "nt_xent gradient", "hsic", "hsic gradient"):
         torch.testing.assert_close(whole[f"fused {name}"], whole[name], rtol=1e-10, atol=1e-12)
     for number in range(world):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from contrast_cases import NT_XENT, QUEUE
+from contrast_cases import HSIC, NT_XENT, QUEUE
 from loss_checks import (
     Case,
     assert_gradient,
@@ -15,15 +15,19 @@ from loss_checks import (
 
 from shards.errors import UsageError
 from trainer.losses.cosine import unit_rows
+from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import queue_info_nce
 from trainer.losses.kernels import tiles
+from trainer.losses.kernels.hsic_op import kernel_sums, kernel_sums_backward
 from trainer.losses.kernels.queue_op import attend_queue, attend_queue_backward
 from trainer.losses.kernels.views_op import view_scores, view_scores_backward
 from trainer.losses.nt_xent import nt_xent_loss
 
 CASES = {f"nt-xent, {k}": v for k, v in NT_XENT.items()}
 CASES |= {f"queue, {k}": v for k, v in QUEUE.items()}
+CASES |= {f"hsic, {k}": v for k, v in HSIC.items()}
 SOME = ["nt-xent, two views", "nt-xent, 2+3 views", "queue, one view", "queue, both ways"]
+SOME += ["hsic, four views"]
 
 # And rows and elements of a tile: one score at a time, a few, or all at once.
 DTYPES = [
@@ -40,8 +44,7 @@ def test_error_is_that_of_the_equation(
     name: str, dtype: torch.dtype, num_rows: int, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Value and gradient are as near to float64 as the plain form is, twice at most."""
-    monkeypatch.setattr(tiles, "MAX_ROWS", num_rows)
-    monkeypatch.setattr(tiles, "TILE_ELEMENTS", elements)
+    monkeypatch.setitem(tiles.TILES, "cpu", (num_rows, elements))
     for what, (ours, bound) in errors(CASES[name], dtype).items():
         assert ours <= bound, what
 
@@ -62,6 +65,10 @@ def test_operators_are_what_torch_wants() -> None:
     negatives, positives = (x.detach() for x in view_scores(z, everyone, 2, 0, 0.1, 1e-12))
     given = (z.detach(), everyone, negatives, torch.ones_like(negatives), positives)
     assert_operator(view_scores_backward, *given, 0, 0.1, 1e-12)
+    x, of_all = rows(6, 9).requires_grad_(), rows(6, 9)
+    assert_operator(kernel_sums, x, of_all, 0, 1.0, 1e-12)
+    sums = (x.detach() for x in kernel_sums(x, of_all, 0, 1.0, 1e-12))
+    assert_operator(kernel_sums_backward, x.detach(), of_all, *sums, 0, 1.0, 1e-12)
     q, queue = rows(2, 3, 5).requires_grad_(), rows(7, 5)
     assert_operator(attend_queue, q, queue, 0.1)
     lse, mean = (x.detach() for x in attend_queue(q, queue, 0.1))
@@ -122,6 +129,7 @@ def test_what_it_cannot_do_it_says() -> None:
         queue_info_nce(z, z.detach(), queue, 0.1, impl="fused")
     for loss in (
         nt_xent_loss(z, 2, 0.1, "fused"),
+        hsic_loss(z, impl="fused"),
         queue_info_nce(z, z.detach(), queue.detach(), 0.1, impl="fused"),
     ):
         (grad,) = torch.autograd.grad(loss, z, create_graph=True)

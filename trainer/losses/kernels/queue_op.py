@@ -27,7 +27,7 @@ def attend_queue(
     return _attend(tiles, queries, queue, temperature)
 
 
-@torch.library.custom_op("augengine::attend_queue_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("augengine::attend_queue_backward", mutates_args=())
 def attend_queue_backward(
     grad: torch.Tensor,  # [Q, B] accumulator
     mean: torch.Tensor,
@@ -62,9 +62,6 @@ def _attend(
     # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
     with torch.autocast(queries.device.type, enabled=False):
         return form.attend(given(queries), given(queue), 1 / temperature, with_mean=True)
-
-
-attend_queue_backward.register_kernel("cuda")(attend_queue_backward._init_fn)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:

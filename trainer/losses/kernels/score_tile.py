@@ -44,7 +44,7 @@ TILES = {
     (True, False): Tile(64, 64, 128, 4),
     (True, True): Tile(64, 64, 256, 8),
     (False, False): Tile(64, 32, 32, 8),
-    (False, True): Tile(32, 16, 32, 8),
+    (False, True): Tile(32, 16, 64, 8),
 }
 
 
@@ -77,14 +77,13 @@ class Problem:
         self,
         function: object,
         others: tuple[torch.Tensor, ...],
-        first: int,
-        coldness: float,
+        *numbers: float,
         **constants: Any,
     ) -> None:
         """A program for every block of rows and part of the keys."""
         compiled = Kernel(function, self.num_warps, self.constants | constants)
         grid = (*self.blocks, self.num_parts)
-        launch(compiled, grid, *self.given, *others, *self.numbers, first, coldness)
+        launch(compiled, grid, *self.given, *others, *self.numbers, *numbers)
 
 
 @kernel

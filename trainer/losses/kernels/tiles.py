@@ -18,9 +18,9 @@ import torch
 from trainer.losses.kernels.chunks import require_triton
 from trainer.losses.kernels.rows import Rows
 
-MAX_ROWS = 512  # of a tile
-# Of a tile: with the two or three results kept beside it, it fits a core's share of the cache.
-TILE_ELEMENTS = 1 << 17
+# Rows and elements of a tile: with the two or three results kept beside it, it fits a core's share
+# of the cache; a GPU wants larger ones.
+TILES = {"cpu": (512, 1 << 17), "cuda": (2048, 1 << 21)}
 NO_KEY = -(1 << 30)  # `first`, where no key is a row's own
 
 MAX_KERNEL_DIM = 256  # D of the kernels: a sum of keys stays in registers
@@ -55,10 +55,10 @@ def attend(
     lse = torch.empty_like(q.scale)
     mean = lse.new_empty((*lse.shape, k.x.shape[-1] if with_mean else 0))
     lowest = torch.finfo(lse.dtype).min
-    for view, rows in _blocks(q):
-        peak, total = lse.new_full((_size(rows),), lowest), lse.new_zeros(_size(rows))
-        along = lse.new_zeros((_size(rows), mean.shape[-1]))
-        for s, _, keys in _tiles(q, k, coldness, first, view, rows):
+    for view, rows in blocks(q):
+        peak, total = lse.new_full((size(rows),), lowest), lse.new_zeros(size(rows))
+        along = lse.new_zeros((size(rows), mean.shape[-1]))
+        for s, _, keys in tiles_of(q, k, coldness, first, view, rows):
             higher = torch.maximum(peak, s.amax(dim=1))
             # Not -inf but the lowest number is below all, so that no difference is NaN.
             moved = (peak - higher).exp_()
@@ -94,37 +94,41 @@ def pull(
             found.append(s.sub_(shift).exp_().mul_(weight))
         return found[0] if len(found) == 1 else found[0].add_(found[1])
 
-    _pull(q, k, coldness, first, weigh, out)
+    pull_by(weigh, q, k, coldness, first, out)
 
 
-def _pull(q: Rows, k: Rows, coldness: float, first: int, weigh: Weigh, out: torch.Tensor) -> None:
-    for view, rows in _blocks(q):
-        for s, columns, keys in _tiles(q, k, coldness, first, view, rows):
+def pull_by(weigh: Weigh, q: Rows, k: Rows, coldness: float, first: int, out: torch.Tensor) -> None:
+    """The same with any weights of scores."""
+    for view, rows in blocks(q):
+        for s, columns, keys in tiles_of(q, k, coldness, first, view, rows):
             out[view, rows].addmm_(weigh(s, view, rows, columns), keys)
 
 
-def _blocks(q: Rows) -> Iterator[tuple[int, slice]]:
+def blocks(q: Rows) -> Iterator[tuple[int, slice]]:
+    """Views, and as many rows as a tile has."""
     num_views, num_rows = q.scale.shape
+    most, _ = TILES[q.x.device.type]
     for view in range(num_views):
-        for start in range(0, num_rows, MAX_ROWS):
-            yield view, slice(start, min(start + MAX_ROWS, num_rows))
+        for start in range(0, num_rows, most):
+            yield view, slice(start, min(start + most, num_rows))
 
 
-def _tiles(
+def tiles_of(
     q: Rows, k: Rows, coldness: float, first: int, view: int, rows: slice
 ) -> Iterator[tuple[torch.Tensor, slice, torch.Tensor]]:
     """Scores [R, C] of a block of rows, -inf at their own keys; which keys; and these, [C, D]."""
     block = q.of(view).of(rows).matrix().mul_(coldness)
-    num_keys, step = len(k.scale), max(1, TILE_ELEMENTS // max(block.shape))
+    num_keys, step = len(k.scale), max(1, TILES[q.x.device.type][1] // max(block.shape))
     for start in range(0, num_keys, step):
         columns = slice(start, min(start + step, num_keys))
         keys = k.of(columns).matrix()
         s = block @ keys.T
         own = first + rows.start - start
-        if -len(block) < own < _size(columns):
+        if -len(block) < own < size(columns):
             s[max(0, -own) :, max(0, own) :].fill_diagonal_(-torch.inf)
         yield s, columns, keys
 
 
-def _size(part: slice) -> int:
+def size(part: slice) -> int:
+    """Elements of a slice that has a start and a stop."""
     return part.stop - part.start
