@@ -19,6 +19,9 @@ DEVICES = ("cpu", "cuda")
 # than "torch" (benchmarks/losses.py). Nothing was measured on CUDA yet, so "auto" is "torch" there.
 FUSED_FROM: dict[str, dict[str, int]] = {
     "pair_cosine": {"cpu": 1 << 18},
+    "hsic": {"cpu": 1 << 18},
+    "nt_xent": {"cpu": 1 << 18},
+    "queue_info_nce": {"cpu": 1 << 21},
     "sinkhorn": {"cpu": 1 << 18},
     "swapped_prediction": {"cpu": 1 << 18},
     "barlow": {"cpu": 1 << 18},

@@ -13,12 +13,12 @@ from trainer.checks import require
 from trainer.losses.auto import Impl, use_fused
 from trainer.losses.kernels.cosine_op import MAX_DIM, cosine_sum
 
-_EPS = 1e-12  # a row as short as this counts as 0
+EPS = 1e-12  # a row as short as this counts as 0
 
 
 def unit_rows(
     x: torch.Tensor,  # [..., D] any float
-    eps: float = _EPS,
+    eps: float = EPS,
 ) -> torch.Tensor:
     """[..., D] rows of length 1, in float32 (float64 stays); a row shorter than eps becomes 0.
 
@@ -26,8 +26,9 @@ def unit_rows(
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    # The clamp keeps the branch that `where` drops finite: 0 * inf would be NaN in backward.
-    return torch.where(norms > eps, x / norms.clamp_min(eps), 0.0)
+    # The clamp keeps the branch that `where` drops finite: 0 * inf would be NaN in backward. NaN is
+    # neither above nor below: it must get through.
+    return torch.where(norms <= eps, 0.0, x / norms.clamp_min(eps))
 
 
 def pair_cosine(
@@ -46,7 +47,7 @@ def pair_cosine(
     if use_fused("pair_cosine", impl, predictions, is_possible=is_possible):
         rule = "a fused cosine loss gives targets no gradient and takes up to 8,192 features"
         require(is_possible, rule, tuple(targets.shape), "detach the targets or use impl='torch'")
-        total = cosine_sum(predictions, targets, _EPS)
+        total = cosine_sum(predictions, targets, EPS)
     else:
         total = _cosine_sum(predictions, targets)
     return total / (batch_size * len(targets) * (num_views - 1))

@@ -10,8 +10,11 @@ features.
 import torch
 from torch.nn import functional as F
 
+from trainer.checks import require
 from trainer.distributed import gather_views, rank
+from trainer.losses.auto import Impl, use_fused
 from trainer.losses.cosine import unit_rows
+from trainer.losses.kernels.queue_op import attend_queue
 
 
 def queue_info_nce(
@@ -21,6 +24,7 @@ def queue_info_nce(
     temperature: float,
     *,
     skip_own: bool = False,  # query view i and key view i are the same view, hence no pair
+    impl: Impl = "auto",
 ) -> torch.Tensor:
     """Mean over images b and pairs (i, j) of the softmax over 1 + M candidates; [] float32.
 
@@ -29,13 +33,24 @@ def queue_info_nce(
 
     ln(M + 1) when all rows are equal. One view of each is the paper's; local views are further
     queries. He et al. 2020, 1911.05722, eq. 1; moco/builder.py `MoCo.forward`.
+
+    The fused form goes over the queue once and keeps a gradient of the queries' size, in place of
+    Q x B x M scores and the queue, of which it is no derivative.
     """
     q, k = unit_rows(queries), unit_rows(keys)
+    is_possible = not queue.requires_grad
+    is_fused = use_fused("queue_info_nce", impl, queue, is_possible=is_possible)
+    rule = "a fused InfoNCE gives the queue no gradient"
+    require(is_possible or not is_fused, rule, tuple(queue.shape), "detach the queue")
     # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
     with torch.autocast(q.device.type, enabled=False):
         # Once for all keys of a query: Q x B x M entries are most of the work.
-        negatives = (q @ queue.T / temperature).logsumexp(dim=-1)  # [Q, B]
-        positives = torch.einsum("qbd,kbd->qkb", q, k) / temperature
+        if is_fused:
+            negatives, _ = attend_queue(q, queue, temperature)  # [Q, B]
+        else:
+            negatives = (q @ queue.T / temperature).logsumexp(dim=-1)
+    # Elementwise: autocast, also one around backward, leaves it alone.
+    positives = torch.stack([(q * key).sum(-1) for key in k], dim=1) / temperature  # [Q, K, B]
     # The softmax of two, which keeps its small values where a difference of logarithms would not.
     losses = -F.logsigmoid(positives - negatives[:, None])
     if skip_own:

@@ -12,13 +12,16 @@ import torch
 from torch.nn import functional as F
 
 from trainer.distributed import gather_views, rank
-from trainer.losses.cosine import unit_rows
+from trainer.losses.auto import Impl, use_fused
+from trainer.losses.cosine import EPS, unit_rows
+from trainer.losses.kernels.views_op import view_scores
 
 
 def nt_xent_loss(
     z: torch.Tensor,  # [V, B, D] any float - projections of this rank, global views first
     num_targets: int,  # G
     temperature: float = 0.1,
+    impl: Impl = "auto",
 ) -> torch.Tensor:
     """Mean over images b and ordered pairs of views (v, g), g != v a global view; [] float32.
 
@@ -30,7 +33,11 @@ def nt_xent_loss(
     the means of the two views, hence gives twice as much. More views are our generalisation: each
     pair is a batch of two views, in which a local view only asks. Chen et al. 2020, 2002.05709,
     eq. 1; google-research/simclr objective.py `add_contrastive_loss`.
+
+    The fused form keeps V^2 numbers an image, in place of scores of all images.
     """
+    if use_fused("nt_xent", impl, z):
+        return _fused(z, num_targets, temperature)
     u = unit_rows(z)
     everyone = gather_views(u)  # [V, N, D]
     batch_size = u.shape[1]
@@ -45,4 +52,18 @@ def nt_xent_loss(
                 if g != v:
                     other = u[v] @ everyone[g].T / temperature
                     losses.append(F.cross_entropy(torch.cat([other, same], dim=1), own))
+    return torch.stack(losses).mean()
+
+
+def _fused(z: torch.Tensor, num_targets: int, temperature: float) -> torch.Tensor:
+    everyone = gather_views(z.detach())
+    first = rank() * z.shape[1]
+    negatives, positives = view_scores(z, everyone, num_targets, first, temperature, EPS)
+    losses = [
+        # The softmax of two: the own image against all others, of both views.
+        -F.logsigmoid(positives[v, g] - torch.logaddexp(negatives[v, v], negatives[v, g]))
+        for v in range(len(z))
+        for g in range(num_targets)
+        if v != g
+    ]
     return torch.stack(losses).mean()

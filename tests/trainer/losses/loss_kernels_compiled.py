@@ -22,8 +22,18 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainer.losses.kernels import cosine_gpu, gram, gram_gpu, launch, sinkhorn_gpu, swapped_gpu
+from trainer.losses.kernels import (
+    cosine_gpu,
+    gram,
+    gram_gpu,
+    hsic_gpu,
+    launch,
+    sinkhorn_gpu,
+    swapped_gpu,
+    tiles_gpu,
+)
 from trainer.losses.kernels.launch import OPTIONS, Kernel
+from trainer.losses.kernels.rows import given
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
@@ -60,7 +70,28 @@ def moments(dtype: torch.dtype) -> None:
             gram.backward(mean, second, squares, z, mean, second, matrices, eps, gram_gpu)
 
 
-PROBLEMS = (cosine, swapped, moments)
+def contrast(dtype: torch.dtype) -> None:
+    """MoCo's queue and SimCLR's batch: rows of 128 and 256 elements, few and many."""
+    for dim in (128, 256):
+        queries, queue = given(empty(1, 256, dim, dtype=dtype)), given(empty(65536, dim))
+        tiles_gpu.attend(queries, queue, 5.0, with_mean=True)
+        z, everyone = (given(empty(*n, dim, dtype=dtype)) for n in ((2, 512), (4096,)))
+        tiles_gpu.attend(z, everyone, 10.0, 512)
+        rows, keys = empty(2, 512), empty(2, 4096)
+        for asked, answered in ((rows, keys), (rows, None), (None, keys)):
+            sides = [None if x is None else (x, x) for x in (asked, answered)]
+            tiles_gpu.pull(z, everyone, 10.0, 512, *sides, empty(2, 512, dim))
+
+
+def hsic(dtype: torch.dtype) -> None:
+    """SSL-HSIC's rows of 256 elements, of a rank of eight."""
+    z, everyone = (given(empty(*n, 256, dtype=dtype)) for n in ((1, 2048), (16384,)))
+    hsic_gpu.add_up(z, everyone, 1.0)
+    sides = [(x, x) for x in (empty(1, 2048), empty(1, 16384))]
+    hsic_gpu.pull(z, everyone, 1.0, *sides, empty(1, 2048, 256))
+
+
+PROBLEMS = (cosine, swapped, moments, contrast, hsic)
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -93,6 +124,9 @@ def compile_kernel(kernel: Kernel, arguments: tuple[Any, ...], architecture: str
         "stack_bytes": stack,
         "shared_bytes": compiled.metadata.shared,
         "spills": len(re.findall(r"\b(?:LDL|STL)\b", dump)),
+        # Instructions of the tensor cores, of the three generations; a product needs them.
+        "tensor_core": len(re.findall(r"\b(?:HMMA|HGMMA|UTC\w*MMA)\b", dump)),
+        "products": compiled.asm["ttir"].count("tt.dot "),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from contrast_cases import HSIC, NT_XENT, QUEUE
 from loss_cases import BARLOW, COSINE, DINO, SWAPPED, VICREG
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
@@ -22,10 +23,16 @@ from trainer.losses.kernels import (
     gram_cpu,
     gram_gpu,
     gram_op,
+    hsic_gpu,
+    hsic_tiles,
+    score_tile,
     sinkhorn_gpu,
     sinkhorn_op,
     swapped_gpu,
     swapped_op,
+    tiles,
+    tiles_gpu,
+    views_op,
 )
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -88,6 +95,36 @@ def _multiply(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, add: bool)
     gram_cpu.multiply(out, a.to(out.dtype), b.to(out.dtype), add=add)
 
 
+def nt_xent() -> dict[str, Any]:
+    """Two sides of a tile, in tiles and parts so small that every loop has several turns."""
+    _use_triton_for_tiles()
+    z = rows(3, 4, 9).requires_grad_()
+    assert_operator(views_op.view_scores, z, z.detach(), 2, 0, 0.1, 1e-12)
+    return check(NT_XENT, "2+3 views")
+
+
+def queue() -> dict[str, Any]:
+    """Logsumexp and mean, joined from many parts."""
+    _use_triton_for_tiles()
+    return check(QUEUE, "both ways")
+
+
+def hsic() -> dict[str, Any]:
+    """Sums of a kernel."""
+    _use_triton_for_tiles()
+    hsic_tiles.add_up, hsic_tiles.pull = hsic_gpu.add_up, hsic_gpu.pull
+    return check(HSIC, "four views")
+
+
+def _use_triton_for_tiles() -> None:
+    """The operators are those of the CPU, with the kernels in place of tiles.py."""
+    tiles.attend, tiles.pull = tiles_gpu.attend, tiles_gpu.pull
+    score_tile.TILES = dict.fromkeys(score_tile.TILES, score_tile.Tile(16, 16, 16, 1))
+    score_tile.PER_PART, score_tile.PROGRAMS = 2, 8
+    # A product of bfloat16 is wrong in the interpreter.
+    score_tile.DOTS[torch.bfloat16] = score_tile.DOTS[torch.float16]
+
+
 def check(cases: dict[str, Case], *some: str, rounds: torch.dtype | None = None) -> dict[str, Any]:
     """Errors of all cases; of some cases in all types, and also their gradients and their bits.
 
@@ -100,7 +137,16 @@ def check(cases: dict[str, Case], *some: str, rounds: torch.dtype | None = None)
     return {f"{name}, {t}": errors(cases[name], t, rounds=t == rounds) for name, t in pairs}
 
 
-CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, barlow, vicreg)
+CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (
+    cosine,
+    swapped,
+    dino,
+    barlow,
+    vicreg,
+    nt_xent,
+    queue,
+    hsic,
+)
 
 
 def main(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Four processes equal one: losses and gradients whose candidates lie on other ranks."""
+"""Several processes equal one: losses and gradients whose candidates lie on other ranks."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +10,9 @@ import torch.distributed as dist
 from trainer.distributed import all_reduce_
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.losses.cosine import unit_rows
+from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
-
-WORLD = 4
 
 
 def rows(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -23,12 +22,19 @@ def rows(*shape: int, seed: int = 0) -> torch.Tensor:
     return x * torch.arange(1, shape[-2] + 1)[:, None] + torch.arange(shape[-2])[:, None] / 4
 
 
+def inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    return rows(3, 12, 5), rows(2, 12, 5, seed=1)
+
+
 def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
     """Losses of this rank's share, and what DDP would make of their gradients for a weight."""
     weight = torch.eye(5, dtype=torch.float64).requires_grad_()
     frozen = unit_rows(rows(6, 5, seed=2))
     losses = {
         "nt_xent": nt_xent_loss(z @ weight, 2, 0.2),
+        "fused nt_xent": nt_xent_loss(z @ weight, 2, 0.2, "fused"),
+        "hsic": hsic_loss(z @ weight, impl="torch"),
+        "fused hsic": hsic_loss(z @ weight, impl="fused"),
         "mocov3": batch_info_nce(z @ weight, keys, 0.2),
         "nnclr": batch_info_nce(keys, z @ weight, 0.2),
         "memory": batch_info_nce(z @ weight, keys, 0.2, frozen),
@@ -45,25 +51,25 @@ def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
     return found | {"queue": queue.rows}
 
 
-def share(x: torch.Tensor, number: int) -> torch.Tensor:
-    return x.chunk(WORLD, 1)[number].contiguous()
-
-
-def body(number: int, folder: str) -> None:
+def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
-    store = dist.FileStore(f"{folder}/store", WORLD)
-    dist.init_process_group("gloo", None, timedelta(seconds=60), WORLD, number, store)
-    found = compute(share(rows(3, 12, 5), number), share(rows(2, 12, 5, seed=1), number))
+    store = dist.FileStore(f"{folder}/store", world)
+    dist.init_process_group("gloo", None, timedelta(seconds=60), world, number, store)
+    z, keys = (x.chunk(world, 1)[number].contiguous() for x in inputs())
+    found = compute(z, keys)
     torch.save(found, f"{folder}/{number}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_four_ranks_equal_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_equal_one_process(world: int, tmp_path: Path) -> None:
     """Losses, gradients of shared weights and queue are those of the whole batch, on every rank."""
-    torch.multiprocessing.spawn(body, (str(tmp_path),), WORLD)
-    whole = compute(rows(3, 12, 5), rows(2, 12, 5, seed=1))
+    torch.multiprocessing.spawn(body, (world, str(tmp_path)), world)
+    whole = compute(*inputs())
     assert len(whole["queue"]) == 20
-    for number in range(WORLD):
+    for name in ("nt_xent", "nt_xent gradient", "hsic", "hsic gradient"):
+        torch.testing.assert_close(whole[f"fused {name}"], whole[name], rtol=1e-10, atol=1e-12)
+    for number in range(world):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)
         torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-12)
