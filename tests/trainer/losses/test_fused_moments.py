@@ -1,5 +1,8 @@
 """Fused Barlow Twins and VICReg on a CPU: products of images or of features, block by block."""
 
+import weakref
+from typing import Any
+
 import pytest
 import torch
 from loss_cases import BARLOW, MOMENTS, VICREG, features
@@ -12,6 +15,8 @@ from loss_checks import (
     evaluate,
     rows,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from shards.errors import UsageError
 from trainer.losses.barlow import barlow_loss
@@ -106,6 +111,46 @@ def test_what_is_kept_is_no_larger_than_need_be(shape: tuple[int, int, int]) -> 
     assert matrices.shape == (num_grams if shape[1] == small else num_pairs, small, small)
     *_, matrices = column_moments(z, 2, None)
     assert matrices.shape == (num_views, small, small)
+
+
+class PeakMemory(TorchDispatchMode):
+    """Bytes of tensors that are alive at once, without those made before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note what storages an operation returns that it was not given."""
+        given = {_storage(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for x in tree_leaves(out):
+            if isinstance(x, torch.Tensor) and _storage(x) not in given:
+                storage = x.untyped_storage()
+                self.alive[_storage(x)] = storage.nbytes()
+                weakref.finalize(storage, self.alive.pop, _storage(x), None)
+        self.peak = max(self.peak, sum(self.alive.values()))
+        return out
+
+
+def _storage(x: torch.Tensor) -> int:
+    return x.untyped_storage()._cdata
+
+
+@pytest.mark.parametrize("eps", [1e-5, None])
+def test_peak_memory_is_an_eighth(eps: float | None) -> None:
+    """Of the plain form's, for B = 128 and D = 2,048; beside the features and their gradient."""
+    z = features(2, 128, 2048).bfloat16().requires_grad_()
+    with PeakMemory() as plain:
+        loss = barlow_loss(z, 2, impl="torch") if eps else sum(vicreg_terms(z, 2, "torch"))
+        torch.autograd.grad([loss], z)
+    # What is inside an operator is hidden from a mode.
+    with torch.no_grad(), PeakMemory() as ours:
+        mean, second, squares, matrices = gram.forward(z, 2, eps, gram_cpu)
+        gram.backward(mean, second, squares, z, mean, second, matrices, eps, gram_cpu)
+    gradient = z.numel() * z.element_size()
+    assert 0 < 8 * (ours.peak - gradient) < plain.peak - gradient
 
 
 @pytest.mark.parametrize("name", BOTH)
