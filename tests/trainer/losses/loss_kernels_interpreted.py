@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contrast_cases import HSIC, NT_XENT, QUEUE
+from contrast_cases import BATCH, HSIC, NT_XENT, QUEUE
 from loss_cases import COSINE, DINO, SWAPPED
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
@@ -76,6 +76,12 @@ def queue() -> dict[str, Any]:
     return check(QUEUE, "both ways")
 
 
+def batch() -> dict[str, Any]:
+    """Either side of a tile alone."""
+    _use_triton_for_tiles()
+    return check(BATCH, "five keys")
+
+
 def hsic() -> dict[str, Any]:
     """Sums of a kernel."""
     _use_triton_for_tiles()
@@ -100,7 +106,15 @@ def check(cases: dict[str, Case], one: str) -> dict[str, Any]:
     return {f"{name}, {t}": errors(cases[name], t) for name, t in pairs}
 
 
-CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (cosine, swapped, dino, nt_xent, queue, hsic)
+CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (
+    cosine,
+    swapped,
+    dino,
+    nt_xent,
+    queue,
+    batch,
+    hsic,
+)
 
 
 def main(name: str) -> None:

@@ -34,7 +34,7 @@ def output_of(script: str, *arguments: str, **environment: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["cosine", "swapped", "dino", "nt_xent", "queue", "hsic"])
+@pytest.mark.parametrize("loss", ["cosine", "swapped", "dino", "nt_xent", "queue", "batch", "hsic"])
 def test_interpreted_kernels_are_the_equation(loss: str) -> None:
     """Values and gradients as near to float64 as the plain form's, twice at most; gradcheck."""
     found = output_of("loss_kernels_interpreted.py", loss, TRITON_INTERPRET="1")
