@@ -84,6 +84,13 @@ def gather_rows(
     return torch.cat(parts)
 
 
+def gather_last(
+    tensor: torch.Tensor,  # [..., B] - the same B on every rank
+) -> torch.Tensor:
+    """The last dimension of all ranks in rank order, [..., W * B]; no gradient."""
+    return gather_rows(tensor.movedim(-1, 0).contiguous()).movedim(0, -1)
+
+
 def gather_with_grad(
     tensor: torch.Tensor,  # any shape, the same on every rank
 ) -> torch.Tensor:

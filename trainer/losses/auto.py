@@ -19,6 +19,7 @@ DEVICES = ("cpu", "cuda")
 # than "torch" (benchmarks/losses.py). Nothing was measured on CUDA yet, so "auto" is "torch" there.
 FUSED_FROM: dict[str, dict[str, int]] = {
     "pair_cosine": {"cpu": 1 << 18},
+    "batch_info_nce": {"cpu": 1 << 21},
     "hsic": {"cpu": 1 << 18},
     "nt_xent": {"cpu": 1 << 18},
     "queue_info_nce": {"cpu": 1 << 21},

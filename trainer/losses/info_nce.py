@@ -14,6 +14,7 @@ from trainer.checks import require
 from trainer.distributed import gather_views, rank
 from trainer.losses.auto import Impl, use_fused
 from trainer.losses.cosine import unit_rows
+from trainer.losses.kernels.keys_op import key_scores
 from trainer.losses.kernels.queue_op import attend_queue
 
 
@@ -38,24 +39,8 @@ def queue_info_nce(
     Q x B x M scores and the queue, of which it is no derivative.
     """
     q, k = unit_rows(queries), unit_rows(keys)
-    is_possible = not queue.requires_grad
-    is_fused = use_fused("queue_info_nce", impl, queue, is_possible=is_possible)
-    rule = "a fused InfoNCE gives the queue no gradient"
-    require(is_possible or not is_fused, rule, tuple(queue.shape), "detach the queue")
-    # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
-    with torch.autocast(q.device.type, enabled=False):
-        # Once for all keys of a query: Q x B x M entries are most of the work.
-        if is_fused:
-            negatives, _ = attend_queue(q, queue, temperature)  # [Q, B]
-        else:
-            negatives = (q @ queue.T / temperature).logsumexp(dim=-1)
-    # Elementwise: autocast, also one around backward, leaves it alone.
-    positives = torch.stack([(q * key).sum(-1) for key in k], dim=1) / temperature  # [Q, K, B]
-    # The softmax of two, which keeps its small values where a difference of logarithms would not.
-    losses = -F.logsigmoid(positives - negatives[:, None])
-    if skip_own:
-        losses = losses[~torch.eye(len(q), len(k), dtype=torch.bool, device=q.device)]
-    return losses.mean()
+    negatives = _of_queue(q, queue, temperature, _is_fused("queue_info_nce", impl, queue, queue))
+    return _softmax_of_two(q, k, negatives[:, None], temperature, skip_own=skip_own)
 
 
 def batch_info_nce(
@@ -63,6 +48,7 @@ def batch_info_nce(
     keys: torch.Tensor,  # [K, B, D] any float - of this rank
     temperature: float,
     queue: torch.Tensor | None = None,  # [M, D] float32 - unit rows, further candidates
+    impl: Impl = "auto",
 ) -> torch.Tensor:
     """Mean over images b and pairs of views (i, j), i != j, of the softmax over W B [+ M] keys; [].
 
@@ -72,8 +58,26 @@ def batch_info_nce(
     ln(N [+ M]) when all rows are equal. A query's own view is no candidate. Keys of all ranks are
     gathered with their gradient, where they have one (NNCLR's have, MoCo v3's have none).
     Chen et al. 2021, 2104.02057, algorithm 1, without its factor 2 T; moco-v3, moco/builder.py.
+
+    The fused form keeps Q x K numbers an image, in place of scores of all images.
     """
-    q, k = unit_rows(queries), gather_views(unit_rows(keys))
+    q, k = unit_rows(queries), unit_rows(keys)
+    if _is_fused("batch_info_nce", impl, queries, queue):
+        first = rank() * q.shape[1]
+        negatives = key_scores(q, k, gather_views(k.detach()), first, temperature)
+        if queue is not None:
+            further = _of_queue(q, queue, temperature, is_fused=True)
+            negatives = torch.logaddexp(negatives, further[:, None])
+        return _softmax_of_two(q, k, negatives, temperature, skip_own=True)
+    return _plain_batch(q, gather_views(k), temperature, queue)
+
+
+def _plain_batch(
+    q: torch.Tensor,  # [Q, B, D]
+    k: torch.Tensor,  # [K, N, D]
+    temperature: float,
+    queue: torch.Tensor | None,
+) -> torch.Tensor:
     batch_size = q.shape[1]
     own = rank() * batch_size + torch.arange(batch_size, device=q.device)
     losses = []
@@ -85,3 +89,44 @@ def batch_info_nce(
                     scores = torch.cat([q[i] @ k[j].T, *further], dim=1) / temperature
                     losses.append(F.cross_entropy(scores, own))
     return torch.stack(losses).mean()
+
+
+def _is_fused(name: str, impl: Impl, x: torch.Tensor, queue: torch.Tensor | None) -> bool:
+    is_possible = queue is None or not queue.requires_grad
+    is_fused = use_fused(name, impl, x, is_possible=is_possible)
+    rule = "a fused InfoNCE gives its queue no gradient"
+    require(is_possible or not is_fused, rule, "one that asks for it", "detach it")
+    return is_fused
+
+
+def _of_queue(
+    q: torch.Tensor,  # [Q, B, D]
+    queue: torch.Tensor,  # [M, D]
+    temperature: float,
+    is_fused: bool,
+) -> torch.Tensor:
+    """[Q, B]: logsumexp of the scores, once for all keys of a query."""
+    if is_fused:
+        return attend_queue(q, queue, temperature)[0]
+    # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
+    with torch.autocast(q.device.type, enabled=False):
+        return (q @ queue.T / temperature).logsumexp(dim=-1)
+
+
+def _softmax_of_two(
+    q: torch.Tensor,  # [Q, B, D]
+    k: torch.Tensor,  # [K, B, D]
+    negatives: torch.Tensor,  # [Q, K or 1, B] - logsumexp of the other candidates' scores
+    temperature: float,
+    *,
+    skip_own: bool,
+) -> torch.Tensor:
+    """Mean -log of the own key's share; small ones are kept, as in no difference of logarithms."""
+    # Elementwise: autocast, also one around backward, leaves it alone.
+    positives = torch.stack([(q * key).sum(-1) for key in k], dim=1) / temperature  # [Q, K, B]
+    losses = -F.logsigmoid(positives - negatives)
+    if not skip_own:
+        return losses.mean()
+    own = torch.eye(len(q), len(k), dtype=torch.bool, device=q.device)
+    num_losses = losses.numel() - min(len(q), len(k)) * q.shape[1]
+    return losses.masked_fill(own[..., None], 0).sum() / num_losses

@@ -10,7 +10,7 @@ from loss_checks import Case, rows
 
 from trainer.losses.cosine import unit_rows
 from trainer.losses.hsic import hsic_loss
-from trainer.losses.info_nce import queue_info_nce
+from trainer.losses.info_nce import batch_info_nce, queue_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
 
 
@@ -118,6 +118,56 @@ QUEUE = {
     "0.9 sure": sure(0.9),
     "0.99 sure": sure(0.99),
     "0.999 sure": sure(0.999),
+}
+
+
+def batch_nce(
+    impl: str,
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    queue: torch.Tensor | None = None,
+    temperature: float = 0.1,
+) -> torch.Tensor:
+    """MoCo v3's, whose queries have the gradient."""
+    queue = None if queue is None else unit_rows(queue)
+    return batch_info_nce(queries, keys, temperature, queue, impl)
+
+
+def batch_nce_of_keys(
+    impl: str, keys: torch.Tensor, queries: torch.Tensor, **settings: float
+) -> torch.Tensor:
+    """NNCLR's, whose keys have it."""
+    return batch_nce(impl, queries, keys, **settings)
+
+
+def batch_case(
+    *shapes: tuple[int, ...], run: Callable[..., torch.Tensor] = batch_nce, t: float = 0.1
+) -> Case:
+    """What has the gradient and what it is asked by or asks [V, B, D], near to it; and a queue."""
+    (num_views, num_images, dim), others = shapes[0], shapes[1:]
+    return Case(
+        partial(run, temperature=t),
+        lambda: (
+            rows(*shapes[0]),
+            *(x + rows(*x.shape[1:]) for x in (rows(*s, seed=9) for s in others[:1])),
+            *(rows(*s, seed=2) for s in others[1:]),
+        ),
+        exponent=1 + 2 / t,
+        term=1 / (t * num_views * num_images * dim**0.5),
+    )
+
+
+BATCH = {
+    "two views": batch_case((2, 5, 37), (2, 5, 37)),
+    "five queries": batch_case((5, 19, 9), (2, 19, 9)),
+    "a queue": batch_case((3, 4, 6), (2, 4, 6), (40, 6)),
+    "an empty queue": batch_case((2, 4, 6), (2, 4, 6), (0, 6)),
+    "one image": batch_case((2, 1, 3), (2, 1, 3)),
+    "cold": batch_case((2, 5, 7), (2, 5, 7), t=COLD),
+    "hot": batch_case((2, 5, 7), (2, 5, 7), t=HOT),
+    "keys": batch_case((2, 5, 37), (2, 5, 37), run=batch_nce_of_keys),
+    "five keys": batch_case((5, 19, 9), (2, 19, 9), run=batch_nce_of_keys),
+    "cold keys": batch_case((2, 5, 7), (2, 5, 7), run=batch_nce_of_keys, t=COLD),
 }
 
 

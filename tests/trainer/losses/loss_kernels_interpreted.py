@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contrast_cases import HSIC, NT_XENT, QUEUE
+from contrast_cases import BATCH, HSIC, NT_XENT, QUEUE
 from loss_cases import BARLOW, COSINE, DINO, SWAPPED, VICREG
 from loss_checks import Case, assert_gradient, assert_operator, assert_same_bits_again, errors, rows
 
@@ -109,6 +109,12 @@ def queue() -> dict[str, Any]:
     return check(QUEUE, "both ways")
 
 
+def batch() -> dict[str, Any]:
+    """Either side of a tile alone."""
+    _use_triton_for_tiles()
+    return check(BATCH, "five keys")
+
+
 def hsic() -> dict[str, Any]:
     """Sums of a kernel."""
     _use_triton_for_tiles()
@@ -145,6 +151,7 @@ CHECKS: tuple[Callable[[], dict[str, Any]], ...] = (
     vicreg,
     nt_xent,
     queue,
+    batch,
     hsic,
 )
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from contrast_cases import HSIC, NT_XENT, QUEUE
+from contrast_cases import BATCH, HSIC, NT_XENT, QUEUE
 from loss_checks import (
     Case,
     assert_gradient,
@@ -16,9 +16,10 @@ from loss_checks import (
 from shards.errors import UsageError
 from trainer.losses.cosine import unit_rows
 from trainer.losses.hsic import hsic_loss
-from trainer.losses.info_nce import queue_info_nce
+from trainer.losses.info_nce import batch_info_nce, queue_info_nce
 from trainer.losses.kernels import tiles
 from trainer.losses.kernels.hsic_op import kernel_sums, kernel_sums_backward
+from trainer.losses.kernels.keys_op import key_scores, key_scores_backward
 from trainer.losses.kernels.queue_op import attend_queue, attend_queue_backward
 from trainer.losses.kernels.views_op import view_scores, view_scores_backward
 from trainer.losses.nt_xent import nt_xent_loss
@@ -26,8 +27,9 @@ from trainer.losses.nt_xent import nt_xent_loss
 CASES = {f"nt-xent, {k}": v for k, v in NT_XENT.items()}
 CASES |= {f"queue, {k}": v for k, v in QUEUE.items()}
 CASES |= {f"hsic, {k}": v for k, v in HSIC.items()}
+CASES |= {f"batch, {k}": v for k, v in BATCH.items()}
 SOME = ["nt-xent, two views", "nt-xent, 2+3 views", "queue, one view", "queue, both ways"]
-SOME += ["hsic, four views"]
+SOME += ["hsic, four views", "batch, a queue", "batch, five keys"]
 
 # And rows and elements of a tile: one score at a time, a few, or all at once.
 DTYPES = [
@@ -69,6 +71,11 @@ def test_operators_are_what_torch_wants() -> None:
     assert_operator(kernel_sums, x, of_all, 0, 1.0, 1e-12)
     sums = (x.detach() for x in kernel_sums(x, of_all, 0, 1.0, 1e-12))
     assert_operator(kernel_sums_backward, x.detach(), of_all, *sums, 0, 1.0, 1e-12)
+    assert_operator(key_scores, z, everyone.clone().requires_grad_(), everyone, 0, 0.1)
+    negatives = key_scores(z.detach(), everyone, everyone, 0, 0.1)
+    given = (z.detach(), everyone, negatives, torch.ones_like(negatives))
+    assert_operator(key_scores_backward, *given, True, 0, 0.1)
+    assert_operator(key_scores_backward, *given, False, 0, 0.1)
     q, queue = rows(2, 3, 5).requires_grad_(), rows(7, 5)
     assert_operator(attend_queue, q, queue, 0.1)
     lse, mean = (x.detach() for x in attend_queue(q, queue, 0.1))
@@ -125,11 +132,12 @@ def test_the_queue_may_move_on_before_backward() -> None:
 def test_what_it_cannot_do_it_says() -> None:
     """Second derivatives, gradients of a queue; auto avoids them."""
     z, queue = rows(2, 3, 5).requires_grad_(), unit_rows(rows(9, 5)).requires_grad_()
-    with pytest.raises(UsageError, match="detach the queue"):
+    with pytest.raises(UsageError, match="detach it"):
         queue_info_nce(z, z.detach(), queue, 0.1, impl="fused")
     for loss in (
         nt_xent_loss(z, 2, 0.1, "fused"),
         hsic_loss(z, impl="fused"),
+        batch_info_nce(z, z.detach(), 0.1, impl="fused"),
         queue_info_nce(z, z.detach(), queue.detach(), 0.1, impl="fused"),
     ):
         (grad,) = torch.autograd.grad(loss, z, create_graph=True)

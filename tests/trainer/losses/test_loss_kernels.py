@@ -35,7 +35,8 @@ def output_of(script: str, *arguments: str, **environment: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "loss", ["cosine", "swapped", "dino", "barlow", "vicreg", "nt_xent", "queue", "hsic"]
+    "loss",
+    ["cosine", "swapped", "dino", "barlow", "vicreg", "nt_xent", "queue", "batch", "hsic"],
 )
 def test_interpreted_kernels_are_the_equation(loss: str) -> None:
     """Values and gradients as near to float64 as the plain form's, twice at most; gradcheck."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainer.distributed import gather_rows
+from trainer.distributed import gather_last
 from trainer.losses.kernels import tiles
 from trainer.losses.kernels.chunks import accumulator, chunks, refuse_second
 from trainer.losses.kernels.rows import through_unit, unit
@@ -87,19 +87,12 @@ def _backward(
     ctx: Any, grad_negatives: torch.Tensor, grad_positives: torch.Tensor
 ) -> tuple[torch.Tensor | None, ...]:
     z, everyone, negatives = ctx.saved_tensors
-    of_all = [_gather_images(x) for x in (negatives, grad_negatives)]
+    of_all = [gather_last(x) for x in (negatives, grad_negatives)]
     return view_scores_backward(z, everyone, *of_all, grad_positives, *ctx.numbers), *[None] * 5
 
 
 view_scores.register_autograd(_backward, setup_context=_keep)
 view_scores_backward.register_autograd(refuse_second)
-
-
-def _gather_images(
-    x: torch.Tensor,  # [V, V, B]
-) -> torch.Tensor:
-    """[V, V, N]."""
-    return gather_rows(x.movedim(-1, 0).contiguous()).movedim(0, -1).contiguous()
 
 
 def _forward(
