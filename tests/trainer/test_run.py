@@ -49,6 +49,7 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
         "clip_each": False,
         "precision": "auto",
         "seed": 0,
+        "window_shards": None,
     }
     assert config["optim"]["base_lr"] == 0.001
     assert config["data"]["prefetch"] == 2
