@@ -17,6 +17,8 @@ Bad sample. It is named once, counted against the budget, and replaced by the or
 Cache. Views are bit-equal with any cache and without; see cache.py.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
+Stall. A batch that is not there after `stall_s` seconds of waiting is a DataError that says which
+    stage each thread is in; `close()` then leaves the threads behind.
 Cancel. `close()` drops what was made ahead and returns when the threads have ended; see ahead.py.
 """
 
@@ -28,7 +30,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from augengine.ahead import Ahead
+from augengine.ahead import Ahead, Stalled
 from augengine.backends.protocol import Backend
 from augengine.badsamples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.batches import Batch, BatchMaker
@@ -48,6 +50,7 @@ from shards.order import SampleOrder
 from shards.reader import ShardReader
 
 START = Cursor(0)
+DEFAULT_STALL_S = 300.0
 
 
 class ViewLoader:
@@ -73,6 +76,7 @@ class ViewLoader:
         order: SampleOrder | None = None,
         verify: bool = False,  # check each sample's crc32 when read
         cache: Cache | None = None,  # of this index's samples; outlives the loader
+        stall_s: float = DEFAULT_STALL_S,  # longest wait for a batch
     ) -> None:
         _check_counts(index, batch_size, rank, world)
         self.meter = Meter()
@@ -101,7 +105,9 @@ class ViewLoader:
 
             return make_numbered
 
-        self._batches = Ahead(batch_maker, num_workers=num_workers, prefetch=prefetch)
+        self._batches = Ahead(
+            batch_maker, num_workers=num_workers, prefetch=prefetch, stall_s=stall_s
+        )
 
     @property
     def cursor(self) -> Cursor:
@@ -164,6 +170,7 @@ def iter_center_views(
     bad_budget: float = DEFAULT_BUDGET,
     on_warning: Callable[[BadSample], None] = log_bad_sample,
     verify: bool = False,
+    stall_s: float = DEFAULT_STALL_S,
 ) -> Generator[Views, None, None]:
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
@@ -192,7 +199,11 @@ def iter_center_views(
 
         num_batches = -(-len(ids) // batch_size)
         batches = Ahead(
-            batch_maker, num_workers=num_workers, prefetch=prefetch, num_items=num_batches
+            batch_maker,
+            num_workers=num_workers,
+            prefetch=prefetch,
+            num_items=num_batches,
+            stall_s=stall_s,
         )
         with closing(batches):
             for _ in range(num_batches):
@@ -203,7 +214,14 @@ def iter_center_views(
 
 def _deliver(batches: Ahead[Batch], bad: BadSamples, meter: Meter) -> Views | None:
     start = time.perf_counter()
-    batch = next(batches)
+    try:
+        batch = next(batches)
+    except Stalled:
+        raise DataError(
+            f"a batch is ready within data.stall_seconds, got none after "
+            f"{time.perf_counter() - start:.0f} s ({meter.running()}); look at the disk or network "
+            "the shards are on, or raise data.stall_seconds"
+        ) from None
     views = batch.views
     meter.add("wait", 0 if views is None else views.batch_size, time.perf_counter() - start)
     bad.count(batch.bad, batch.num_drawn)
