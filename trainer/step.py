@@ -35,8 +35,9 @@ def optimizer_step(
     parts.optimizer.zero_grad(set_to_none=True)
     results = []
     for part in range(loop.accumulate):
-        exchanges = part == loop.accumulate - 1 or not isinstance(model, DistributedDataParallel)
-        with nullcontext() if exchanges else model.no_sync():
+        is_last = part == loop.accumulate - 1
+        waits = isinstance(model, DistributedDataParallel) and not is_last
+        with model.no_sync() if waits else nullcontext():
             result = _forward(model, parts, next(batches), replace(progress, part=part))
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
