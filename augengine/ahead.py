@@ -17,6 +17,9 @@ Cancel. `close()`, from any thread and any number of times: no item is begun aft
     blocked in `next()`, and every later call, gets RuntimeError: an endless stream that ends in
     silence would hide a mistake. Losing the last reference closes too, and so does the
     interpreter's end.
+Stall. When the next item is not there `stall_s` seconds after it was asked for, `next()` raises
+    Stalled, and again each time. Nothing can end a thread from outside, so `close()` does not wait
+    for threads that stall; `any_stalled()` says that some are left.
 """
 
 import threading
@@ -28,6 +31,11 @@ from shards.errors import UsageError
 
 Item = TypeVar("Item")
 MakerOf = Callable[[], Callable[[int], Item]]
+_STALLED = weakref.WeakSet[threading.Thread]()  # that nobody waits for
+
+
+class Stalled(RuntimeError):
+    """No item was ready in time."""
 
 
 class Ahead(Generic[Item]):
@@ -45,17 +53,21 @@ class Ahead(Generic[Item]):
         prefetch: int,  # finished items kept ready, beyond the one each worker is making
         num_items: int | None = None,  # None: endless
         interrupt: Callable[[], None] | None = None,  # makes items that wait fail soon
+        stall_s: float | None = None,  # longest wait for an item; None: for ever
     ) -> None:
         if num_workers < 1 or prefetch < 0:
             raise UsageError(
                 "num_workers is at least 1 and prefetch at least 0, "
                 f"got {num_workers} and {prefetch}"
             )
-        self._shared = _Shared[Item](num_workers + prefetch, num_items)
+        self._shared = _Shared[Item](num_workers + prefetch, num_items, stall_s)
         # The threads know `_shared`, not `self`: a forgotten loader is collected, and stops them.
         self._threads = [
             threading.Thread(
-                target=_work, args=(self._shared, new_maker), name=f"views-{i}", daemon=True
+                target=_work,
+                args=(self._shared, new_maker),
+                name=f"views-{i}",
+                daemon=True,
             )
             for i in range(num_workers)
         ]
@@ -67,20 +79,34 @@ class Ahead(Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        return self._shared.take()
+        try:
+            return self._shared.take()
+        except Stalled:
+            _STALLED.update(self._threads)
+            raise
 
     def close(self) -> None:
         """Stop the threads and wait for them; see the contract."""
         self._finalizer()
 
 
+def any_stalled() -> bool:
+    """Whether threads that stalled are still alive.
+
+    They are daemons, but the pools they use are not: Python would wait for those at its end.
+    """
+    return any(thread.is_alive() for thread in _STALLED)
+
+
 class _Shared(Generic[Item]):
     """What the threads and the consumer share, under one lock."""
 
-    def __init__(self, ahead: int, end: int | None) -> None:
+    def __init__(self, ahead: int, end: int | None, stall_s: float | None) -> None:
         self._changed = threading.Condition()
         self._ahead = ahead
         self._end = end
+        self._stall_s = stall_s
+        self.stalled = False
         self._next_number = 0  # to be begun
         self._delivered = 0
         self._ready: dict[int, Item] = {}
@@ -110,7 +136,9 @@ class _Shared(Generic[Item]):
 
     def take(self) -> Item:
         with self._changed:
-            self._changed.wait_for(self._can_take)
+            if self.stalled or not self._changed.wait_for(self._can_take, self._stall_s):
+                self.stalled = True
+                raise Stalled(f"no item within {self._stall_s:g} s")
             if self._closed:
                 raise RuntimeError("the loader is closed; make another from its cursor")
             if self._delivered in self._ready:
@@ -157,6 +185,6 @@ def _stop(
         interrupt()
     # A worker's own garbage pass may collect the loader, even while it holds the lock: never wait
     # then.
-    if threading.current_thread() not in threads:
+    if threading.current_thread() not in threads and not shared.stalled:
         for thread in threads:
             thread.join()

@@ -101,6 +101,8 @@ class Meter:
         self._bad_samples = 0
         self._spans: list[Span] | None = None  # None: they are not kept
         self._here = threading.local()  # .batch: what the calling thread is making
+        # thread -> stage and start. No lock: a thread touches its own entry only.
+        self._running: dict[str, tuple[str, float]] = {}
 
     def record_spans(self) -> MeterSnapshot:
         """Keep every call from now on, until `take_spans`; returns what was counted before."""
@@ -129,10 +131,12 @@ class Meter:
     @contextmanager
     def measure(self, stage: str, num_images: int) -> Iterator[None]:
         """Time the body as one call of `stage`; a body that raises is counted too."""
-        start = time.perf_counter()
+        thread, start = threading.current_thread().name, time.perf_counter()
+        self._running[thread] = (stage, start)
         try:
             yield
         finally:
+            self._running.pop(thread, None)
             self.add(stage, num_images, time.perf_counter() - start)
 
     def add(self, stage: str, num_images: int, seconds: float) -> None:
@@ -153,6 +157,15 @@ class Meter:
         if self._spans is not None:
             thread = threading.current_thread().name
             self._spans.append(Span(name, thread, batch, images, start_s, seconds))
+
+    def running(self) -> str:
+        """What threads are doing at this moment, and since when: `views-0: read for 12 s`."""
+        now = time.perf_counter()
+        parts = (
+            f"{thread}: {stage} for {now - start:.0f} s"
+            for thread, (stage, start) in sorted(self._running.items())
+        )
+        return ", ".join(parts) or "no stage is running"
 
     def delivered(self, num_images: int, num_views: int, num_bad: int = 0) -> None:
         """Count a batch that reached the consumer: images, their views in all, samples replaced."""

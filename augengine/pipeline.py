@@ -17,6 +17,8 @@ Bad sample. It is named once, counted against the budget, and replaced by the or
 Cache. Views are bit-equal with any cache and without; see cache.py.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
+Stall. A batch that is not there after `stall_s` seconds of waiting is a DataError that says which
+    stage each thread is in; `close()` then leaves the threads behind.
 Cancel. `close()` drops what was made ahead and returns when the threads have ended; see ahead.py.
 """
 
@@ -28,7 +30,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from augengine.ahead import Ahead
+from augengine.ahead import Ahead, Stalled
 from augengine.backends.protocol import Backend
 from augengine.badsamples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.batches import Batch, BatchMaker
@@ -49,6 +51,7 @@ from shards.reader import ShardReader
 from shards.upcoming import Upcoming
 
 START = Cursor(0)
+DEFAULT_STALL_S = 300.0
 
 
 class ViewLoader:
@@ -74,6 +77,7 @@ class ViewLoader:
         order: SampleOrder | None = None,
         verify: bool = False,  # check each sample's crc32 when read
         cache: Cache | None = None,  # of this index's samples; outlives the loader
+        stall_s: float = DEFAULT_STALL_S,  # longest wait for a batch
     ) -> None:
         _check_counts(index, batch_size, rank, world)
         self.meter = Meter()
@@ -104,7 +108,11 @@ class ViewLoader:
             return make_numbered
 
         self._batches = Ahead(
-            batch_maker, num_workers=num_workers, prefetch=prefetch, interrupt=reader.cancel
+            batch_maker,
+            num_workers=num_workers,
+            prefetch=prefetch,
+            interrupt=reader.cancel,
+            stall_s=stall_s,
         )
 
     @property
@@ -168,6 +176,7 @@ def iter_center_views(
     bad_budget: float = DEFAULT_BUDGET,
     on_warning: Callable[[BadSample], None] = log_bad_sample,
     verify: bool = False,
+    stall_s: float = DEFAULT_STALL_S,
 ) -> Generator[Views, None, None]:
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
@@ -203,6 +212,7 @@ def iter_center_views(
             prefetch=prefetch,
             num_items=num_batches,
             interrupt=reader.cancel,
+            stall_s=stall_s,
         )
         with closing(batches):
             for _ in range(num_batches):
@@ -213,7 +223,14 @@ def iter_center_views(
 
 def _deliver(batches: Ahead[Batch], bad: BadSamples, meter: Meter) -> Views | None:
     start = time.perf_counter()
-    batch = next(batches)
+    try:
+        batch = next(batches)
+    except Stalled:
+        raise DataError(
+            f"a batch is ready within data.stall_seconds, got none after "
+            f"{time.perf_counter() - start:.0f} s ({meter.running()}); look at the disk or network "
+            "the shards are on, or raise data.stall_seconds"
+        ) from None
     views = batch.views
     meter.add("wait", 0 if views is None else views.batch_size, time.perf_counter() - start)
     bad.count(batch.bad, batch.num_drawn)

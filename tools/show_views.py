@@ -1,6 +1,7 @@
 """Shows what the encoder will see: a picture with a row an image, its crop windows and its views.
 
-The images and views are those of a run with the same seed: the epoch's first samples, or --ids.
+The images and views are those of a run with the same seed: the epoch's first samples, or --ids; or,
+with --plan, those of a plan that was saved, such as a run's nonfinite-step-N.npz.
 """
 
 import argparse
@@ -44,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_policy_options(parser)
+    parser.add_argument(
+        "--plan",
+        metavar="FILE",
+        help="the views of a saved plan (.npz) of the images in --data; no policy or seed counts",
+    )
     parser.add_argument("--epoch", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--num-images", type=int, default=8, metavar="N", help="rows (default: %(default)s)"
@@ -65,23 +71,46 @@ def _show(options: argparse.Namespace) -> int:
         raise UsageError(f"--out ends with {', '.join(PICTURE_SUFFIXES)}, got {options.out}")
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
-    policy, index = policy_of(options), index_of(options)
-    ids = _ids(options, index)
-    epochs = np.full(len(ids), options.epoch)
-    plan = draw_plan(policy, ids, epochs, index.sizes(ids), options.seed)
-    images = _load(index, ids)
+    index = index_of(options)
+    plan, title, origin = _saved(options, index) if options.plan else _drawn(options, index)
+    images = _load(index, plan.ids)
     views, backend = _render(images, plan, options.backend)
     rows = [
-        SheetRow(image.numpy(), views[b], _captions(index, int(ids[b]), image))
+        SheetRow(image.numpy(), views[b], _captions(index, int(plan.ids[b]), image))
         for b, image in enumerate(images)
     ]
     subtitle = (
-        f"{index.directory.name}: {len(index):,} images    seed {options.seed}    epoch "
-        f"{options.epoch}    backend {backend}    |    share of the image's area, what was done"
+        f"{index.directory.name}: {len(index):,} images    {origin}    backend {backend}    |    "
+        "share of the image's area, what was done"
     )
-    draw_sheet(rows, plan, describe_policy(policy), subtitle).save(out)
-    sys.stderr.write(f"wrote {out}: {len(rows)} images, {policy.num_views} views each\n")
+    draw_sheet(rows, plan, title, subtitle).save(out)
+    sys.stderr.write(f"wrote {out}: {len(rows)} images, {plan.num_views} views each\n")
     return 0
+
+
+def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
+    """What a run would do; with a title and where it comes from."""
+    policy, ids = policy_of(options), _ids(options, index)
+    plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), options.seed)
+    return plan, describe_policy(policy), f"seed {options.seed}    epoch {options.epoch}"
+
+
+def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
+    """What a file says was done: its first images, or those of --ids."""
+    plan = Plan.load(options.plan)
+    if (plan.ids >= len(index)).any() or (index.sizes(plan.ids) != plan.image_sizes).any():
+        raise DataError(
+            f"a plan is shown on the images it was drawn for, got others in {index.directory}; "
+            "give the --data of its run"
+        )
+    rows = np.arange(plan.batch_size)[: options.num_images]
+    if options.ids is not None:
+        rows = np.flatnonzero(np.isin(plan.ids, _parse_ids(options.ids, len(index))))
+    if not len(rows):
+        raise UsageError(f"--ids are samples of the plan, got none of {plan.ids[:8].tolist()}, ...")
+    plan = plan.rows(rows)
+    epochs = ", ".join(map(str, np.unique(plan.epochs).tolist()))
+    return plan, Path(options.plan).name, f"epoch {epochs}"
 
 
 def _ids(options: argparse.Namespace, index: ShardIndex) -> np.ndarray:

@@ -23,8 +23,10 @@ from shards.bytesize import parse_size
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
+from shards.order import SampleOrder
 from shards.remote import remote_folder
 from shards.remotecache import note_on_window
+from trainer.accumulate import check_batch, describe_parts
 from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
@@ -70,13 +72,28 @@ class Parts:
         """A number of epochs in steps, at least one; not whole in general."""
         return max(1.0, epochs * self.steps_per_epoch)
 
+    @property
+    def images_per_forward(self) -> int:
+        """Of all ranks together; loop.accumulate forwards are a batch."""
+        return self.config.loop.batch_size // self.config.loop.accumulate
+
+    @property
+    def order(self) -> SampleOrder:
+        """Which sample stands at which position of the stream."""
+        loop = self.config.loop
+        return self.index.windowed_order(loop.seed, loop.window)
+
+    def cursor(self, step: int) -> Cursor:
+        """Where the stream of samples stands after `step` steps."""
+        return Cursor(step * self.config.loop.batch_size)
+
     def loader(self, cursor: Cursor) -> ViewLoader:
-        """This rank's views from a position of the stream on."""
+        """This rank's views from a position of the stream on, one forward's at a time."""
         data, loop = self.config.data, self.config.loop
         return ViewLoader(
             self.index,
             self.policy,
-            batch_size=loop.batch_size,
+            batch_size=self.images_per_forward,
             seed=loop.seed,
             backend=self.backend,
             decoder=self.decoder,
@@ -87,9 +104,10 @@ class Parts:
             prefetch=data.prefetch,
             bad_budget=data.bad_budget,
             on_bad=data.on_bad,
-            order=self.index.windowed_order(loop.seed, loop.window),
+            order=self.order,
             verify=data.verify,
             cache=self.cache,
+            stall_s=data.stall_seconds,
         )
 
 
@@ -98,6 +116,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     policy = config.policy.load()
     device = choose_device(config.run.device, local_rank)
     method = build_method(config, policy)
+    check_batch(config, method)
     if config.data.train is None:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR"
@@ -128,10 +147,17 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         method=method,
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
-        notes=tuple(note for note in (split, cache.note, window) if note),
+        notes=tuple(note for note in (split, cache.note, window, describe_parts(config)) if note),
         knn=_build_knn(
             config,
-            CenterViews(config.eval, policy, backend, decoder, config.data.workers),
+            CenterViews(
+                config.eval,
+                policy,
+                backend,
+                decoder,
+                config.data.workers,
+                config.data.stall_seconds,
+            ),
             index,
             device,
         ),

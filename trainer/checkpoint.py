@@ -1,13 +1,14 @@
 """A run on disk: whole or absent, versioned, and loadable without running anybody's code.
 
-`train.py` saves through `save` and continues through `load`. A file is written under another name,
-synced and renamed, so a crash leaves the former checkpoint; it holds tensors and plain values
-only, so `torch.load(weights_only=True)` reads it. `last.pt` is a second name of the newest file.
+`train.py` saves through `save` and continues through `load_newest`. A file is written under another
+name, synced and renamed (atomic.py), so a crash leaves the former checkpoint; it holds tensors and
+plain values only, so `torch.load(weights_only=True)` reads it. `last.pt` and `best.pt` are second
+names of the newest file and of the one with the best kNN score.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 from torch import nn
 
 from shards.errors import DataError, UsageError
+from trainer.atomic import atomic_file, remove_leftovers
 
 CHECKPOINT_VERSION = 1
 FOLDER_NAME = "checkpoints"
-LAST_NAME = "last.pt"
+LINKS = ("last", "best")
 KEYS = (
     "version",
     "step",
@@ -34,29 +36,65 @@ _KINDS = {"step": int, "method": dict, "optimizer": dict, "data_fingerprint": st
 _STEP_NAME = re.compile(r"step-(\d+)\.pt")
 
 
-def save(run: Path, state: Mapping[str, Any], *, keep: int) -> Path:
-    """Write `state` (KEYS but version) as step-N.pt, link last.pt to it, keep the newest few."""
+def save(run: Path, state: Mapping[str, Any], *, keep: int, best: int | None = None) -> Path:
+    """Write `state` (KEYS but version) as step-N.pt, link last.pt to it, keep the newest few.
+
+    `best` is the step that best.pt names from now on, which is kept too.
+    """
     assert set(state) == set(KEYS) - {"version"}, sorted(state)
     folder = run / FOLDER_NAME
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{state['step']:08d}.pt"
-    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"version": CHECKPOINT_VERSION, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"a checkpoint needs a writable folder with room, got {error} for {path}; "
-            f"free space and continue with --resume"
-        ) from error
-    _point_last_at(path)
-    for old in steps(run)[:-keep]:
-        old.unlink()
+    remove_leftovers(folder)
+    path = _path(run, state["step"])
+    with atomic_file(path) as file:
+        torch.save({"version": CHECKPOINT_VERSION, **state}, file)
+    _link("last", path)
+    if best is not None:
+        mark_best(run, best)
+    # Files of later steps could not be read; each is replaced when it is its turn.
+    former = [old for old in steps(run) if _step(old) <= state["step"]]
+    for old in former[:-keep]:
+        if _step(old) != best:
+            old.unlink()
     return path
+
+
+def mark_best(run: Path, step: int) -> None:
+    """Let best.pt name the checkpoint of this step, if there is one."""
+    if _path(run, step).is_file():
+        _link("best", _path(run, step))
+
+
+def load_newest(
+    run: Path, device: torch.device | str, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """The newest checkpoint that can be read; each newer one is named through `warn`.
+
+    Raises:
+        DataError: there are files, and none can be read.
+        UsageError: there are none.
+    """
+    folder = find(run).parent
+    for path in reversed(steps(run)):
+        try:
+            return load(path, device)
+        except DataError as error:
+            warn(f"{error}; going on from the one before")
+    raise DataError(
+        f"a run continues from a checkpoint that can be read, got none in {folder}; start "
+        "another run with another --out"
+    )
+
+
+def load_step(run: Path, step: int, device: torch.device | str) -> dict[str, Any]:
+    """The checkpoint that another rank has found; DataError where this one cannot see it."""
+    path = _path(run, step)
+    if not path.is_file():
+        raise DataError(
+            f"all machines share one --out folder, got no {path} here, which the first rank reads; "
+            "put --out on a file system that all of them mount"
+        )
+    return load(path, device)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -105,14 +143,14 @@ def find(run: Path, which: str = "last") -> Path:
     available = steps(run)
     if which == "last" and available:
         return available[-1]
-    if which.isdigit():
-        path = run / FOLDER_NAME / f"step-{int(which):08d}.pt"
+    if which in LINKS:
+        path = run / FOLDER_NAME / f"{which}.pt"
     else:
-        path = Path(which)
+        path = _path(run, int(which)) if which.isdigit() else Path(which)
     if not path.is_file():
         names = ", ".join(str(_step(p)) for p in available) or "none"
         raise UsageError(
-            f"a checkpoint is last, a step number or a file, got {which}; {run} has: {names}"
+            f"a checkpoint is last, best, a step number or a file, got {which}; {run} has: {names}"
         )
     return path
 
@@ -122,15 +160,19 @@ def steps(run: Path) -> list[Path]:
     return sorted((p for p in (run / FOLDER_NAME).glob("step-*.pt") if _step(p) >= 0), key=_step)
 
 
+def _path(run: Path, step: int) -> Path:
+    return run / FOLDER_NAME / f"step-{step:08d}.pt"
+
+
 def _step(path: Path) -> int:
     match = _STEP_NAME.fullmatch(path.name)
     return int(match[1]) if match else -1
 
 
-def _point_last_at(path: Path) -> None:
-    """Make last.pt a relative link to the newest file, for people; we go by numbers."""
-    link = path.parent / LAST_NAME
-    temporary = path.parent / f".{LAST_NAME}.{os.getpid()}.tmp"
+def _link(name: str, path: Path) -> None:
+    """Make NAME.pt a relative link to a numbered file, for people; `last` we find by number."""
+    link = path.with_name(f"{name}.pt")
+    temporary = path.with_name(f".{link.name}.{os.getpid()}.tmp")
     try:
         temporary.symlink_to(path.name)
         os.replace(temporary, link)

@@ -43,11 +43,14 @@ class DataConfig:
     verify: bool = False  # check every image's crc32 when it is read; remote ones always are
     on_bad: str = "substitute"  # or fail: stop at the first sample that cannot be read
     bad_budget: float = 0.001  # share of bad samples that stops the run, after the first 1,000
+    stall_seconds: float = 300.0  # a wait for one batch that stops the run
 
     def __post_init__(self) -> None:
         for name in ("workers", "prefetch"):
             value = getattr(self, name)
             require(value >= 1, f"data.{name} is at least 1", value, f"try data.{name}=2")
+        stall = self.stall_seconds
+        require(stall > 0, "data.stall_seconds is positive", stall, "try data.stall_seconds=300")
         budget = self.bad_budget
         require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
         choose("data.on_bad", self.on_bad, ("substitute", "fail"))
@@ -131,7 +134,12 @@ class LoopConfig:
     """How long, how much at once, from which seed."""
 
     epochs: float = 100
-    batch_size: int = 256  # images a step, over all devices
+    batch_size: int = 256  # images a step, over all devices and all parts of the step
+    # Forwards a step; each sees batch_size / (devices x accumulate) images, so batch norm takes its
+    # statistics over a part of the batch and queues move once a forward. Refused for losses that
+    # compare the images of a batch (SimCLR, Barlow Twins, VICReg, MoCo v3, NNCLR, SwAV without a
+    # queue): they would see fewer, and be other losses.
+    accumulate: int = 1
     clip_norm: float | None = None  # gradient norm above which gradients are scaled down to it
     clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
@@ -148,6 +156,8 @@ class LoopConfig:
             self.batch_size,
             "try --batch-size 256",
         )
+        parts = self.accumulate
+        require(parts >= 1, "loop.accumulate is at least 1", parts, "try loop.accumulate=1")
         clip = self.clip_norm
         require(clip is None or clip > 0, "loop.clip_norm is positive or null", clip, "try 1.0")
         choose("loop.precision", self.precision, ("auto", "bf16", "fp32"))
@@ -197,15 +207,20 @@ class RunConfig:
 
     device: str = "auto"  # cpu, cuda; auto: cuda where there is one
     log_every: int = 10  # steps
-    save_every_epochs: float = 1.0  # and at the end, and at SIGTERM or Ctrl-C
+    save_every_epochs: float = 1.0  # and at the end, at SIGTERM, SIGUSR1 or Ctrl-C, and a best kNN
     save_every_steps: int | None = None  # instead of epochs
-    keep: int = 2  # checkpoints
+    keep: int = 2  # newest checkpoints; the one with the best kNN score stays too
+    record_ids: bool = False  # write every step's samples to RUN/ids-rankR.jsonl, for an audit
+    # Longest wait of a rank for the others, e.g. while the first one evaluates; then all end.
+    collective_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
         choose("run.device", self.device, ("auto", "cpu", "cuda"))
         for name in ("log_every", "keep"):
             value = getattr(self, name)
             require(value >= 1, f"run.{name} is at least 1", value, f"try run.{name}=2")
+        wait = self.collective_seconds
+        require(wait > 0, "run.collective_seconds is positive", wait, "try 1800")
         every = self.save_every_epochs
         require(every > 0, "run.save_every_epochs is positive", every, "try 1")
         steps = self.save_every_steps
@@ -231,3 +246,10 @@ class TrainConfig:
         if self.loop.window_shards == "auto":
             loop = replace(self.loop, window_shards=default_window(self.data.train))
             object.__setattr__(self, "loop", loop)
+        # Or the others give up first, and do not know why.
+        require(
+            self.run.collective_seconds > self.data.stall_seconds,
+            f"run.collective_seconds is more than data.stall_seconds={self.data.stall_seconds:g}",
+            self.run.collective_seconds,
+            "raise it",
+        )

@@ -4,6 +4,7 @@
 stderr, so that stdout holds results only.
 """
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -39,7 +40,9 @@ class Display:
 
     def update(self, step: int, loss: float, images_per_s: float, wait: float) -> None:
         """After `step` steps; `wait` is the share of the time spent waiting for data."""
-        figures = f"loss {loss:.4f}  {images_per_s:.0f} img/s  data wait {wait:.1%}"
+        figures = f"{images_per_s:.0f} img/s  data wait {wait:.1%}"
+        if not math.isnan(loss):  # nobody has looked at one yet
+            figures = f"loss {loss:.4f}  {figures}"
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=figures)

@@ -9,12 +9,13 @@ that DDP's mean over ranks gives the gradient of the global loss.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 
 
 def is_distributed() -> bool:
@@ -38,10 +39,13 @@ def local_world_size() -> int:
 
 
 @contextmanager
-def process_group(device_type: str) -> Iterator[int]:
+def process_group(device_type: str, timeout_s: float) -> Iterator[int]:
     """Join torchrun's group (NCCL on cuda, gloo on the CPU) and leave it at the end.
 
     Yields the local rank, which is the number of this process's GPU; 0 without torchrun.
+
+    Raises:
+        DataError: a collective failed or took longer than `timeout_s`: another rank has ended.
     """
     # One process needs no group, also under torchrun.
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -55,11 +59,28 @@ def process_group(device_type: str) -> Iterator[int]:
                 f"{local_rank}; lower --nproc-per-node"
             )
         torch.cuda.set_device(local_rank)
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    backend = "nccl" if device_type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    # Not left after an error: leaving may wait for the others, and they learn of it sooner, and
+    # with our message printed before theirs, when this process ends.
     try:
         yield local_rank
-    finally:
-        dist.destroy_process_group()
+    except (DataError, UsageError):
+        raise
+    except RuntimeError as error:
+        if not _is_of_a_collective(error):
+            raise
+        raise DataError(
+            f"all ranks take part in every collective within run.collective_seconds={timeout_s:g}, "
+            f"got an error ({str(error).splitlines()[0]}); another rank has ended or hangs: what "
+            "it wrote says why, and if it wrote nothing it was killed (out of memory?)"
+        ) from error
+    dist.destroy_process_group()
+
+
+def _is_of_a_collective(error: RuntimeError) -> bool:
+    """Gloo's errors have no type of their own, only the path of its source."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 @torch.no_grad()
@@ -70,6 +91,16 @@ def all_reduce_(tensor: torch.Tensor, op: str = "sum") -> torch.Tensor:
         if op == "mean":
             tensor /= world_size()
     return tensor
+
+
+@torch.no_grad()
+def from_first(number: int, device: torch.device) -> int:
+    """The first rank's number, on every rank."""
+    if not is_distributed():
+        return number
+    tensor = torch.tensor(number, device=device)
+    dist.broadcast(tensor, 0)
+    return int(tensor.item())
 
 
 @torch.no_grad()

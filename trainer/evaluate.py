@@ -148,7 +148,9 @@ def _open(config: TrainConfig) -> Evaluation:
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
     policy = config.policy.load()
-    views = CenterViews(config.eval, policy, backend, decoder, config.data.workers)
+    views = CenterViews(
+        config.eval, policy, backend, decoder, config.data.workers, config.data.stall_seconds
+    )
     return Evaluation(views, train, test, device)
 
 

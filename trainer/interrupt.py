@@ -1,32 +1,27 @@
-"""SIGTERM and Ctrl-C end a run between two steps, with a checkpoint, not in the middle of one.
+"""SIGTERM, SIGUSR1 and Ctrl-C end a run between two steps, with a checkpoint, not inside of one.
 
-`train.py` asks `requested` after each step. A second signal is taken literally and stops at once,
-for whoever cannot wait for a step.
+`train.py` asks for `number` after each step. A second signal is taken literally and stops at once,
+for whoever cannot wait for a step. SIGUSR1 is what schedulers send before the time is up.
 """
 
 import signal
 import threading
 from types import FrameType, TracebackType
 
-EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + number, the shell's convention
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class GracefulInterrupt:
     """A context manager that remembers the signal instead of dying from it."""
 
     def __init__(self) -> None:
-        self.requested: signal.Signals | None = None
+        self.number = 0  # of the signal; 0: none came
         self._former: dict[signal.Signals, object] = {}
-
-    @property
-    def exit_code(self) -> int:
-        """What the process should end with: 0 without a signal."""
-        return 0 if self.requested is None else EXIT_CODES[self.requested]
 
     def __enter__(self) -> "GracefulInterrupt":
         # Python handles signals in the main thread only; elsewhere they stay as they are.
         if threading.current_thread() is threading.main_thread():
-            for number in EXIT_CODES:
+            for number in SIGNALS:
                 self._former[number] = signal.signal(number, self._remember)
         return self
 
@@ -39,7 +34,7 @@ class GracefulInterrupt:
         self._restore()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.requested = signal.Signals(number)
+        self.number = number
         self._restore()
 
     def _restore(self) -> None:

@@ -4,12 +4,12 @@
 metrics.jsonl. A continued run first drops the records that the restarted steps will write again.
 """
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from trainer.jsonlines import JsonLines, read_lines
 
 METRICS_NAME = "metrics.jsonl"
 EVENTS_NAME = "tensorboard"
@@ -20,10 +20,7 @@ class RunLog:
     """Appends records to RUN/metrics.jsonl (and RUN/tensorboard); a context manager."""
 
     def __init__(self, run: Path, *, from_step: int = 0) -> None:
-        path = run / METRICS_NAME
-        if path.exists():
-            _drop_records_after(path, from_step)
-        self._file = open(path, "a", encoding="utf-8")
+        self._lines = JsonLines(run / METRICS_NAME, from_step=from_step)
         self._events = _open_events(run / EVENTS_NAME, from_step)
 
     @property
@@ -39,12 +36,11 @@ class RunLog:
             record[name] = str(value) if odd else value
             if self._events is not None and not isinstance(value, str):
                 self._events.add_scalar(name, value, step)
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        self._lines.append(record)
 
     def close(self) -> None:
-        """Flush and close both files."""
-        self._file.close()
+        """Close both files."""
+        self._lines.close()
         if self._events is not None:
             self._events.close()
 
@@ -56,22 +52,8 @@ class RunLog:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of a run, oldest first; a torn last line (power cut) is left out."""
-    records = []
-    path = run / METRICS_NAME
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
-
-
-def _drop_records_after(path: Path, step: int) -> None:
-    kept = [r for r in read_metrics(path.parent) if r["step"] <= step]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    """The records of a run, oldest first."""
+    return read_lines(run / METRICS_NAME)
 
 
 def _open_events(folder: Path, from_step: int) -> Any:

@@ -19,9 +19,9 @@ from trainer.methods.table import method_settings
 from trainer.strict import build, check_keys, coerce, flatten, to_mapping
 
 RECIPES = Path(__file__).parent / "recipes"
-# Sections that may differ when a run continues: none of them decides what is learned. (The images
-# themselves are compared by the fingerprint of their index.)
-FREE_ON_RESUME = ("run.", "eval.", "data.")
+# What may differ when a run continues: none of it decides what is learned, but that who goes on
+# with fewer GPUs may have to accumulate. (The images are compared by their index's fingerprint.)
+FREE_ON_RESUME = ("run.", "eval.", "data.", "loop.accumulate")
 
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.
 _OPEN_SECTIONS: dict[str, tuple[type, str]] = {

@@ -1,21 +1,19 @@
 """Turns what the loop sees into records, a progress bar and warnings.
 
-`train.py` calls `step` after every step and `record` now and then; this file knows the meter of the
-loader, the collapse monitor, metrics.jsonl and the display, so that the loop stays a loop.
+`train.py` calls `step` after every step, `check` and `record` now and then; this file knows the
+loader, the guard of the losses, the collapse monitor, metrics.jsonl and the display, so that the
+loop stays a loop.
 """
 
-import math
 import resource
 import sys
 from collections.abc import Mapping
 
 import torch
 
-from augengine.meter import Meter
-from augengine.views import Views
-from shards.errors import DataError
+from augengine.pipeline import ViewLoader
 from trainer.display import Display
-from trainer.distributed import all_reduce_
+from trainer.guards import Guard
 from trainer.log import RunLog
 from trainer.methods.protocol import Progress, StepResult
 from trainer.monitor import CollapseMonitor
@@ -24,42 +22,36 @@ from trainer.monitor import CollapseMonitor
 class Reporter:
     """One run's voice; `log` is None on ranks other than the first."""
 
-    def __init__(self, display: Display, log: RunLog | None, meter: Meter) -> None:
+    def __init__(
+        self, display: Display, log: RunLog | None, loader: ViewLoader, guard: Guard
+    ) -> None:
         self._display = display
         self._log = log
-        self._meter = meter
-        self._since = meter.snapshot()
+        self._loader = loader
+        self._meter = loader.meter
+        self._guard = guard
+        self._since = loader.meter.snapshot()
         self._monitor = CollapseMonitor()
-        self._pending: tuple[int, torch.Tensor, Views] | None = None
         self._figures = (0.0, 0.0)  # images/s, wait share
         self.loss = float("nan")  # of the last step that was looked at
 
-    def step(self, progress: Progress, result: StepResult, views: Views) -> None:
-        """Take note of a step; its loss is read one step later, so the device need not wait."""
-        self.check()
-        self._pending = (progress.step + 1, result.loss.detach(), views)
+    def step(self, progress: Progress, result: StepResult) -> None:
+        """Take note of a step; does not wait for the device."""
+        self._guard.note(progress.step + 1, result.loss)
         self._monitor.update(result.embeddings)
 
-    def check(self) -> None:
-        """Read the pending loss; DataError when it is not finite."""
-        if self._pending is None:
-            return
-        step, loss, views = self._pending
-        self._pending = None
-        # The mean over ranks: what is logged is the run's loss, and all ranks stop together.
-        self.loss = all_reduce_(loss.float().clone(), "mean").item()
-        if not math.isfinite(self.loss):
-            names = ", ".join(map(str, views.ids[:8].tolist()))
-            raise DataError(
-                f"the loss must stay finite, got {self.loss} at step {step} (samples {names}, "
-                "...); checkpoints of earlier steps are intact: lower optim.base_lr or set "
-                "loop.clip_norm=1, and start anew or from one of them"
-            )
-        self._show(step)
+    def check(self, signal: int) -> int:
+        """Read the losses so far, DataError when one is not finite; the signal that any rank got.
+
+        All ranks call it after the same steps.
+        """
+        bad_ids = [sample.id for sample in self._loader.bad_samples]
+        loss, signal = self._guard.check(signal, bad_ids)
+        self.loss = self.loss if loss is None else loss
+        return signal
 
     def record(self, progress: Progress, result: StepResult, lr: float) -> None:
         """Write a record of the step that `progress` was about, and warn of a collapse."""
-        self.check()
         now = self._meter.snapshot()
         recent, self._since = now - self._since, now
         self._figures = (recent.images_per_s, recent.wait_share)
@@ -89,7 +81,8 @@ class Reporter:
         """A sentence for the person who watches."""
         self._display.say(text)
 
-    def _show(self, step: int) -> None:
+    def show(self, step: int) -> None:
+        """Move the bar; the loss is that of the last check."""
         now = self._meter.snapshot()
         recent = now - self._since
         # Figures of a moment jump about; the last record's serve until there is half a second.

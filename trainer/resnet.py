@@ -102,6 +102,7 @@ class ResNet(nn.Module):
         unit = block or own_block
         base = max(1, round(64 * width))
         small = stem == "small"
+        self.stem = stem
         if small:
             self.conv1 = _conv(3, base, 3, 1, 1)
         else:

@@ -13,8 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
+import trainer.checkpoint as checkpoint
+from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
-from shards.errors import UsageError, run_command
+from shards.errors import DataError, UsageError, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
 from trainer.log import read_metrics
@@ -50,7 +52,7 @@ examples:
   python -m trainer.run --data shards/train --eval-data shards/val --method swav --views 2+6
   python -m trainer.run --data shards/train --config byol --epochs 100 optim.base_lr=0.45
   python -m trainer.run --out runs/mine --resume          continue a run exactly
-  torchrun --nproc-per-node 8 -m trainer.run --data shards/train --out runs/eight
+  torchrun --nproc-per-node 8 -m trainer.run --data shards/train --out runs/eight --resume auto
 
 Shards are made by `python tools/make_shards.py SOURCE OUT`. The shipped recipes (YAML) lie in
 {RECIPES}
@@ -61,11 +63,16 @@ means stands in trainer/config.py. Order: defaults < recipe < flags < key=value.
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: _main(arguments))
+    code = run_command(lambda: _main(arguments))
+    if any_stalled():
+        # Python would wait for the threads of their pools, and the other ranks for this process.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _main(arguments: list[str]) -> int:
-    args = _parser().parse_intermixed_args(arguments)
+    args = _parse(arguments)
     stdout = Console(soft_wrap=True, highlight=False, markup=False)
     if args.list:
         stdout.print(_catalogue())
@@ -79,7 +86,12 @@ def _main(arguments: list[str]) -> int:
     out = Path(args.out) if args.out else default_out(config)
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
-    outcome = train(config, out, command=command, resume=args.resume)
+    try:
+        outcome = train(config, out, command=command, resume=args.resume)
+    except (UsageError, DataError) as error:
+        if "RANK" in os.environ:  # lines of several processes in one log
+            raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
+        raise
     if os.environ.get("RANK", "0") == "0":
         stdout.print(_summary(config, out, outcome))
     return outcome.exit_code
@@ -118,6 +130,19 @@ def _for_arch(recipe: dict[str, Any], arch: str | None) -> dict[str, Any]:
     foreign = [key for kind, keys in KIND_KEYS.items() if not arch.startswith(kind) for key in keys]
     kept = {key: value for key, value in backbone.items() if key not in foreign}
     return {**recipe, "backbone": kept}
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """The arguments, with what `--resume auto` means for the folder as it is."""
+    # Not by argparse's nargs="?": a plain --resume would take the key=value after it.
+    args = _parser().parse_intermixed_args(arguments)
+    if args.resume and "auto" in args.overrides:
+        args.overrides.remove("auto")
+        if args.out is not None:
+            args.resume = bool(checkpoint.steps(Path(args.out)))
+            # A run that was stopped before its first checkpoint begins again.
+            args.overwrite |= not args.resume and (Path(args.out) / CONFIG_NAME).is_file()
+    return args
 
 
 def _recipe(args: argparse.Namespace) -> str:
@@ -186,7 +211,11 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (0)")
     run = parser.add_argument_group("run")
     run.add_argument("--out", metavar="RUN", help="folder (default runs/METHOD-DATA-TIME)")
-    run.add_argument("--resume", action="store_true", help="continue the run in --out exactly")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out exactly; `--resume auto`: or start it, if there is none",
+    )
     run.add_argument("--overwrite", action="store_true", help="replace a former run in --out")
     run.add_argument("--device", metavar="NAME", help="cpu, cuda or auto (default)")
     config = parser.add_argument_group("config")

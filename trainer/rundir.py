@@ -3,7 +3,9 @@
     RUN/config.yaml      the resolved config, headed by command, date and versions; itself a recipe
     RUN/metrics.jsonl    one JSON line a record
     RUN/tensorboard/     event files, when tensorboard is installed
-    RUN/checkpoints/     step-N.pt, last.pt
+    RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
+    RUN/ids-rankR.jsonl  the samples of every step, with run.record_ids
+    RUN/nonfinite-step-N.npz  the plan of a step whose loss was not finite
 
 `run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
 """
@@ -82,7 +84,9 @@ def read_config(run: Path) -> TrainConfig:
 def _remove_run(out: Path) -> None:
     for name in (checkpoint.FOLDER_NAME, "tensorboard"):
         shutil.rmtree(out / name, ignore_errors=True)
-    (out / "metrics.jsonl").unlink(missing_ok=True)
+    for pattern in ("metrics.jsonl", "ids-rank*.jsonl", "nonfinite-step-*.npz"):
+        for path in out.glob(pattern):
+            path.unlink()
 
 
 def _header(command: str) -> str:

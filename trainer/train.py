@@ -6,30 +6,33 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 """
 
 import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import trainer.checkpoint as checkpoint
-from augengine.pipeline import ViewLoader
 from augengine.views import Views
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from trainer.build import Parts, build_parts
-from trainer.config import LoopConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.display import Display
-from trainer.distributed import all_reduce_, process_group, rank, world_size
+from trainer.distributed import from_first, process_group, rank, world_size
+from trainer.guards import CHECK_EVERY, Guard
+from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
-from trainer.log import GET_TENSORBOARD, RunLog
-from trainer.methods.protocol import Progress, StepResult
+from trainer.log import GET_TENSORBOARD, RunLog, read_metrics
 from trainer.optim.build import set_schedules
 from trainer.recipe import as_mapping, changed_on_resume
 from trainer.report import Reporter
 from trainer.rundir import open_out
+from trainer.step import optimizer_step
 
 
 @dataclass(slots=True)
@@ -42,32 +45,48 @@ class Outcome:
     loss: float = float("nan")  # of the last step
     knn: dict[int, float] = field(default_factory=dict)  # by step; step 0 is the random encoder
 
+    @property
+    def best_step(self) -> int | None:
+        """The step of the trained encoder with the highest kNN score; None before there is one."""
+        return max((step for step in self.knn if step), key=self.knn.__getitem__, default=None)
+
 
 def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = False) -> Outcome:
     """Train to the end, or to a signal; everything it leaves is under `out`.
 
     Raises:
         UsageError: a setting that cannot be, or that differs from the run to be continued.
-        DataError: data that cannot be read, too many bad samples, a loss that is not finite.
+        DataError: data that cannot be read or stalls, too many bad samples, a loss that is not
+            finite, a disk that is full, another rank that has ended.
     """
     with ExitStack() as stack:
         on_cuda = config.run.device != "cpu" and torch.cuda.is_available()
-        local_rank = stack.enter_context(process_group("cuda" if on_cuda else "cpu"))
-        parts = build_parts(config, local_rank)
-        step, cursor = _load(parts, out) if resume else (0, Cursor(0))
+        group = process_group("cuda" if on_cuda else "cpu", config.run.collective_seconds)
+        parts = build_parts(config, stack.enter_context(group))
+        warnings: list[str] = []
+        step, cursor = _load(parts, out, resume, warnings.append)
         if rank() == 0:
-            open_out(out, config, command, resume=resume)
+            open_out(out, config, command, resume=step is not None)
+        from_first(0, parts.device)  # nobody looks into the folder before it is ready
+        outcome = Outcome(parts.total_steps, step or 0)
         interrupt = stack.enter_context(GracefulInterrupt())
         loader = stack.enter_context(parts.loader(cursor))
-        display = Display(parts.total_steps, step, quiet=rank() != 0)
-        log = stack.enter_context(RunLog(out, from_step=step)) if rank() == 0 else None
+        display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
+        log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
+        for text in warnings:
+            display.warn(text)
         for note in parts.notes:
             display.say(note)
         if log is not None and not log.has_events:
             display.say(GET_TENSORBOARD)
-        reporter = Reporter(stack.enter_context(display), log, loader.meter)
-        outcome = Outcome(parts.total_steps, step)
-        _loop(parts, out, loader, reporter, interrupt, outcome)
+        if log is not None:
+            outcome.knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
+        batches = iter(loader)
+        if config.run.record_ids:
+            id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
+            batches = id_log.watch(loader, config.loop.batch_size)
+        reporter = Reporter(stack.enter_context(display), log, loader, Guard(parts, out))
+        _loop(parts, out, batches, reporter, interrupt, outcome)
         return outcome
 
 
@@ -82,37 +101,43 @@ def due(step: int, every: float) -> bool:
 def _loop(
     parts: Parts,
     out: Path,
-    loader: ViewLoader,
+    batches: Iterator[Views],
     reporter: Reporter,
     interrupt: GracefulInterrupt,
     outcome: Outcome,
 ) -> None:
     run, total = parts.config.run, parts.total_steps
     save_every = run.save_every_steps or parts.steps(run.save_every_epochs)
-    eval_every = parts.steps(parts.config.eval.every_epochs)
+    cadences = (run.log_every, save_every, parts.steps(parts.config.eval.every_epochs))
     model = _wrap(parts)
+    signal = 0  # that any rank got, once all know
     if outcome.step == 0:
         _evaluate(parts, reporter, outcome)
     for step in range(outcome.step, total):
         progress = parts.progress(step)
-        views = next(loader)
         lr = set_schedules(parts.optimizer, parts.config.optim, progress)
-        result = _step(model, parts, views, progress)
-        reporter.step(progress, result, views)
+        result = optimizer_step(model, parts, batches, progress)
         outcome.step = step + 1
+        reporter.step(progress, result)
         is_last = outcome.step == total
-        stop = _should_stop(interrupt, parts, outcome.step)
-        if due(outcome.step, run.log_every) or is_last or stop:
+        logs, saves, scores = (is_last or due(outcome.step, every) for every in cadences)
+        # Several ranks look at the same steps, or some would wait for the others.
+        alone = world_size() == 1 and interrupt.number
+        if alone or logs or saves or scores or due(outcome.step, CHECK_EVERY):
+            signal = reporter.check(interrupt.number)
+        reporter.show(outcome.step)
+        if logs or signal:
             reporter.record(progress, result, lr)
-        if due(outcome.step, save_every) or is_last or stop:
-            reporter.check()
-            _save(parts, out, outcome.step, loader.cursor)
-        if stop:
+        if saves or signal:
+            _save(parts, out, outcome)
+        if signal:
             break
-        if due(outcome.step, eval_every) or is_last:
-            _evaluate(parts, reporter, outcome)
+        if scores and _evaluate(parts, reporter, outcome):
+            if not saves:
+                _save(parts, out, outcome)
+            checkpoint.mark_best(out, outcome.step)
     outcome.loss = reporter.loss
-    outcome.exit_code = interrupt.exit_code if outcome.step < total else 0
+    outcome.exit_code = 128 + signal if outcome.step < total else 0  # the shell's convention
 
 
 def _wrap(parts: Parts) -> nn.Module:
@@ -125,73 +150,28 @@ def _wrap(parts: Parts) -> nn.Module:
     return DistributedDataParallel(parts.method, broadcast_buffers=False)
 
 
-def _step(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:
-    """One optimizer step; whatever a method draws with torch depends on (seed, step, rank) only."""
-    config, method, optimizer = parts.config, parts.method, parts.optimizer
-    torch.manual_seed((config.loop.seed << 31) + progress.step * world_size() + rank())
-    bf16 = use_bf16(config, parts.device)
-    looks_only = method.looks_only(progress)
-    with (
-        torch.set_grad_enabled(not looks_only),
-        torch.autocast(parts.device.type, dtype=torch.bfloat16, enabled=bf16),
-    ):
-        result = model(views, progress)
-    if looks_only:
-        return result
-    optimizer.zero_grad(set_to_none=True)
-    result.loss.backward()
-    method.before_optimizer(progress)
-    _clip_gradients(method, config.loop)
-    optimizer.step()
-    method.after_step(progress)
-    return result
-
-
-def _clip_gradients(method: nn.Module, loop: LoopConfig) -> None:
-    if loop.clip_norm is None:
-        return
-    with_gradient = [p for p in method.parameters() if p.grad is not None]
-    for tensors in [[p] for p in with_gradient] if loop.clip_each else [with_gradient]:
-        nn.utils.clip_grad_norm_(tensors, loop.clip_norm)
-
-
-def use_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether the forward runs under bf16 autocast."""
-    return config.loop.precision == "bf16" or (
-        config.loop.precision == "auto" and device.type == "cuda"
-    )
-
-
-def _should_stop(interrupt: GracefulInterrupt, parts: Parts, step: int) -> bool:
-    """Whether a signal came; ranks agree on it now and then, or some would wait for the others."""
-    requested = interrupt.requested is not None
-    if world_size() == 1:
-        return requested
-    if not due(step, parts.config.run.log_every):
-        return False
-    flag = torch.tensor(float(requested), device=parts.device)
-    return bool(all_reduce_(flag, "max").item())
-
-
-def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> None:
+def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:
+    """Score the encoder, on the first rank; whether it is the best one so far."""
     if parts.knn is None or rank() != 0 or outcome.step in outcome.knn:
-        return
+        return False
     encoder = parts.method.encoder
     random = outcome.step == 0
     accuracy = parts.knn.random_encoder(encoder) if random else parts.knn(encoder)
+    is_best = not random and accuracy > outcome.knn.get(outcome.best_step or -1, -1.0)
     outcome.knn[outcome.step] = accuracy
     epoch = round(outcome.step / parts.steps_per_epoch, 6)
     reporter.write(outcome.step, {"epoch": epoch, "knn": accuracy})
     what = "a random encoder" if random else f"epoch {epoch:g}"
     reporter.say(f"kNN of {what}: {accuracy:.1%} ({parts.knn.describe()})")
+    return is_best
 
 
-def _save(parts: Parts, out: Path, step: int, cursor: Cursor) -> None:
+def _save(parts: Parts, out: Path, outcome: Outcome) -> None:
     if rank() != 0:
         return
     state = {
-        "step": step,
-        "cursor": cursor.state_dict(),
+        "step": outcome.step,
+        "cursor": parts.cursor(outcome.step).state_dict(),
         "method": parts.method.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
         "seed": parts.config.loop.seed,
@@ -199,12 +179,29 @@ def _save(parts: Parts, out: Path, step: int, cursor: Cursor) -> None:
         "config": as_mapping(parts.config),
         "torch_version": str(torch.__version__),
     }
-    checkpoint.save(out, state, keep=parts.config.run.keep)
+    checkpoint.save(out, state, keep=parts.config.run.keep, best=outcome.best_step)
 
 
-def _load(parts: Parts, out: Path) -> tuple[int, Cursor]:
-    """Put the last checkpoint into the parts; UsageError when it belongs to another run."""
-    state = checkpoint.load(checkpoint.find(out), parts.device)
+def _load(
+    parts: Parts, out: Path, resume: bool, warn: Callable[[str], None]
+) -> tuple[int | None, Cursor]:
+    """Put the checkpoint that the first rank takes into the parts; no step: none is to be taken."""
+    state = None
+    if resume and rank() == 0:
+        state = checkpoint.load_newest(out, parts.device, warn)
+    step = from_first(-1 if state is None else state["step"], parts.device)
+    if step < 0:
+        return None, Cursor(0)
+    if state is None:
+        state = checkpoint.load_step(out, step, parts.device)
+    _refuse_another_run(parts, state)
+    parts.method.load_state_dict(state["method"])
+    parts.optimizer.load_state_dict(state["optimizer"])
+    return step, Cursor.from_state_dict(state["cursor"])
+
+
+def _refuse_another_run(parts: Parts, state: dict[str, Any]) -> None:
+    """UsageError when the checkpoint is of another config or other images."""
     changed = changed_on_resume(state["config"], parts.config)
     if changed:
         raise UsageError(
@@ -217,6 +214,3 @@ def _load(parts: Parts, out: Path) -> tuple[int, Cursor]:
             f"(fingerprint {parts.index.fingerprint[:12]}, not {state['data_fingerprint'][:12]}); "
             "give the former --data"
         )
-    parts.method.load_state_dict(state["method"])
-    parts.optimizer.load_state_dict(state["optimizer"])
-    return state["step"], Cursor.from_state_dict(state["cursor"])

@@ -131,13 +131,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     config = tiny_config(shard_folder, **EVERY_STEP)
     step = Reporter.step
 
-    def step_then_nan(self: Reporter, progress: Any, result: Any, views: Any) -> None:
+    def step_then_nan(self: Reporter, progress: Any, result: Any) -> None:
         if progress.step == 4:
             result.loss.detach().fill_(float("nan"))
-        step(self, progress, result, views)
+        step(self, progress, result)
 
     monkeypatch.setattr(Reporter, "step", step_then_nan)
-    with pytest.raises(DataError, match=r"finite, got nan at step 5 \(samples \d+, "):
+    with pytest.raises(DataError, match=r"finite, got nan at step 5 \(rank 0: samples \d+, "):
         train(config, tmp_path / "run")
     assert final_state(tmp_path / "run")["step"] == 4
 

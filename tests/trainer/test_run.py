@@ -45,6 +45,7 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
     assert config["loop"] == {
         "epochs": 3.0,
         "batch_size": 32,
+        "accumulate": 1,
         "clip_norm": None,
         "clip_each": False,
         "precision": "auto",
@@ -205,7 +206,7 @@ def test_what_is_wrong_is_one_line(
     ("argv", "part"),
     [
         (["{tmp}/nothing"], "a run is a folder with config.yaml"),
-        (["{tmp}/run", "--checkpoint", "99"], "is last, a step number or a file, got 99"),
+        (["{tmp}/run", "--checkpoint", "99"], "is last, best, a step number or a file, got 99"),
         (["{tmp}/run", "--data", "{tmp}/nothing"], "nothing"),
         (["{tmp}/run", "--json", "{tmp}/no/such/file.json"], "--json is a file in an existing"),
     ],

@@ -13,7 +13,8 @@ from trainer import checkpoint
 from trainer.config import LoopConfig
 from trainer.eval.online import OnlineKnn
 from trainer.evaluate import main as evaluate
-from trainer.train import _clip_gradients, train
+from trainer.step import clip_gradients
+from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
@@ -30,7 +31,7 @@ def with_gradients(*gradients: list[float] | None) -> nn.ParameterList:
 
 def clipped(clip_norm: float | None, clip_each: bool) -> list[list[float]]:
     module = with_gradients([3.0, 4.0], None, [0.6, 0.8], [0.0, 12.0])  # norms 5, 1, 12
-    _clip_gradients(module, LoopConfig(clip_norm=clip_norm, clip_each=clip_each))
+    clip_gradients(module, LoopConfig(clip_norm=clip_norm, clip_each=clip_each))
     return [p.grad.tolist() for p in module if p.grad is not None]
 
 

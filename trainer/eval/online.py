@@ -35,6 +35,7 @@ class CenterViews:
     backend: Backend
     decoder: Decoder
     num_workers: int
+    stall_s: float  # longest wait for a batch
 
     @property
     def size_px(self) -> int:
@@ -54,6 +55,7 @@ class CenterViews:
             std=self.policy.std,
             fraction=self.settings.fraction,
             num_workers=self.num_workers,
+            stall_s=self.stall_s,
         )
 
 

@@ -40,6 +40,8 @@ class Settings:
 class BarlowTwins(Method):
     """Backbone and projector."""
 
+    batch_loss = "correlations"
+
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         hidden, out = settings.hidden_dim, settings.out_dim

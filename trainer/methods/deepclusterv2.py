@@ -106,6 +106,10 @@ class DeepClusterV2(Method):
 
 
 def _begins_epoch(progress: Progress) -> bool:
-    """Whether an epoch but the first has begun since the step before."""
+    """Whether an epoch but the first has begun since the step before; once a step."""
     before = (progress.step - 1) / progress.steps_per_epoch
-    return progress.epoch >= 1 and math.floor(progress.epoch) > math.floor(before)
+    return (
+        progress.part == 0
+        and progress.epoch >= 1
+        and math.floor(progress.epoch) > math.floor(before)
+    )

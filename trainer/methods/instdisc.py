@@ -62,7 +62,7 @@ class InstDisc(Method):
         self.bank = MemoryBank(settings.out_dim)
         # Infinite, as is the loss with it: a run that left its first step out would stop.
         self.register_buffer("log_z", torch.tensor(math.inf))
-        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # one a forward of the step
 
     def prepare(self, num_images: int) -> None:
         """A row for every image."""
@@ -78,25 +78,26 @@ class InstDisc(Method):
             distances = (v - self.bank.rows[ids]).square().sum(-1)
             loss = loss + self.settings.proximal * distances.mean()
         global_v = v[: len(views.crops[0])].detach()
-        self._seen = ids, global_v.mean(0)
+        self._seen.append((ids, global_v.mean(0)))
         return StepResult(loss, global_v.flatten(0, 1))
 
     def after_step(self, progress: Progress) -> None:
         """Write into the bank, whose rows the backward still needed."""
-        if self._seen is not None:
-            self.bank.update(*self._seen, self.settings.bank_momentum)
-            self._seen = None
+        for ids, rows in self._seen:
+            self.bank.update(ids, rows, self.settings.bank_momentum)
+        self._seen.clear()
 
     def _loss(self, v: torch.Tensor, ids: torch.Tensor, progress: Progress) -> torch.Tensor:
         settings, rows = self.settings, self.bank.rows
         if settings.num_negatives == 0:
             return class_loss(bank_scores(v, rows, settings.temperature), ids)
         # As published, noise is not filtered: it may hold the image itself.
-        noise = self.bank.draw(len(ids), settings.num_negatives, progress.step)
+        turn = progress.step + progress.part * progress.total_steps  # no two forwards draw alike
+        noise = self.bank.draw(len(ids), settings.num_negatives, turn)
         candidates = torch.cat([ids[:, None], noise], dim=1)  # [B, 1 + M]
         scores = bank_scores(v, rows[candidates], settings.temperature)
         if settings.form == "info_nce":
             return info_nce_loss(scores)
-        if progress.step == 0:
+        if progress.step == progress.part == 0:
             self.log_z.copy_(estimate_log_z(scores, len(rows)))
         return nce_loss(scores, self.log_z, len(rows))

@@ -44,6 +44,8 @@ class Settings:
 class MoCoV3(Method):
     """Backbone, projector, predictor for queries; moving averages of the first two for keys."""
 
+    batch_loss = "candidates"
+
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         hidden, out = settings.hidden_dim, settings.out_dim

@@ -44,6 +44,8 @@ class Settings:
 class NNCLR(Method):
     """Backbone, projector, predictor, and a queue of projections."""
 
+    batch_loss = "candidates"
+
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         hidden, out = settings.hidden_dim, settings.out_dim

@@ -24,6 +24,7 @@ class Progress:
     step: int  # optimizer steps done before this one
     total_steps: int  # of the whole run
     steps_per_epoch: float  # samples over the global batch; not whole: batches cross epoch borders
+    part: int = 0  # forward inside this step, with loop.accumulate
 
     @property
     def fraction(self) -> float:
@@ -53,6 +54,9 @@ class Method(nn.Module):
     min_global_views: int = 2  # views the first crop group must have
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
     sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
+    # What the loss compares over the images of a forward, in words: such a loss is another one on a
+    # part of the batch, so loop.accumulate is refused. None: a mean over images.
+    batch_loss: str | None = None
 
     @property
     def encoder(self) -> nn.Module:

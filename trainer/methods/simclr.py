@@ -60,6 +60,8 @@ class SimCLR(Method):
         self.projector = mlp(
             dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True
         ).apply(_initialize)
+        # With a memory nearly all candidates come from it.
+        self.batch_loss = None if settings.queue_length else "candidates"
         if settings.queue_length:
             self.key_backbone = frozen_copy(self.backbone)
             self.key_projector = frozen_copy(self.projector)

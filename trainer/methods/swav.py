@@ -64,6 +64,8 @@ class SwAV(Method):
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=True)
         self.prototypes = nn.Linear(settings.out_dim, settings.num_prototypes, bias=False)
+        # With a queue codes are balanced over it and the images of a forward.
+        self.batch_loss = None if settings.queue_length else "balanced codes"
         self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)  # [A, rows so far, D]
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:

@@ -43,6 +43,8 @@ class Settings:
 class VICReg(Method):
     """Backbone and expander."""
 
+    batch_loss = "variances and covariances"
+
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         hidden, out = settings.hidden_dim, settings.out_dim

@@ -1,0 +1,35 @@
+"""What loop.accumulate asks of batch and loss, checked before a run; step.py does the work."""
+
+from shards.errors import UsageError
+from trainer.config import TrainConfig
+from trainer.distributed import world_size
+from trainer.methods.protocol import Method
+
+
+def check_batch(config: TrainConfig, method: Method) -> None:
+    """Refuse a batch that ranks and parts cannot share, and parts that change the loss."""
+    batch, parts, world = config.loop.batch_size, config.loop.accumulate, world_size()
+    if parts > 1 and method.batch_loss is not None:
+        raise UsageError(
+            f"loop.accumulate is 1 for {config.method.name}, whose loss has its "
+            f"{method.batch_loss} from all images of a forward, got {parts} (it would see "
+            f"{batch // parts} of {batch} images); lower --batch-size instead"
+        )
+    forwards = parts * world
+    if batch % forwards:
+        near = [n for n in (batch // forwards * forwards, -(-batch // forwards) * forwards) if n]
+        raise UsageError(
+            f"--batch-size is a multiple of ranks x loop.accumulate, {world} x {parts}, got "
+            f"{batch}; try {' or '.join(map(str, near))}"
+        )
+
+
+def describe_parts(config: TrainConfig) -> str | None:
+    """What accumulating means, in a line; None without."""
+    parts = config.loop.accumulate
+    if parts == 1:
+        return None
+    return (
+        f"{parts} forwards of {config.loop.batch_size // parts} images a step: batch norm's "
+        f"statistics are a forward's, and a queue or a center moves {parts} times a step"
+    )

@@ -1,0 +1,59 @@
+"""Files of one JSON object a line: appended to, read up to a torn line, cut back after a step.
+
+log.py keeps a run's records in one, idlog.py the samples of its steps; every record has a `step`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shards.errors import DataError
+
+
+class JsonLines:
+    """Appends whole lines to a file; when a run goes on from a step, later ones are dropped."""
+
+    def __init__(self, path: Path, *, from_step: int) -> None:
+        if path.exists():
+            drop_after(path, from_step)
+        # Without a buffer: what is written survives a kill, and closing a file cannot fail.
+        self._file = open(path, "ab", buffering=0)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """One line; DataError when there is no room for it."""
+        line = json.dumps(record).encode() + b"\n"
+        try:
+            complete = self._file.write(line) == len(line)
+            problem = "" if complete else "no space left on device"
+        except OSError as error:
+            problem = str(error.strerror)
+        if problem:
+            raise DataError(
+                f"a run's records need a disk with room, got {problem} for {self._file.name}; "
+                "checkpoints are intact: free space and continue with --resume"
+            )
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._file.close()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records, oldest first; a torn last line (a kill, a power cut) is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Keep the records up to a step, those that a continued run will not write again."""
+    kept = [record for record in read_lines(path) if record["step"] <= step]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,90 @@
+"""One optimizer step: one forward and backward, or several of a part of the batch each.
+
+`train.py` calls `optimizer_step`. With loop.accumulate=k the loader gives a k-th of the batch at a
+time; gradients add up to the mean over the parts, and ranks exchange them once, after the last.
+For a loss that is a mean over images this is the gradient of the whole batch, up to what is taken
+over a forward's images on purpose: batch norm's statistics. A loss that compares the images of a
+batch with each other would be another loss; accumulate.py refuses it (`Method.batch_loss`).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from augengine.views import Views
+from trainer.build import Parts
+from trainer.config import LoopConfig, TrainConfig
+from trainer.distributed import rank, world_size
+from trainer.methods.protocol import Progress, StepResult
+
+
+def optimizer_step(
+    model: nn.Module,  # the method, or DDP around it
+    parts: Parts,
+    batches: Iterator[Views],
+    progress: Progress,
+) -> StepResult:
+    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone."""
+    loop, method = parts.config.loop, parts.method
+    torch.manual_seed((loop.seed << 31) + progress.step * world_size() + rank())
+    looks_only = method.looks_only(progress)
+    parts.optimizer.zero_grad(set_to_none=True)
+    results = []
+    for part in range(loop.accumulate):
+        is_last = part == loop.accumulate - 1
+        waits = isinstance(model, DistributedDataParallel) and not is_last
+        with model.no_sync() if waits else nullcontext():
+            result = _forward(model, parts, next(batches), replace(progress, part=part))
+            if not looks_only:
+                (result.loss / loop.accumulate).backward()
+        results.append(replace(result, loss=result.loss.detach()))
+    if not looks_only:
+        method.before_optimizer(progress)
+        clip_gradients(method, loop)
+        parts.optimizer.step()
+        method.after_step(progress)
+    return results[0] if len(results) == 1 else _mean(results)
+
+
+def clip_gradients(method: nn.Module, loop: LoopConfig) -> None:
+    """Scale gradients down to loop.clip_norm: all together, or every tensor's own."""
+    if loop.clip_norm is None:
+        return
+    with_gradient = [p for p in method.parameters() if p.grad is not None]
+    for tensors in [[p] for p in with_gradient] if loop.clip_each else [with_gradient]:
+        nn.utils.clip_grad_norm_(tensors, loop.clip_norm)
+
+
+def use_bf16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the forward runs under bf16 autocast."""
+    return config.loop.precision == "bf16" or (
+        config.loop.precision == "auto" and device.type == "cuda"
+    )
+
+
+def _forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:
+    bf16 = use_bf16(parts.config, parts.device)
+    with (
+        torch.set_grad_enabled(not parts.method.looks_only(progress)),
+        torch.autocast(parts.device.type, dtype=torch.bfloat16, enabled=bf16),
+    ):
+        return model(views, progress)
+
+
+def _mean(results: Sequence[StepResult]) -> StepResult:
+    """Of the losses and the metrics; the embeddings are those of all parts."""
+    metrics = {
+        name: torch.stack(
+            [torch.as_tensor(result.metrics[name]).float() for result in results]
+        ).mean()
+        for name in results[0].metrics
+    }
+    return StepResult(
+        torch.stack([result.loss for result in results]).mean(),
+        torch.cat([result.embeddings for result in results]),
+        metrics,
+    )
