@@ -8,7 +8,7 @@
 #                     in two to four minutes); writes benchmarks/results/fused_cpu.json and docs/performance.md
 #   make bench-methods  every method by its demo recipe: kNN, linear probe, seconds, memory (half an hour); writes
 #                     benchmarks/results/methods_demo.json and docs/methods.md
-#   make gpu-check    on a machine with an NVIDIA GPU: parity, a short bf16 run, the profile; writes JSON
+#   make gpu-check    on a machine with an NVIDIA GPU: parity, profiles, bf16 runs, losses; writes JSON
 #
 # TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
 # An environment you made yourself: make test VENV=/path/to/venv (make installs the project there, nothing is removed);

@@ -1,4 +1,4 @@
-"""All that needs an NVIDIA GPU in one command: parity on CUDA, the profile, a short bf16 SwAV run.
+"""All that needs an NVIDIA GPU in one command: parity, profiles, bf16 SwAV steps, the fused losses.
 
     python benchmarks/gpu_check.py [--quick] [--out benchmarks/results/NAME-OF-THE-GPU.json]
 

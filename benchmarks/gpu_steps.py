@@ -43,9 +43,11 @@ class Scale:
     workers: int = 8
     train_batch_size: int = 64
     train_steps: int = 10  # a window
-    encoder: tuple[str, ...] = ("--arch", "resnet50")
+    encoder: tuple[str, ...] = ("arch=resnet50",)
     parity_mark: str = "gpu"
     parity_tests: str = ""  # part of a name; empty: all
+    loss_tests: str = ""  # likewise
+    losses: str = ""  # of benchmarks/loss_problems.py; empty: all
 
 
 FULL = Scale()
@@ -58,9 +60,11 @@ TRIAL = Scale(
     workers=1,
     train_batch_size=4,
     train_steps=1,
-    encoder=("--arch", "resnet10", "backbone.width=0.125", "backbone.stem=small"),
+    encoder=("arch=resnet10", "width=0.125", "stem=small"),
     parity_mark="not gpu",
     parity_tests="wider_than_half and kornia",
+    loss_tests="test_fused_cosine",
+    losses="byol",
 )
 
 
@@ -80,6 +84,9 @@ def all_steps(scale: Scale, device: str, folder: Path) -> dict[str, Step]:
         "parity": partial(_parity, scale, device),
         **{f"profile {name}": partial(_profile, scale, device, name, data) for name in BACKENDS},
         "swav bf16": partial(_train, scale, device, data),
+        "resident": partial(_resident, scale, device, data),
+        "loss parity": partial(_loss_parity, scale),
+        "losses": partial(_losses, scale, device, folder),
     }
 
 
@@ -93,7 +100,18 @@ def _parity(scale: Scale, device: str) -> dict[str, Any]:
     absent = [name for name in BACKENDS if _why_absent(name, device) == NOT_INSTALLED]
     chosen = [scale.parity_tests] if scale.parity_tests else []
     chosen += [f"not {part}" for name in absent for part in TESTS_OF[name]]
-    arguments = ["tests/augengine", "-q", "-p", "no:cacheprovider", "-m", scale.parity_mark]
+    return {**_pass("tests/augengine", scale.parity_mark, chosen), "not_installed": absent}
+
+
+def _loss_parity(scale: Scale) -> dict[str, Any]:
+    """Every fused loss on CUDA against float64, its bits, and as a CUDA graph."""
+    chosen = [scale.loss_tests] if scale.loss_tests else []
+    return _pass("tests/trainer/losses", scale.parity_mark, chosen)
+
+
+def _pass(tests: str, mark: str, chosen: list[str]) -> dict[str, Any]:
+    """Run tests; how many passed, failed or were skipped."""
+    arguments = [tests, "-q", "-p", "no:cacheprovider", "-m", mark]
     done = _run("pytest", *arguments, *(["-k", " and ".join(chosen)] if chosen else []))
     last = done.stdout.rstrip().rpartition("\n")[2]
     found = {kind.rstrip("s"): int(number) for number, kind in re.findall(r"(\d+) ([a-z]+)", last)}
@@ -102,7 +120,7 @@ def _parity(scale: Scale, device: str) -> dict[str, Any]:
         summary = ", ".join(f"{number} {kind}" for kind, number in counts.items())
         reason = f"tests pass and at least one runs, got {summary}; {_ending(done)}"
         raise StepError(reason, done.stdout + done.stderr)
-    return {**counts, "not_installed": absent}
+    return counts
 
 
 def _profile(scale: Scale, device: str, backend: str, data: Path) -> dict[str, Any] | str:
@@ -126,7 +144,8 @@ def _train(scale: Scale, device: str, data: Path) -> dict[str, Any]:
     epochs = num_steps * scale.train_batch_size / scale.num_images
     arguments = ["--config", "swav", "--data", data, "--out", run, "--device", device]
     arguments += ["--views", "2+6", "--sizes", scale.sizes, "--backend", backend]
-    arguments += ["--batch-size", scale.train_batch_size, "--epochs", epochs, *scale.encoder]
+    arguments += ["--batch-size", scale.train_batch_size, "--epochs", epochs]
+    arguments += [f"backbone.{key}" for key in scale.encoder]
     arguments += ["loop.precision=bf16", f"data.workers={scale.workers}"]
     # A checkpoint at the end only: writing one would count as steps that took long.
     arguments += [f"run.log_every={scale.train_steps}", f"run.save_every_steps={num_steps}"]
@@ -142,6 +161,29 @@ def _train(scale: Scale, device: str, data: Path) -> dict[str, Any]:
         "data_wait": _spread([record["data_wait"] for record in windows]),
         "loss": windows[-1]["loss"],
     }
+
+
+def _resident(scale: Scale, device: str, data: Path) -> dict[str, Any]:
+    """Steps on real data beside steps on one batch that stays on the device."""
+    out = data.parent / "resident.json"
+    arguments = ["--data", data, "--config", "swav", "--device", device, "--out", out]
+    arguments += ["--steps", scale.train_steps, "--seconds", 2 * scale.seconds]
+    # Long enough for a middle of the run.
+    epochs = 20 * scale.train_batch_size / scale.num_images
+    overrides = [f"backbone.{key}" for key in scale.encoder]
+    overrides += [f"policy.sizes={scale.sizes}", f"data.workers={scale.workers}"]
+    overrides += [f"loop.batch_size={scale.train_batch_size}", f"loop.epochs={epochs}"]
+    _succeed("benchmarks/resident.py", *arguments, *overrides)
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def _losses(scale: Scale, device: str, folder: Path) -> dict[str, Any]:
+    """Every form of every loss: milliseconds, memory, launches."""
+    out = folder / "losses.json"
+    chosen = ["--only", scale.losses] if scale.losses else []
+    arguments = ["--device", device, "--seconds", scale.seconds, "--out", out]
+    _succeed("benchmarks/losses.py", *arguments, *chosen)
+    return json.loads(out.read_text(encoding="utf-8"))
 
 
 def _why_absent(backend: str, device: str) -> str | None:
@@ -169,7 +211,8 @@ def _succeed(module: str, *arguments: object) -> None:
 
 
 def _run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    what = [str(ROOT / module)] if module.endswith(".py") else ["-m", module]
+    command = [sys.executable, *what, *map(str, arguments)]
     try:
         return subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_LIMIT_S
@@ -177,7 +220,7 @@ def _run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""  # bytes whatever `text` says
         text = output if isinstance(output, str) else output.decode(errors="replace")
-        reason = f"python -m {module} takes at most {COMMAND_LIMIT_S} s, got more; it was ended"
+        reason = f"{module} takes at most {COMMAND_LIMIT_S} s, got more; it was ended"
         raise StepError(reason, text) from error
 
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from torch.nn import functional as F
 
 from trainer.losses.auto import Impl
 from trainer.losses.barlow import barlow_loss
 from trainer.losses.cosine import byol_loss, unit_rows
 from trainer.losses.dino import teacher_codes
+from trainer.losses.hsic import hsic_loss
+from trainer.losses.info_nce import queue_info_nce
+from trainer.losses.nt_xent import nt_xent_loss
 from trainer.losses.sinkhorn import sinkhorn_codes
 from trainer.losses.swapped import swapped_prediction
 from trainer.losses.vicreg import vicreg_terms
@@ -76,6 +80,23 @@ def _dino(
     return swapped_prediction(scores, codes, TEMPERATURE, impl).loss
 
 
+def _moco(q: torch.Tensor, k: torch.Tensor, queue: torch.Tensor, impl: Impl) -> torch.Tensor:
+    return queue_info_nce(q, k, queue, 0.07, impl=impl)
+
+
+def _linear_cross_entropy(q: torch.Tensor, k: torch.Tensor, queue: torch.Tensor) -> torch.Tensor:
+    """The other keys of the batch are candidates, too: this form has one table for all rows."""
+    candidates = torch.cat([unit_rows(k[0]), queue]).to(q.dtype)
+    own = torch.arange(q.shape[1], device=q.device)
+    options = torch.nn.LinearCrossEntropyOptions()
+    rows = (unit_rows(q[0]) / 0.07).to(q.dtype)
+    return F.linear_cross_entropy(rows, candidates, own, options=options)
+
+
+def _nt_xent(z: torch.Tensor, impl: Impl) -> torch.Tensor:
+    return nt_xent_loss(z, VIEWS, TEMPERATURE, impl)
+
+
 def _barlow(z: torch.Tensor, impl: Impl) -> torch.Tensor:
     return barlow_loss(z, VIEWS, impl=impl)
 
@@ -85,8 +106,31 @@ def _vicreg(z: torch.Tensor, impl: Impl) -> torch.Tensor:
     return 25 * terms.invariance + 25 * terms.variance + terms.covariance
 
 
+def _hsic(z: torch.Tensor, impl: Impl) -> torch.Tensor:
+    return hsic_loss(z, impl=impl)
+
+
 VIEWS = 2
 PROBLEMS = {
+    "nt_xent": Problem(
+        "NT-Xent, n = 8,192, D = 128",
+        ((VIEWS, 4096, 128),),
+        _nt_xent,
+        most_memory=1 / 50,
+        least_speed=1.7,
+    ),
+    "nt_xent large": Problem(
+        "NT-Xent, n = 65,536, D = 128", ((VIEWS, 32768, 128),), _nt_xent, only_fused=True
+    ),
+    "moco": Problem(
+        "MoCo, B = 256, M = 65,536, D = 128",
+        ((1, 256, 128), (1, 256, 128), (65536, 128)),
+        _moco,
+        num_unit=1,
+        others={"linear_cross_entropy (B + M candidates)": _linear_cross_entropy},
+        most_memory=1 / 20,
+        least_speed=2.0,
+    ),
     "swav": Problem(
         "SwAV, B = 512, K = 3,000, 2+6 views",
         ((8, 512, 3000), (VIEWS, 512, 3000)),
@@ -117,6 +161,7 @@ PROBLEMS = {
         most_memory=1 / 8,
         least_speed=4.0,
     ),
+    "hsic": Problem("SSL-HSIC, n = 8,192, D = 256", ((VIEWS, 4096, 256),), _hsic),
     "byol": Problem(
         "BYOL, B = 4,096, D = 256",
         ((VIEWS, 4096, 256), (VIEWS, 4096, 256)),

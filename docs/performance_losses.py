@@ -12,7 +12,7 @@ _OURS = ("eager", "compiled")
 
 def loss_conditions() -> str:
     """Machine, versions and date of the CPU's figures."""
-    report = _report("cpu")
+    report = _report()
     done, settings = report["conditions"], report["settings"]
     versions = ", ".join(f"{name} {done['versions'][name]}" for name in ("torch", "triton"))
     return (
@@ -29,7 +29,7 @@ def loss_memory() -> str:
         "| loss | eager, MB | compiled | ours | eager / ours | wanted | launches, eager | ours |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for found in _report("cpu")["problems"].values():
+    for found in _report()["problems"].values():
         forms, wanted = found["forms"], found["wanted"]["most_memory"]
         ours = forms["fused"]["peak_mb"]
         eager = forms["eager"]["peak_mb"] if "eager" in forms else None
@@ -50,13 +50,15 @@ def loss_memory() -> str:
 
 def loss_times() -> str:
     """Milliseconds on the CPU, and what the GPU's file says."""
-    gpu = _report(GPU)["problems"] if (RESULTS / f"losses_{GPU}.json").is_file() else {}
+    path = RESULTS / f"{GPU}.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else {}
+    gpu = found.get("losses", {}).get("problems", {})
     lines = [
         f"| loss | ours, ms (CPU) | x as fast as eager | as compiled | as compiled, {GPU_NAME} | "
         "wanted |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, found in _report("cpu")["problems"].items():
+    for name, found in _report()["problems"].items():
         ours, wanted = found["forms"]["fused"], found["wanted"]["least_speed"]
         cells = [
             f"{ours['ms']:,.0f}",
@@ -66,7 +68,7 @@ def loss_times() -> str:
             _number(wanted, ".1f"),
         ]
         lines.append(f"| {found['title']} | {' | '.join(cells)} |")
-    for found in _report("cpu")["problems"].values():
+    for found in _report()["problems"].values():
         others = [name for name in found["fused_is_times_as_fast"] if name not in _OURS]
         for name in others:
             form = found["forms"][name]
@@ -93,5 +95,5 @@ def _number(value: float | None, style: str) -> str:
     return "" if value is None else format(value, style)
 
 
-def _report(device: str) -> dict[str, Any]:
-    return json.loads((RESULTS / f"losses_{device}.json").read_text(encoding="utf-8"))
+def _report() -> dict[str, Any]:
+    return json.loads((RESULTS / "losses_cpu.json").read_text(encoding="utf-8"))
