@@ -13,17 +13,36 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer.losses.kernels import cosine_gpu, gram, gram_gpu, launch, sinkhorn_gpu, swapped_gpu
+from trainer.losses.kernels import (
+    chunks,
+    cosine_gpu,
+    gram,
+    gram_gpu,
+    hsic_gpu,
+    hsic_op,
+    launch,
+    queue_op,
+    sinkhorn_gpu,
+    swapped_gpu,
+    tiles_gpu,
+    views_op,
+)
 
 OURS: dict[str, Callable[..., Any]] = {
+    "attend_queue": partial(queue_op.attend, tiles_gpu),
+    "attend_queue_backward": queue_op.differentiate,
     "column_moments": partial(gram.forward, on=gram_gpu),
     "column_moments_backward": partial(gram.backward, on=gram_gpu),
     "cosine_sum": cosine_gpu.forward,
     "cosine_sum_backward": cosine_gpu.backward,
+    "kernel_sums": lambda z, everyone, first, *rest: hsic_op.forward(hsic_gpu, z, everyone, *rest),
+    "kernel_sums_backward": partial(hsic_op.differentiate, hsic_gpu),
     "sample_potentials": sinkhorn_gpu.sample_potentials,
     "sinkhorn_step": sinkhorn_gpu.sinkhorn_step,
     "swapped_prediction": swapped_gpu.forward,
     "swapped_prediction_backward": swapped_gpu.backward,
+    "view_scores": partial(views_op.forward, tiles_gpu),
+    "view_scores_backward": partial(views_op.differentiate, tiles_gpu),
 }
 FREE = ("_unsafe_view", "empty", "new_empty", "promote_types")  # beside what a schema calls a view
 
@@ -33,8 +52,8 @@ def count_launches(
     *inputs: torch.Tensor,  # whose shapes, types and need of a gradient are all that counts
 ) -> int:
     """Launches of `call(*inputs)`."""
-    counter, start = _Counter(), launch.start
-    launch.start = counter.kernel
+    counter, start, elements = _Counter(), launch.start, chunks.CHUNK_ELEMENTS
+    launch.start, chunks.CHUNK_ELEMENTS = counter.kernel, chunks.GPU_CHUNK_ELEMENTS
     try:
         with FakeTensorMode():
             given = [torch.empty(x.shape, dtype=x.dtype) for x in inputs]
@@ -43,7 +62,7 @@ def count_launches(
             with counter:
                 call(*given)
     finally:
-        launch.start = start
+        launch.start, chunks.CHUNK_ELEMENTS = start, elements
     return counter.launches
 
 

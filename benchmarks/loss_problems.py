@@ -37,7 +37,7 @@ class Problem:
     title: str
     shapes: tuple[tuple[int, ...], ...]  # of the inputs
     loss: Form  # (*inputs, impl=...)
-    num_unit: int = 0  # the last so many inputs have unit rows
+    num_queues: int = 0  # the last so many inputs are queues: float32, unit rows
     spread: float = 1.0  # of the numbers
     # Public forms. They may differ from the loss in a way that their name says.
     others: dict[str, Form] = field(default_factory=dict)
@@ -49,9 +49,11 @@ class Problem:
         """Normal numbers from a seed."""
         generator = torch.Generator().manual_seed(seed)
         made = [self.spread * torch.randn(shape, generator=generator) for shape in self.shapes]
-        first_unit = len(made) - self.num_unit
-        made = [unit_rows(x) if i >= first_unit else x for i, x in enumerate(made)]
-        inputs = tuple(x.to(device, dtype) for x in made)
+        first = len(made) - self.num_queues
+        inputs = tuple(
+            unit_rows(x).to(device) if i >= first else x.to(device, dtype)
+            for i, x in enumerate(made)
+        )
         inputs[0].requires_grad_()
         return inputs
 
@@ -126,7 +128,7 @@ PROBLEMS = {
         "MoCo, B = 256, M = 65,536, D = 128",
         ((1, 256, 128), (1, 256, 128), (65536, 128)),
         _moco,
-        num_unit=1,
+        num_queues=1,
         others={"linear_cross_entropy (B + M candidates)": _linear_cross_entropy},
         most_memory=1 / 20,
         least_speed=2.0,

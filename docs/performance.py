@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from performance_gpu import byte_bound, gpu_targets
+from performance_losses import loss_conditions, loss_memory, loss_times
 
 from tools.profile_picture import draw_profile
 
@@ -228,6 +229,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "growth": _growth,
     "byte bound": byte_bound,
     "GPU targets": gpu_targets,
+    "loss conditions": loss_conditions,
+    "loss memory": loss_memory,
+    "loss times": loss_times,
 }
 
 

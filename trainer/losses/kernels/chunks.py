@@ -11,6 +11,8 @@ from shards.errors import UsageError
 # the second-level cache of a core. Threads wait for each other at the end of every operation, so
 # much smaller chunks cost more than they save where the cores are busy.
 CHUNK_ELEMENTS = 1 << 17
+# On a GPU, which has no such cache and starts every operation with a delay.
+GPU_CHUNK_ELEMENTS = 1 << 24
 
 
 def accumulator(*tensors: torch.Tensor) -> torch.dtype:
@@ -24,9 +26,11 @@ def accumulator(*tensors: torch.Tensor) -> torch.dtype:
 def chunks(
     num_rows: int,
     row_elements: int,  # of the largest input
+    device: torch.device | None = None,  # None: the CPU
 ) -> Iterator[slice]:
     """Slices over the rows, about CHUNK_ELEMENTS each, at least one row."""
-    step = max(1, CHUNK_ELEMENTS // max(1, row_elements))
+    most = GPU_CHUNK_ELEMENTS if device is not None and device.type == "cuda" else CHUNK_ELEMENTS
+    step = max(1, most // max(1, row_elements))
     for start in range(0, num_rows, step):
         yield slice(start, min(start + step, num_rows))
 

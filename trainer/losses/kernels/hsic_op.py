@@ -30,7 +30,7 @@ def kernel_sums(
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums and squares, [R] accumulator."""
-    return _forward(hsic_tiles, z, everyone, width, eps)
+    return forward(hsic_tiles, z, everyone, width, eps)
 
 
 @torch.library.custom_op("augengine::kernel_sums_backward", mutates_args=(), device_types="cpu")
@@ -45,7 +45,7 @@ def kernel_sums_backward(
 ) -> torch.Tensor:
     """[R, D] like z."""
     given = (z, everyone, grad_sums, grad_squares)
-    return _differentiate(hsic_tiles, *given, first, width, eps)
+    return differentiate(hsic_tiles, *given, first, width, eps)
 
 
 @kernel_sums.register_fake
@@ -63,12 +63,12 @@ def _(z: torch.Tensor, *_: Any) -> torch.Tensor:
 def _(
     z: torch.Tensor, everyone: torch.Tensor, first: int, width: float, eps: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return _forward(_on_cuda(z), z, everyone, width, eps)
+    return forward(_on_cuda(z), z, everyone, width, eps)
 
 
 @kernel_sums_backward.register_kernel("cuda")
 def _(z: torch.Tensor, *others: Any) -> torch.Tensor:
-    return _differentiate(_on_cuda(z), z, *others)
+    return differentiate(_on_cuda(z), z, *others)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
@@ -96,16 +96,17 @@ def _on_cuda(z: torch.Tensor) -> ModuleType:
     return hsic_gpu
 
 
-def _forward(
+def forward(
     form: ModuleType, z: torch.Tensor, everyone: torch.Tensor, width: float, eps: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forward, with the sums of `form`: those of a CPU, or of a GPU."""
     # Autocast would take the products to bf16.
     with torch.autocast(z.device.type, enabled=False):
         sums, squares = form.add_up(_one_view(z, eps), unit(everyone, eps), width)
     return sums[0], squares[0]
 
 
-def _differentiate(
+def differentiate(
     form: ModuleType,
     z: torch.Tensor,
     everyone: torch.Tensor,
@@ -115,6 +116,7 @@ def _differentiate(
     width: float,
     eps: float,
 ) -> torch.Tensor:
+    """Backward, likewise."""
     own = _one_view(z, eps)
     of_all = grad_sums[None], grad_squares[None]
     of_own = tuple(x[:, first : first + len(z)] for x in of_all)

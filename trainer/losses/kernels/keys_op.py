@@ -30,7 +30,7 @@ def key_scores(
     temperature: float,
 ) -> torch.Tensor:
     """Negatives [Q, K, B] accumulator; the lowest number where both are of one view."""
-    return _forward(tiles, q, everyone, first, temperature)
+    return forward(tiles, q, everyone, first, temperature)
 
 
 @torch.library.custom_op("augengine::key_scores_backward", mutates_args=(), device_types="cpu")
@@ -44,7 +44,7 @@ def key_scores_backward(
     temperature: float,
 ) -> torch.Tensor:
     """[P, B, D] like own."""
-    return _differentiate(tiles, own, others, negatives, grad, is_asking, first, temperature)
+    return differentiate(tiles, own, others, negatives, grad, is_asking, first, temperature)
 
 
 @key_scores.register_fake
@@ -59,12 +59,12 @@ def _(own: torch.Tensor, *_: Any) -> torch.Tensor:
 
 @key_scores.register_kernel("cuda")
 def _(q: torch.Tensor, k: torch.Tensor, *others: Any) -> torch.Tensor:
-    return _forward(tiles.on_cuda(q.shape[-1]), q, *others)
+    return forward(tiles.on_cuda(q.shape[-1]), q, *others)
 
 
 @key_scores_backward.register_kernel("cuda")
 def _(own: torch.Tensor, *others: Any) -> torch.Tensor:
-    return _differentiate(tiles.on_cuda(own.shape[-1]), own, *others)
+    return differentiate(tiles.on_cuda(own.shape[-1]), own, *others)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -93,9 +93,10 @@ def _without(view: int, num_views: int) -> list[slice]:
     return [part for part in parts if part.start < part.stop]
 
 
-def _forward(
+def forward(
     form: ModuleType, q: torch.Tensor, everyone: torch.Tensor, first: int, temperature: float
 ) -> torch.Tensor:
+    """Forward, with the sums of `form`: those of a CPU, or of a GPU."""
     queries, keys = given(q), given(everyone)
     shape, lowest = (len(q), len(everyone), q.shape[1]), torch.finfo(queries.scale.dtype).min
     negatives = queries.scale.new_full(shape, lowest)
@@ -108,7 +109,7 @@ def _forward(
     return negatives
 
 
-def _differentiate(
+def differentiate(
     form: ModuleType,
     own: torch.Tensor,
     others: torch.Tensor,
@@ -118,6 +119,7 @@ def _differentiate(
     first: int,
     temperature: float,
 ) -> torch.Tensor:
+    """Backward, likewise."""
     rows, keys = given(own), given(others)
     # Without gradient no exponential, which could be infinite.
     shift = torch.where(grad == 0, torch.inf, negatives)

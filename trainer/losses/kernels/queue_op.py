@@ -24,7 +24,7 @@ def attend_queue(
     temperature: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Lse [Q, B] and mean [Q, B, D], in the accumulator."""
-    return _attend(tiles, queries, queue, temperature)
+    return attend(tiles, queries, queue, temperature)
 
 
 @torch.library.custom_op("augengine::attend_queue_backward", mutates_args=())
@@ -35,7 +35,7 @@ def attend_queue_backward(
     temperature: float,
 ) -> torch.Tensor:
     """[Q, B, D] like queries."""
-    return (mean * (grad / temperature)[..., None]).to(like.dtype)
+    return differentiate(grad, mean, like, temperature)
 
 
 @attend_queue.register_fake
@@ -53,15 +53,23 @@ def _(grad: torch.Tensor, mean: torch.Tensor, like: torch.Tensor, _: float) -> t
 def _(
     queries: torch.Tensor, queue: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return _attend(tiles.on_cuda(queries.shape[-1]), queries, queue, temperature)
+    return attend(tiles.on_cuda(queries.shape[-1]), queries, queue, temperature)
 
 
-def _attend(
+def attend(
     form: ModuleType, queries: torch.Tensor, queue: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forward, with the sums of `form`: those of a CPU, or of a GPU."""
     # Autocast would take the products to bf16: at T = 0.07 wrong by up to 0.06.
     with torch.autocast(queries.device.type, enabled=False):
         return form.attend(given(queries), given(queue), 1 / temperature, with_mean=True)
+
+
+def differentiate(
+    grad: torch.Tensor, mean: torch.Tensor, like: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Backward, on any device."""
+    return (mean * (grad / temperature)[..., None]).to(like.dtype)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:

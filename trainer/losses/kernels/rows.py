@@ -18,7 +18,7 @@ class Rows:
     x: torch.Tensor  # [..., D] any float
     scale: torch.Tensor  # [...] accumulator
 
-    def of(self, index: int | slice) -> "Rows":
+    def of(self, index: int | slice | tuple[slice, slice]) -> "Rows":
         """Some views, or some rows of one."""
         return Rows(self.x[index], self.scale[index])
 
@@ -51,10 +51,9 @@ def through_unit(
     """[V, B, D] like rows.x: the gradient of the rows before their division, orthogonal to them."""
     num_views, num_rows, dim = grad.shape
     out = grad if rows.x.dtype == grad.dtype else torch.empty_like(grad, dtype=rows.x.dtype)
-    for view in range(num_views):
-        for part in chunks(num_rows, dim):
-            own, change = rows.of(view).of(part), grad[view, part]
-            u = own.matrix()
-            along = (u * change).sum(-1, keepdim=True)
-            out[view, part] = change.sub_(u.mul_(along)).mul_(own.scale[:, None])
+    for part in chunks(num_rows, num_views * dim, grad.device):
+        own, change = rows.of((slice(None), part)), grad[:, part]
+        u = own.matrix()
+        along = (u * change).sum(-1, keepdim=True)
+        out[:, part] = change.sub_(u.mul_(along)).mul_(own.scale[..., None])
     return out

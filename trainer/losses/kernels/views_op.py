@@ -35,7 +35,7 @@ def view_scores(
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Negatives [V, V, B], the lowest number for those not asked for; positives [V, G, B]."""
-    return _forward(tiles, z, everyone, num_targets, first, temperature, eps)
+    return forward(tiles, z, everyone, num_targets, first, temperature, eps)
 
 
 @torch.library.custom_op("augengine::view_scores_backward", mutates_args=(), device_types="cpu")
@@ -51,7 +51,7 @@ def view_scores_backward(
 ) -> torch.Tensor:
     """[V, B, D] like z."""
     given = (z, everyone, negatives, grad_negatives, grad_positives)
-    return _differentiate(tiles, *given, first, temperature, eps)
+    return differentiate(tiles, *given, first, temperature, eps)
 
 
 @view_scores.register_fake
@@ -70,12 +70,12 @@ def _(z: torch.Tensor, *_: Any) -> torch.Tensor:
 
 @view_scores.register_kernel("cuda")
 def _(z: torch.Tensor, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return _forward(tiles.on_cuda(z.shape[-1]), z, *others)
+    return forward(tiles.on_cuda(z.shape[-1]), z, *others)
 
 
 @view_scores_backward.register_kernel("cuda")
 def _(z: torch.Tensor, *others: Any) -> torch.Tensor:
-    return _differentiate(tiles.on_cuda(z.shape[-1]), z, *others)
+    return differentiate(tiles.on_cuda(z.shape[-1]), z, *others)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
@@ -95,7 +95,7 @@ view_scores.register_autograd(_backward, setup_context=_keep)
 view_scores_backward.register_autograd(refuse_second)
 
 
-def _forward(
+def forward(
     form: ModuleType,
     z: torch.Tensor,
     everyone: torch.Tensor,
@@ -104,6 +104,7 @@ def _forward(
     temperature: float,
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forward, with the sums of `form`: those of a CPU, or of a GPU."""
     own, every = unit(z, eps), unit(everyone, eps)
     num_views, num_images = own.scale.shape
     lowest = torch.finfo(own.scale.dtype).min
@@ -115,11 +116,10 @@ def _forward(
             asking = slice(0, num_views) if w < num_targets else slice(w, w + 1)
             found, _ = form.attend(own.of(asking), every.of(w), 1 / temperature, first)
             negatives[asking, w] = found
-    for part in chunks(num_images, own.x.shape[-1]):
+    for part in chunks(num_images, num_views * own.x.shape[-1], z.device):
+        u = own.of((slice(None), part)).matrix()
         for g in range(num_targets):
-            target = own.of(g).of(part).matrix().div_(temperature)
-            for v in range(num_views):
-                positives[v, g, part] = own.of(v).of(part).matrix().mul_(target).sum(-1)
+            positives[:, g, part] = (u * u[g]).sum(-1).div_(temperature)
     return negatives, positives
 
 
@@ -130,7 +130,7 @@ def _meetings(w: int, num_views: int, num_targets: int) -> list[tuple[slice, boo
     return [(slice(0, num_targets), False, True), (slice(w, w + 1), True, True)]
 
 
-def _differentiate(
+def differentiate(
     form: ModuleType,
     z: torch.Tensor,
     everyone: torch.Tensor,
@@ -141,6 +141,7 @@ def _differentiate(
     temperature: float,
     eps: float,
 ) -> torch.Tensor:
+    """Backward, likewise."""
     own, every = unit(z, eps), unit(everyone, eps)
     num_views, num_images = own.scale.shape
     num_targets = grad_positives.shape[1]
@@ -155,11 +156,10 @@ def _differentiate(
                 answered = (shift[w, views], grad_negatives[w, views]) if is_asked else None
                 rows, keys = own.of(views), every.of(w)
                 form.pull(rows, keys, 1 / temperature, first, asked, answered, out[views])
-    for part in chunks(num_images, own.x.shape[-1]):
+    for part in chunks(num_images, num_views * own.x.shape[-1], z.device):
+        u = own.of((slice(None), part)).matrix()
         for g in range(num_targets):
-            target = own.of(g).of(part).matrix()
-            for v in range(num_views):
-                weight = grad_positives[v, g, part, None]
-                out[v, part].addcmul_(target, weight)
-                out[g, part].addcmul_(own.of(v).of(part).matrix(), weight)
+            weight = grad_positives[:, g, part, None]
+            out[:, part].addcmul_(u[g], weight)
+            out[g, part] += (u * weight).sum(0)
     return through_unit(out.div_(temperature), own)
