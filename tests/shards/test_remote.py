@@ -6,6 +6,8 @@ import logging
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -112,7 +114,7 @@ def test_announced_shards_are_fetched_once_and_ahead(folder: Path, serve: Serve)
 def test_a_bad_network_changes_no_byte(folder: Path, serve: Serve, mode: str) -> None:
     """A fifth of the requests fail or are reset, some break off, some stall."""
     server = serve(folder, fail=0.2, cut=0.05, stall=0.01)
-    index = open_at(server, mode, timeout_s=1.5)
+    index = open_at(server, mode, timeout_s=3)
     for part in range(3):
         with ShardReader(index) as reader:
             reader.expect(None)
@@ -280,14 +282,14 @@ def test_one_file_that_always_fails_is_no_outage(
 ) -> None:
     """Its samples are bad, in their time; the others are there."""
     server = serve(folder)
-    index = open_at(server, mode, timeout_s=0.6)
+    index = open_at(server, mode, timeout_s=1.5)
     monkeypatch.setattr(server, "fault", lambda path: "fail" if "000001" in path else "")
     with ShardReader(index) as reader:
         reader.expect(None)
         found = reader.read(ALL)
     bad = [error.reason for error in found if isinstance(error, SampleError)]
     assert len(bad) == int(np.sum(index.rows(ALL)["shard"] == 1))
-    assert all(" attempts in 0.6 s (train-000001.tar)" in reason for reason in bad)
+    assert all(" attempts in 1.5 s (train-000001.tar)" in reason for reason in bad)
 
 
 def test_cancelled_reads_end_at_once(folder: Path, serve: Serve) -> None:
@@ -412,6 +414,15 @@ def test_the_manifest_is_kept_byte_for_byte(folder: Path, serve: Serve) -> None:
     kept = next((Path(os.environ["AUGENGINE_CACHE"]) / "indexes").rglob("manifest.json"))
     assert kept.read_bytes() == (folder / "manifest.json").read_bytes()
     assert json.loads(kept.read_text())["num_samples"] == 37
+
+
+def test_importing_costs_nothing() -> None:
+    """What speaks to a network is imported when there is an address to speak to."""
+    code = (
+        "import sys, shards.index, shards.files; "
+        "assert not {'fsspec', 'aiohttp', 's3fs', 'botocore'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
