@@ -87,11 +87,14 @@ def test_bytes_and_keys_are_those_of_the_disk(
 
 
 def test_announced_shards_are_fetched_once_and_ahead(folder: Path, serve: Serve) -> None:
-    """Without a read; afterwards, and in a second run, nothing is asked of the server."""
+    """From the first read on; afterwards, and in a second run, nothing is asked of the server."""
     server = serve(folder)
     index = open_at(server)
     with ShardReader(index) as reader:
         reader.expect(np.array([2, 0]))
+        time.sleep(0.1)
+        assert not counts_of(reader)
+        reader.read(np.array([], dtype=np.int64))
         wait_for(lambda: counts_of(reader).get("shards") == 2)
         num_requests = server.counts["requests"]
         shards = index.rows(ALL)["shard"]
