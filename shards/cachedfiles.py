@@ -50,6 +50,7 @@ class CachedFiles:
             )
         self._lock = threading.Lock()
         self._said: tuple[int, ...] = ()
+        self._to_fetch: list[int] | None = None  # not told to the threads yet
         self._expected: frozenset[int] = frozenset()
         self._failed: dict[int, tuple[float, OSError | DataError]] = {}
         self._replaced: set[int] = set()
@@ -69,6 +70,10 @@ class CachedFiles:
 
     def read_many(self, places: Sequence[Place]) -> list[bytes | OSError]:
         """The same for many, in order; errors are returned. Raises DataError at an outage."""
+        # Not before something is read: all images may come from a cache in memory.
+        ahead, self._to_fetch = self._to_fetch, None
+        if ahead is not None:
+            self._prefetch.replace(ahead)
         found: list[bytes | OSError | None] = []
         for place in places:
             try:
@@ -114,7 +119,7 @@ class CachedFiles:
             if room < 0:
                 break
             ahead.append(shard)
-        self._prefetch.replace(ahead)
+        self._to_fetch = ahead
 
     def cancel(self) -> None:
         """Let all requests fail from now on; what is cached can be read."""

@@ -144,28 +144,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
-        if fault == "stall":
-            self.owner.stall()
         if fault in ("fail", "stall"):
-            self._send(503, {}, b"")
-            return
+            if fault == "stall":
+                self.owner.stall()
+            return self._send(503, {}, b"")
         source = self.owner.source
         found = self._from_folder(source) if isinstance(source, Path) else self._from_server(source)
         self._send(*found, cut=fault == "cut")
 
     def _from_folder(self, folder: Path) -> tuple[int, dict[str, str], bytes]:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         try:
-            content = (folder / unquote(self.path).lstrip("/")).read_bytes()
+            with open(folder / unquote(self.path).lstrip("/"), "rb") as file:
+                size = file.seek(0, 2)
+                if asked is None or not self.owner.faults.ranges:
+                    file.seek(0)
+                    return 200, {}, file.read()
+                start, end = file.seek(int(asked[1])), min(int(asked[2]) + 1, size)
+                if start >= size:
+                    return 416, {}, b""
+                where = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+                return 206, where, file.read(end - start)
         except OSError:
             return 404, {}, b""
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if asked is None or not self.owner.faults.ranges:
-            return 200, {}, content
-        start, end = int(asked[1]), min(int(asked[2]) + 1, len(content))
-        if start >= len(content):
-            return 416, {}, b""
-        where = {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}
-        return 206, where, content[start:end]
 
     def _from_server(self, place: str) -> tuple[int, dict[str, str], bytes]:
         behind = http.client.HTTPConnection(place)

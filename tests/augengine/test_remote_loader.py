@@ -20,7 +20,7 @@ from tools.faulty_server import Faults, FaultyServer
 Serve = Callable[..., FaultyServer]
 
 
-def open_at(server: FaultyServer, mode: str = "cache", timeout_s: float = 1.5) -> ShardIndex:
+def open_at(server: FaultyServer, mode: str = "cache", timeout_s: float = 3) -> ShardIndex:
     return ShardIndex.open(RemoteFolder(server.url, mode, timeout_s=timeout_s))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from afar import seal
 from PIL import Image
 
 ORIENTATION = 0x0112
@@ -47,3 +48,9 @@ def make_tar() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def folder(new_shards: Callable[..., Path]) -> Path:
+    """Three indexed shards with hashes, as one that was packed has."""
+    return seal(new_shards())

@@ -63,7 +63,7 @@ def images_of(folder: Path) -> list[bytes | SampleError]:
 def test_a_bucket_is_a_folder(bucket: FaultyServer, indexed_folder: Path, mode: str) -> None:
     """The same index and the same bytes, whatever goes wrong on the way."""
     bucket.faults = type(bucket.faults)(fail=0.3, stall=0.01, cut=0.05)
-    index = ShardIndex.open(RemoteFolder("s3://bucket/train/", mode, timeout_s=1.5))
+    index = ShardIndex.open(RemoteFolder("s3://bucket/train/", mode, timeout_s=9))
     assert index.fingerprint == ShardIndex.open(indexed_folder).fingerprint
     with ShardReader(index) as reader:
         reader.expect(None)
@@ -97,7 +97,7 @@ def test_credentials_are_in_no_log_error_or_file(
     """Of ours; what the provider's own library logs at its debug level is its own affair."""
     logging.getLogger("botocore").setLevel(logging.WARNING)
     with caplog.at_level(logging.DEBUG):
-        index = ShardIndex.open(RemoteFolder("s3://bucket/train", timeout_s=1))
+        index = ShardIndex.open(RemoteFolder("s3://bucket/train", timeout_s=20))
         with ShardReader(index) as reader:
             reader.expect(None)
             reader.read(ALL)

@@ -34,7 +34,7 @@ def test_a_bad_network_changes_no_weight(
 ) -> None:
     """A fifth of the requests fail: the same weights, bit for bit, with kNN on the way."""
     url = serve(indexed_folder, **BAD).url
-    settings = {"remote": mode, "remote_timeout_s": 1.5, "verify": True}
+    settings = {"remote": mode, "remote_timeout_s": 3, "verify": True}
     changes = {"loop": {"epochs": 2, "window_shards": 2}}
     remote = tiny_config(
         Path("unused"), **changes, data={"train": url, **settings}, eval={"data": url}
