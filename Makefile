@@ -8,6 +8,8 @@
 #                     in two to four minutes); writes benchmarks/results/fused_cpu.json and docs/performance.md
 #   make bench-methods  every method by its demo recipe: kNN, linear probe, seconds, memory (half an hour); writes
 #                     benchmarks/results/methods_demo.json and docs/methods.md
+#   make soak         what takes an hour or more: 100,000 damaged files, broken sets, killed runs, a billion samples; writes
+#                     benchmarks/results/*.json and docs/scale-simulation.md
 #   make gpu-check    on a machine with an NVIDIA GPU: parity, profiles, bf16 runs, losses; writes JSON
 #
 # TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
@@ -23,7 +25,7 @@ PEERS_VENV ?= .venv-peers
 PEERS_PYTHON := $(PEERS_VENV)/bin/python
 PEERS ?= torch torchvision lightly rich pyyaml webdataset
 
-.PHONY: demo test check bench bench-peers bench-methods gpu-check env clean
+.PHONY: demo test check bench bench-peers bench-methods soak gpu-check env clean
 
 env: $(VENV)/.augengine
 
@@ -64,6 +66,14 @@ bench-peers: env $(PEERS_VENV)/.augengine-peers
 bench-methods: env
 	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python docs/methods.py
+
+soak: env
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --count 100000
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/corruption.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults_kills.py --runs 50
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python tools/simulate_epoch.py --samples 1e6,1e8,1e9 --json benchmarks/results/epoch.json
+	$(BIN)/python docs/scale_simulation.py
 
 $(PEERS_VENV)/.augengine-peers:
 	test -x $(PEERS_PYTHON) || $(PYTHON) -m venv $(PEERS_VENV)

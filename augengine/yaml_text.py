@@ -5,6 +5,8 @@ a few lines of aliases can stand for billions of values or for themselves, and a
 raises nearly anything.
 """
 
+from typing import Any
+
 import yaml
 
 _MAX_CHARACTERS = 100_000  # also of what aliases stand for
@@ -16,7 +18,7 @@ class YamlError(ValueError):
     """Text that is not read; the message is the reason."""
 
 
-def parse_yaml(text: str) -> object:
+def parse_yaml(text: str) -> Any:
     """The values of a YAML document; raises YamlError for all that is not a small, plain one."""
     if len(text) > _MAX_CHARACTERS:
         raise YamlError(f"it has over {_MAX_CHARACTERS:,} characters")

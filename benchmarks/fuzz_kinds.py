@@ -8,23 +8,21 @@ import io
 import json
 import random
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from fuzz_arrays import hostile_npy, hostile_npz, lying_records
 from fuzz_bytes import mutate_bytes
+from fuzz_good import dali, good_checkpoint, good_plan, pillow, shards
 from fuzz_images import hostile_image, seed_images
 from fuzz_tars import hostile_tar, plain_tar
 from fuzz_values import mutate_tree, mutate_yaml
 
 from augengine.badsamples import BadSample
-from augengine.decoders.pillow import PillowDecoder, decode_one
+from augengine.decoders.pillow import decode_one
 from augengine.decoders.protocol import DecodeFailure
 from augengine.decoders.sniff import is_plain
 from augengine.draw import draw_plan
@@ -35,13 +33,12 @@ from augengine.policies import FOLDER, load_policy
 from shards.cursor import Cursor
 from shards.errors import DataError, UsageError
 from shards.export import EXPORTS
-from shards.format import INDEX_NAME, MANIFEST_NAME, Manifest
+from shards.format import INDEX_NAME, MANIFEST_NAME
 from shards.image import ImageError, open_image, upright_size
-from shards.index import ShardIndex, build_index
+from shards.index import ShardIndex
 from shards.packing.transcode import transcode
 from shards.quarantine import read_quarantine
 from shards.reader import ShardReader
-from shards.store import write_index
 from shards.verify import check_folder
 from trainer import checkpoint
 from trainer.config import TrainConfig
@@ -85,13 +82,13 @@ def _read_tar(data: bytes, folder: Path) -> str:
 
 
 def _make_index(rng: random.Random) -> tuple[str, bytes]:
-    good = (_shards(sealed=False) / INDEX_NAME).read_bytes()
+    good = (shards(sealed=False) / INDEX_NAME).read_bytes()
     make = rng.choice((hostile_npy, lying_records, lying_records, None))
     return _by_chance(good, rng, [good]) if make is None else make(good, rng)
 
 
 def _read_index(data: bytes, folder: Path) -> str:
-    shutil.copytree(_shards(sealed=bool(len(data) % 2)), folder, dirs_exist_ok=True)
+    shutil.copytree(shards(sealed=bool(len(data) % 2)), folder, dirs_exist_ok=True)
     (folder / INDEX_NAME).write_bytes(data)
     outcome = _use_index(ShardIndex.open(folder))
     check_folder(folder)
@@ -99,18 +96,16 @@ def _read_index(data: bytes, folder: Path) -> str:
 
 
 def _make_manifest(rng: random.Random) -> tuple[str, bytes]:
-    good = (_shards(sealed=rng.random() < 0.5) / MANIFEST_NAME).read_bytes()
+    good = (shards(sealed=rng.random() < 0.5) / MANIFEST_NAME).read_bytes()
     if rng.random() < 0.3:
         return _by_chance(good, rng, [good])
     return "values", json.dumps(mutate_tree(json.loads(good), rng)).encode()
 
 
 def _read_manifest(data: bytes, folder: Path) -> str:
-    shutil.copytree(_shards(sealed=False), folder, dirs_exist_ok=True)
+    shutil.copytree(shards(sealed=False), folder, dirs_exist_ok=True)
     (folder / MANIFEST_NAME).write_bytes(data)
-    index = ShardIndex.open(folder)
-    repr(index)
-    outcome = _use_index(index)
+    outcome = _use_index(ShardIndex.open(folder))
     check_folder(folder)
     return outcome
 
@@ -131,7 +126,6 @@ def _read_image(data: bytes, folder: Path) -> str:
         size = upright_size(open_image(data))
         stored = transcode(data)
     except ImageError:
-        # What the packer refuses may still decode: 32-bit pixels never do.
         return ImageError.__name__
     assert (stored.height, stored.width) == size, (stored.height, stored.width, size)
     assert isinstance(image, torch.Tensor), image
@@ -147,7 +141,7 @@ def _make_dali(rng: random.Random) -> tuple[str, bytes]:
 
 def _read_dali(data: bytes, folder: Path) -> str:
     good = seed_images()["jpeg"]
-    images = _dali()([good, data, good])
+    images = dali()([good, data, good])
     truth = decode_one(good)
     assert isinstance(truth, torch.Tensor)
     for image in (images[0], images[2]):
@@ -157,16 +151,15 @@ def _read_dali(data: bytes, folder: Path) -> str:
 
 
 def _make_recipe(rng: random.Random) -> tuple[str, bytes]:
-    path = rng.choice(sorted(RECIPES.glob("*.yaml")))
-    return _make_yaml(path.read_text(encoding="utf-8"), rng)
+    return _make_yaml(RECIPES, rng)
 
 
 def _make_policy(rng: random.Random) -> tuple[str, bytes]:
-    path = rng.choice(sorted(FOLDER.glob("*.yaml")))
-    return _make_yaml(path.read_text(encoding="utf-8"), rng)
+    return _make_yaml(FOLDER, rng)
 
 
-def _make_yaml(text: str, rng: random.Random) -> tuple[str, bytes]:
+def _make_yaml(folder: Path, rng: random.Random) -> tuple[str, bytes]:
+    text = rng.choice(sorted(folder.glob("*.yaml"))).read_text(encoding="utf-8")
     if rng.random() < 0.25:
         return _by_chance(text.encode(), rng, [text.encode()])
     name, mutated = mutate_yaml(text, rng)
@@ -198,7 +191,7 @@ def _read_policy(data: bytes, folder: Path) -> str:
 
 
 def _make_plan(rng: random.Random) -> tuple[str, bytes]:
-    good = _good_plan()
+    good = good_plan()
     return _by_chance(good, rng, [good]) if rng.random() < 0.3 else hostile_npz(good, rng)
 
 
@@ -213,12 +206,12 @@ def _read_plan(data: bytes, folder: Path) -> str:
 
 
 def _make_checkpoint(rng: random.Random) -> tuple[str, bytes]:
-    state, good = _good_checkpoint()
+    state, good = good_checkpoint()
     kind = rng.choice(("bytes", "values", "values", "zip", "legacy"))
     if kind == "bytes":
         return _by_chance(good, rng, [good])
     if kind == "zip":
-        return "zip", hostile_npz(_good_plan(), rng)[1]
+        return "zip", hostile_npz(good_plan(), rng)[1]
     tree = mutate_tree(state, rng)
     buffer = io.BytesIO()
     torch.save(tree, buffer, _use_new_zipfile_serialization=kind == "values")
@@ -237,70 +230,15 @@ def _read_checkpoint(data: bytes, folder: Path) -> str:
 
 def _use_index(index: ShardIndex) -> str:
     """Everything a run asks of an index and its tars."""
+    repr(index)
     ids = np.arange(min(len(index), 50))
     index.sizes(ids)
     index.labels(ids)
     with ShardReader(index, verify=True) as reader:
-        images = ImageSource(index, reader, _pillow(), Meter()).load(ids)
+        images = ImageSource(index, reader, pillow(), Meter()).load(ids)
     for id in ids[:5].tolist():
         index.key(id)
     return SAMPLES if any(isinstance(image, BadSample) for image in images) else ACCEPTED
-
-
-@cache
-def _pillow() -> PillowDecoder:
-    return PillowDecoder(1)
-
-
-@cache
-def _dali() -> Any:
-    from augengine.decoders.dali import DaliDecoder
-
-    return DaliDecoder(torch.device("cpu"), 1)
-
-
-@cache
-def _shards(*, sealed: bool) -> Path:
-    """A folder of two small tars with their index; it goes with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="good-"))
-    images, rng = list(seed_images().values())[:6], random.Random(0)
-    for name in ("a.tar", "b.tar"):
-        (folder / name).write_bytes(plain_tar(images, rng))
-    index = build_index(folder)
-    if sealed:
-        shards = tuple(replace(shard, sha256="0" * 64) for shard in index.shards)
-        write_index(folder, np.array(index.records), Manifest(shards, ("x", "y", "z")))
-    return folder
-
-
-@cache
-def _good_plan() -> bytes:
-    policy = load_policy("swav").with_views((2, 2), (16, 8))
-    sizes = np.array([[30, 40], [20, 50], [9, 9]])
-    plan = draw_plan(policy, np.arange(3), np.zeros(3, np.int64), sizes, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        plan.save(Path(folder) / "plan.npz")
-        return (Path(folder) / "plan.npz").read_bytes()
-
-
-@cache
-def _good_checkpoint() -> tuple[Mapping[str, Any], bytes]:
-    state = {
-        "step": 3,
-        "cursor": Cursor(24).state_dict(),
-        "method": {"encoder.weight": torch.arange(12.0).reshape(3, 4), "queue": torch.ones(2, 4)},
-        "optimizer": {
-            "state": {0: {"momentum_buffer": torch.ones(3)}},
-            "param_groups": [{"lr": 1}],
-        },
-        "seed": 0,
-        "data_fingerprint": "0" * 64,
-        "config": as_mapping(TrainConfig()),
-        "torch_version": str(torch.__version__),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint.save(Path(folder), state, keep=1)
-        return torch.load(path, weights_only=True), path.read_bytes()
 
 
 KINDS = {

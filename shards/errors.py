@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
+_MAX_CHARACTERS = 2_000  # of a message: it may quote what a file holds
 
 
 class UsageError(ValueError):
@@ -29,8 +30,20 @@ def run_command(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except (UsageError, DataError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def one_line(text: str) -> str:
+    """The text as a terminal may show it: no control characters, and the middle of a long one cut.
+
+    A name in a foreign file can hold anything, also what moves a cursor.
+    """
+    words = " ".join(text.split())
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    if len(line) <= _MAX_CHARACTERS:
+        return line
+    return f"{line[: _MAX_CHARACTERS - 500]} [...] {line[-500:]}"

@@ -14,7 +14,11 @@ from shards.format import MAX_IMAGE_PIXELS
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm")
 # Only these parsers see foreign bytes: Pillow knows fifty formats, some of which start programs.
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
+# MPO is what phones write: a JPEG with more pictures behind the first.
+JPEG_FORMATS = ("JPEG", "MPO")
 _MAX_SIDE = 65_535  # of the index's uint16
+# Encoders write ten or so. Each takes as long as the whole image, however few bytes it has.
+_MAX_SCANS = 100
 _ROTATED_BY_90 = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -44,7 +48,14 @@ def open_image(encoded: bytes) -> Image.Image:
                 reason = f"the header cannot be parsed ({type(error).__name__}: {error})"
             raise ImageError(reason) from None
     check_size(image.size)
+    if image.format in JPEG_FORMATS and has_many_scans(encoded):
+        raise ImageError(f"the JPEG has over {_MAX_SCANS} scans")
     return image
+
+
+def has_many_scans(jpeg: bytes) -> bool:
+    """Whether decoding a JPEG would take far longer than its pixels say."""
+    return jpeg.count(b"\xff\xda") > _MAX_SCANS
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

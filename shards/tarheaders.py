@@ -34,7 +34,7 @@ class TarHeaders:
             with tarfile.open(fileobj=self._headers, mode="r:") as tar:
                 while (info := tar.next()) is not None:
                     # What it remembers of each entry is more than we do.
-                    tar.members.clear()
+                    tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
                     _check(info, self._headers.size_bytes)
                     yield info
                 self.end = tar.offset

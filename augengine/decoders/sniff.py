@@ -8,12 +8,18 @@ over white, and it differs in 16-bit PNG; CMYK agrees on the CPU, but not by any
 import struct
 
 from shards.format import MAX_IMAGE_PIXELS
+from shards.image import has_many_scans
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_RGB = 0, 2  # colour types without palette or alpha
 _PNG_ODD_CHUNKS = (b"tRNS", b"eXIf")  # transparency by colour key; an orientation few decoders read
 JPEG_START = b"\xff\xd8\xff"
-_JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: Huffman-coded 8-bit DCT
+_JPEG_PROGRESSIVE = 0xC2
+_JPEG_FRAMES = (
+    0xC0,
+    0xC1,
+    _JPEG_PROGRESSIVE,
+)  # baseline, extended, progressive: Huffman-coded 8-bit DCT
 # Every other start of frame: lossless, hierarchical, arithmetic-coded.
 _JPEG_ODD_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN = 0xDA
@@ -37,7 +43,8 @@ def _is_plain_jpeg(encoded: bytes) -> bool:
             return False
         length, bits, height, width, components = struct.unpack_from(">HBHHB", encoded, at + 2)
         if marker in _JPEG_FRAMES:
-            return bits == 8 and components in (1, 3) and 0 < height * width <= MAX_IMAGE_PIXELS
+            plain = bits == 8 and components in (1, 3) and 0 < height * width <= MAX_IMAGE_PIXELS
+            return plain and not (marker == _JPEG_PROGRESSIVE and has_many_scans(encoded))
         at += 2 + length
     return False
 

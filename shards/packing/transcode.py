@@ -16,12 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from shards.image import ImageError, check_size, load, open_image, upright_size
+from shards.image import JPEG_FORMATS, ImageError, check_size, load, open_image, upright_size
 from shards.sources.raw import Payload, Pixels
 
 JPEG_QUALITY = 95  # of JPEGs that are made smaller, with full chroma (4:4:4)
-# MPO is what phones write: a JPEG with more pictures behind the first.
-_JPEG_FORMATS = ("JPEG", "MPO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def transcode(payload: Payload, short_side_px: int | None = None) -> StoredImage
         warnings.simplefilter("ignore")
         image = open_image(payload)
         load(image)
-        is_jpeg = image.format in _JPEG_FORMATS
+        is_jpeg = image.format in JPEG_FORMATS
         height, width = upright_size(image)
         shrinks = short_side_px is not None and min(height, width) > short_side_px
         if is_jpeg and image.mode in ("L", "RGB") and not shrinks:
