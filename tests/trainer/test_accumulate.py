@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 from tiny_run import tiny_config
-from toy_methods import TOY
 
 from shards.errors import UsageError
 from trainer import checkpoint
 from trainer.idlog import count_ids
 from trainer.methods.table import METHODS
+from trainer.recipe import as_mapping, resolve
 from trainer.run import main as run
+from trainer.strict import merge
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
@@ -21,7 +22,7 @@ REFUSES = {"barlow", "mocov3", "nnclr", "simclr", "vicreg"}
 
 def accumulating(folder: Path, name: str, accumulate: int, **changes: Any) -> Any:
     loop = {"epochs": 1.0, "batch_size": 8, "accumulate": accumulate}
-    return tiny_config(folder, name, loop=loop, **changes)
+    return resolve(merge(as_mapping(tiny_config(folder, name, loop=loop)), changes))
 
 
 def trained(run: Path) -> dict[str, torch.Tensor]:
@@ -52,7 +53,7 @@ def test_a_loss_over_the_batch_refuses_to_be_split(
     method: str, shard_folder: Path, tmp_path: Path
 ) -> None:
     """One line before anything is written; every other method trains."""
-    config = accumulating(shard_folder, method, 2, method=TOY[method])
+    config = accumulating(shard_folder, method, 2)
     if method in REFUSES:
         with pytest.raises(UsageError, match=rf"for {method}, .* it would see 4 of 8 images"):
             train(config, tmp_path / "run")
