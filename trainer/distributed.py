@@ -59,8 +59,7 @@ def process_group(device_type: str, timeout_s: float) -> Iterator[int]:
                 f"{local_rank}; lower --nproc-per-node"
             )
         torch.cuda.set_device(local_rank)
-    backend = "nccl" if device_type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    _join("nccl" if device_type == "cuda" else "gloo", timedelta(seconds=timeout_s))
     # Not left after an error: leaving may wait for the others, and they learn of it sooner, and
     # with our message printed before theirs, when this process ends.
     try:
@@ -76,6 +75,18 @@ def process_group(device_type: str, timeout_s: float) -> Iterator[int]:
             "it wrote says why, and if it wrote nothing it was killed (out of memory?)"
         ) from error
     dist.destroy_process_group()
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """Meet the other ranks under keys of this start's own.
+
+    torchrun's store outlives a restart, and with it the addresses that the ranks before had left
+    there: whoever read them before the new ones were written could not connect.
+    """
+    store, number, world = next(iter(dist.rendezvous("env://", timeout=timeout)))
+    start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-of-{world}"
+    store = dist.PrefixStore(start, store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=world, timeout=timeout)
 
 
 def _is_of_a_collective(error: RuntimeError) -> bool:

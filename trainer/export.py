@@ -55,14 +55,14 @@ def _export(run: Path, out: Path, which: str) -> int:
             f"try --out encoder{SUFFIX}"
         )
     config = read_config(run)
-    state = checkpoint.load(checkpoint.find(run, which))
+    path = checkpoint.find(run, which)
+    state = checkpoint.load(path)
     weights, metadata = encoder_of(config, state["method"], state["step"])
     data = save(weights, metadata)
     with atomic_file(out) as file:
         file.write(data)
-    sys.stdout.write(
-        f"wrote {out}: {metadata['arch']}, {metadata['feature_dim']} features, step {state['step']}\n"
-    )
+    features = metadata["feature_dim"]
+    sys.stdout.write(f"wrote {out}: {metadata['arch']}, {features} features, {path.name}\n")
     return 0
 
 

@@ -1,14 +1,18 @@
 """SIGTERM, SIGUSR1 and Ctrl-C end a run between two steps, with a checkpoint, not inside of one.
 
-`train.py` asks for `number` after each step. A second signal is taken literally and stops at once,
-for whoever cannot wait for a step. SIGUSR1 is what schedulers send before the time is up.
+`train.py` asks for `number` after each step. SIGUSR1 is what schedulers send before the time is up.
+A second signal is taken literally and stops at once, for whoever cannot wait for a step; unless it
+is the first one's echo: terminals and schedulers tell torchrun and its ranks alike, and torchrun
+passes on what it hears.
 """
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ECHO_S = 2.0
 
 
 class GracefulInterrupt:
@@ -16,6 +20,7 @@ class GracefulInterrupt:
 
     def __init__(self) -> None:
         self.number = 0  # of the signal; 0: none came
+        self._came = 0.0  # by time.monotonic
         self._former: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "GracefulInterrupt":
@@ -34,8 +39,12 @@ class GracefulInterrupt:
         self._restore()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        self._restore()
+        now = time.monotonic()
+        if self.number == 0:
+            self.number, self._came = number, now
+        elif now - self._came > ECHO_S:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._former.items():

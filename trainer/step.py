@@ -8,7 +8,7 @@ batch with each other would be another loss; accumulate.py refuses it (`Method.b
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -35,9 +35,7 @@ def optimizer_step(
     parts.optimizer.zero_grad(set_to_none=True)
     results = []
     for part in range(loop.accumulate):
-        is_last = part == loop.accumulate - 1
-        waits = isinstance(model, DistributedDataParallel) and not is_last
-        with model.no_sync() if waits else nullcontext():
+        with _exchange(model, now=part == loop.accumulate - 1):
             result = _forward(model, parts, next(batches), replace(progress, part=part))
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
@@ -48,6 +46,13 @@ def optimizer_step(
         parts.optimizer.step()
         method.after_step(progress)
     return results[0] if len(results) == 1 else _mean(results)
+
+
+def _exchange(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+    """Whether ranks exchange gradients in the backward of the body."""
+    if now or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    return model.no_sync()
 
 
 def clip_gradients(method: nn.Module, loop: LoopConfig) -> None:

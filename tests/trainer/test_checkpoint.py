@@ -1,5 +1,7 @@
 """A checkpoint is whole or absent, versioned, loads without code, and the newest few are kept."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,59 @@ def test_a_failed_write_leaves_the_former(tmp_path: Path, monkeypatch: pytest.Mo
         checkpoint.save(tmp_path, make_state(2), keep=2)
     names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
     assert names == {"step-00000001.pt", "last.pt"}
+
+
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from shards.errors import DataError
+from trainer import checkpoint
+run = Path(sys.argv[1])
+state = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+del state["version"]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+state |= {"step": 2, "method": {"weight": torch.zeros(100_000)}}
+try:
+    checkpoint.save(run, state, keep=1)
+except DataError as error:
+    print(error)
+"""
+
+
+def test_no_room_for_a_checkpoint_is_one_line(tmp_path: Path) -> None:
+    """A write that the system really refuses: one line, the former file whole, no other left."""
+    checkpoint.save(tmp_path, make_state(1), keep=2)
+    argv = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout
+    assert "what was there before is intact" in done.stdout
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"step-00000001.pt", "last.pt"}
+    assert checkpoint.load(checkpoint.find(tmp_path))["step"] == 1
+
+
+def test_what_a_kill_left_is_removed_by_the_next_save(tmp_path: Path) -> None:
+    """Half-written files of other processes do not pile up."""
+    checkpoint.save(tmp_path, make_state(1), keep=2)
+    (tmp_path / "checkpoints" / ".step-00000002.pt.123.tmp").write_bytes(b"half")
+    checkpoint.save(tmp_path, make_state(2), keep=2)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_a_torn_newest_file_costs_no_older_one(tmp_path: Path) -> None:
+    """It is named; the one before it is used; and it does not count as one of the newest."""
+    checkpoint.save(tmp_path, make_state(3), keep=1)
+    torn = checkpoint.save(tmp_path, make_state(9), keep=2)
+    torn.write_bytes(torn.read_bytes()[:200])
+    warnings: list[str] = []
+    assert checkpoint.load_newest(tmp_path, "cpu", warnings.append)["step"] == 3
+    assert len(warnings) == 1
+    assert str(torn) in warnings[0]
+    checkpoint.save(tmp_path, make_state(5), keep=1)
+    assert [p.name for p in checkpoint.steps(tmp_path)] == ["step-00000005.pt", "step-00000009.pt"]
+    assert checkpoint.load_newest(tmp_path, "cpu", warnings.append)["step"] == 5
+    torn.with_name("step-00000005.pt").write_bytes(b"")
+    with pytest.raises(DataError, match="that can be read, got none"):
+        checkpoint.load_newest(tmp_path, "cpu", warnings.append)
 
 
 @pytest.mark.parametrize(

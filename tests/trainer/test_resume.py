@@ -12,6 +12,7 @@ from tiny_run import tiny_config
 
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
+from trainer.eval.online import OnlineKnn
 from trainer.log import read_metrics
 from trainer.methods.table import METHODS
 from trainer.report import Reporter
@@ -96,7 +97,9 @@ def test_another_number_of_workers_changes_nothing(shard_folder: Path, tmp_path:
     assert losses(tmp_path / "one") == losses(tmp_path / "three")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_saves_and_the_run_goes_on(
     number: signal.Signals,
     code: int,
@@ -140,6 +143,46 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     with pytest.raises(DataError, match=r"finite, got nan at step 5 \(rank 0: samples \d+, "):
         train(config, tmp_path / "run")
     assert final_state(tmp_path / "run")["step"] == 4
+
+
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_used(
+    shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on from the older file, repeats it exactly, and replaces the torn one."""
+    config = tiny_config(shard_folder, loop={"epochs": 1.3, "batch_size": 8}, **EVERY_STEP)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(config, whole)
+    shutil.copytree(whole, run, symlinks=True)
+    newest = checkpoint.find(run)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert train(config, run, resume=True).step == 6
+    error = capsys.readouterr().err
+    assert f"{newest.name} (" in error
+    assert "going on from the one before" in error
+    assert_equal(final_state(run), final_state(whole))
+    assert losses(run) == losses(whole)
+
+
+def test_the_best_checkpoint_stays(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """best.pt names the highest kNN score although keep=1, and a resumed run remembers it."""
+    scores = iter([0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.3])
+    monkeypatch.setattr(OnlineKnn, "__call__", lambda self, encoder: next(scores))
+    settings = {
+        "eval": {"data": str(shard_folder), "k": 3, "every_epochs": 0.25},
+        "run": {"log_every": 1, "keep": 1, "device": "cpu", "save_every_steps": 100},
+    }
+    config = tiny_config(shard_folder, loop={"epochs": 0.9, "batch_size": 8}, **settings)
+    run = tmp_path / "run"
+    outcome = train(config, run)  # the random encoder, then every 1.16 steps: 2, 3, 4
+    assert outcome.best_step == 3
+    assert [path.name for path in checkpoint.steps(run)] == ["step-00000003.pt", "step-00000004.pt"]
+    assert checkpoint.load(checkpoint.find(run, "best"))["step"] == 3
+    (run / "checkpoints" / "step-00000004.pt").unlink()
+    outcome = train(config, run, resume=True)
+    assert (outcome.best_step, outcome.knn[4]) == (3, 0.7)
+    assert checkpoint.load(checkpoint.find(run, "best"))["step"] == 3
 
 
 def test_a_changed_config_is_refused_by_key(shard_folder: Path, tmp_path: Path) -> None:

@@ -129,6 +129,27 @@ def test_resume_needs_only_the_folder(
     assert "loop.seed: 0 -> 7" in capsys.readouterr().err
 
 
+def test_resume_auto_starts_or_continues(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command starts a run, begins it again without a checkpoint, and continues it."""
+    out = tmp_path / "run"
+    argv = ["--config", str(recipe), "--out", str(out), "--resume", "auto", "run.keep=3"]
+    assert run(argv) == 0
+    first = read_metrics(out)
+    for path in (out / "checkpoints").iterdir():
+        path.unlink()
+    assert run(argv) == 0
+    assert [r["step"] for r in read_metrics(out)] == [r["step"] for r in first]
+    assert run(argv) == 0
+    assert read_config(out).run.keep == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    argv[3] = str(tmp_path / "mine")
+    assert run(argv) == 2
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+
+
 def test_a_run_is_not_written_over(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,90 @@
+"""A loss that is not finite is found late, named exactly, and its views can be looked at."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_run import tiny_config
+
+from augengine.plan import Plan
+from shards.cursor import Cursor
+from shards.errors import DataError
+from shards.index import ShardIndex
+from tools.show_views import main as show_views
+from trainer import checkpoint
+from trainer.build import build_parts
+from trainer.guards import redraw
+from trainer.report import Reporter
+from trainer.train import train
+
+pytestmark = pytest.mark.usefixtures("no_tensorboard")
+RARELY = {"run": {"log_every": 100, "keep": 100, "device": "cpu", "save_every_steps": 3}}
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, step: int, value: str) -> None:
+    """The loss of the `step`-th step is `value`."""
+    note = Reporter.step
+
+    def note_poisoned(self: Reporter, progress: Any, result: Any) -> None:
+        if progress.step + 1 == step:
+            result.loss.fill_(float(value))
+        note(self, progress, result)
+
+    monkeypatch.setattr(Reporter, "step", note_poisoned)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_the_step_is_named_although_losses_are_read_rarely(
+    value: str, shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read at the save of step 6, it is step 5's; nothing after it is saved; the plan is shown."""
+    poison(monkeypatch, 5, value)
+    run, picture = tmp_path / "run", tmp_path / "views.png"
+    with pytest.raises(DataError, match=rf"got {value} at step 5 .*--plan \S+step-5\.npz"):
+        train(tiny_config(shard_folder, **RARELY), run)
+    assert [path.name for path in checkpoint.steps(run)] == ["step-00000003.pt"]
+    plan = Plan.load(run / "nonfinite-step-5.npz")
+    assert len(plan.ids) == 8
+    argv = ["--data", str(shard_folder), "--backend", "reference", "--out", str(picture)]
+    argv += ["--plan", str(run / "nonfinite-step-5.npz")]
+    assert show_views(argv) == 0
+    assert picture.stat().st_size > 0
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_is_drawn_again_from_its_number(accumulate: int, new_shards: Any) -> None:
+    """The redrawn plan of every step over an epoch border is the loader's, substitutes included."""
+    folder = new_shards()
+    entry = ShardIndex.open(folder).entry(3)
+    with open(folder / "train-000000.tar", "r+b") as file:
+        file.seek(entry.offset)
+        file.write(b"not a picture")
+    loop = {"epochs": 3, "batch_size": 8, "accumulate": accumulate}
+    config = tiny_config(folder, loop=loop, data={"bad_budget": 1.0})
+    parts = build_parts(config)
+    with parts.loader(Cursor(0)) as loader:
+        for step in range(1, 11):
+            drawn = [next(loader).plan for _ in range(accumulate)]
+            bad = [sample.id for sample in loader.bad_samples]
+            again = redraw(parts, step, [0], bad)
+            for part, plan in enumerate(drawn):
+                rows = np.arange(part * plan.batch_size, (part + 1) * plan.batch_size)
+                assert again.rows(rows).digest() == plan.digest()
+        assert [sample.id for sample in loader.bad_samples] == [3]
+
+
+def test_a_plan_is_shown_on_its_own_images_only(
+    shard_folder: Path, new_shards: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--plan with another data set is one line; --ids choose rows of the plan."""
+    parts = build_parts(tiny_config(shard_folder))
+    plan, picture = redraw(parts, 1, [0]), tmp_path / "views.png"
+    plan.save(tmp_path / "plan.npz")
+    argv = ["--plan", str(tmp_path / "plan.npz"), "--out", str(picture), "--backend", "reference"]
+    assert show_views([*argv, "--data", str(new_shards(9))]) == 1
+    assert "images it was drawn for" in capsys.readouterr().err
+    assert not picture.exists()
+    ids = f"{plan.ids[2]},{plan.ids[5]}"
+    assert show_views([*argv, "--data", str(shard_folder), "--ids", ids]) == 0
+    assert "2 images, 3 views each" in capsys.readouterr().err
