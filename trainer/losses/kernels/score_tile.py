@@ -44,7 +44,7 @@ TILES = {
     (True, False): Tile(64, 64, 128, 4),
     (True, True): Tile(64, 64, 256, 8),
     (False, False): Tile(64, 32, 32, 8),
-    (False, True): Tile(16, 16, 32, 4),
+    (False, True): Tile(16, 16, 32, 8),
 }
 
 
