@@ -82,7 +82,7 @@ def try_damage(
                 ONCE: read_all(index, **parts),
                 EPOCH: load_epoch(index, bad_budget=BUDGET, **parts),
                 DEFAULT: load_epoch(index, **parts),
-                "opened again": open_again(index.directory),
+                "opened again": open_again(index),
             }
         return {
             "bad": len(bad),
@@ -117,10 +117,10 @@ def load_epoch(index: ShardIndex, **settings: Any) -> dict[str, Any]:
     return {"named": sorted({bad.id for bad in named}), "delivered": delivered, "stopped": stopped}
 
 
-def open_again(folder: Path) -> dict[str, Any]:
+def open_again(index: ShardIndex) -> dict[str, Any]:
     """What the next run says: the tars that changed are named, or the index is still right."""
     try:
-        return {"samples": len(ShardIndex.open(folder))}
+        return {"samples": len(ShardIndex.open(index.directory))}
     except DataError as error:
         return {"stopped": str(error)}
 

@@ -47,7 +47,7 @@ def cut_tail(index: ShardIndex) -> list[int]:
     """The last tar loses its last third while it is in use, as on a disk that failed."""
     shard = len(index.shards) - 1
     size = index.shards[shard].size_bytes * 2 // 3
-    os.truncate(index.directory / index.shards[shard].name, size)
+    os.truncate(_path(index, shard), size)
     ids = np.flatnonzero(index.records["shard"] == shard)
     rows = index.rows(ids)
     return ids[rows["offset"] + rows["size"] > size].tolist()
@@ -70,7 +70,7 @@ def swap_members(index: ShardIndex) -> list[int]:
 def delete_shard(index: ShardIndex) -> list[int]:
     """A tar goes away before a reader has opened it; one that is open stays readable."""
     shard = len(index.shards) // 2
-    (index.directory / index.shards[shard].name).unlink()
+    _path(index, shard).unlink()
     return np.flatnonzero(index.records["shard"] == shard).tolist()
 
 
@@ -104,15 +104,20 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
+def _path(index: ShardIndex, shard: int) -> Path:
+    assert isinstance(index.directory, Path)  # what is broken here lies on this disk
+    return index.directory / index.shards[shard].name
+
+
 def _read(index: ShardIndex, id: int) -> bytes:
     entry = index.entry(id)
-    with open(index.directory / index.shards[entry.shard].name, "rb") as file:
+    with open(_path(index, entry.shard), "rb") as file:
         file.seek(entry.offset)
         return file.read(entry.size)
 
 
 def _overwrite(index: ShardIndex, id: int, data: bytes) -> None:
     entry = index.entry(id)
-    with open(index.directory / index.shards[entry.shard].name, "r+b") as file:
+    with open(_path(index, entry.shard), "r+b") as file:
         file.seek(entry.offset)
         file.write(data)
