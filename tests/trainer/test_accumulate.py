@@ -55,7 +55,7 @@ def test_a_loss_over_the_batch_refuses_to_be_split(
     """One line before anything is written; every other method trains."""
     config = accumulating(shard_folder, method, 2)
     if method in REFUSES:
-        with pytest.raises(UsageError, match=rf"for {method}, .* it would see 4 of 8 images"):
+        with pytest.raises(UsageError, match=rf"for {method}, .*it would see 4 of 8 images"):
             train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
     else:
