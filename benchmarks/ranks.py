@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from photographs import pack_photographs
+from torch.multiprocessing.spawn import spawn
 
 from shards.errors import run_command
 from tools.measure import conditions
@@ -65,7 +66,7 @@ def _benchmark(options: argparse.Namespace) -> int:
                     free.bind(("127.0.0.1", 0))
                     port = free.getsockname()[1]
                 arguments = (world, shards, out, options.steps, port)
-                torch.multiprocessing.spawn(measure_rank, arguments, world)
+                spawn(measure_rank, arguments, world)
                 rounds[world].append(json.loads(out.read_text()))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     medians = {
@@ -122,6 +123,7 @@ def _measure(parts: Parts, steps: int) -> dict[str, list[float]]:
     with parts.loader(parts.cursor(0)) as loader:
         batches: dict[str, Any] = {"both": loader, "compute": repeat(next(loader))}
         for kind in ("both", "compute", "loader"):
+            start = cpu = 0.0
             for step in range(-3, steps):  # three to warm up, and to use up what was made ahead
                 if step == 0:
                     all_reduce_(torch.zeros(1))

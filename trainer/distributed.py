@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import DataError, UsageError
 
@@ -83,9 +85,9 @@ def _join(backend: str, timeout: timedelta) -> None:
     torchrun's store outlives a restart, and with it the addresses that the ranks before had left
     there: whoever read them before the new ones were written could not connect.
     """
-    store, number, world = next(iter(dist.rendezvous("env://", timeout=timeout)))
+    store, number, world = next(iter(rendezvous("env://", timeout=timeout)))
     start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-of-{world}"
-    store = dist.PrefixStore(start, store)
+    store = PrefixStore(start, store)
     dist.init_process_group(backend, store=store, rank=number, world_size=world, timeout=timeout)
 
 

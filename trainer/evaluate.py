@@ -147,10 +147,8 @@ def _open(config: TrainConfig) -> Evaluation:
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
-    policy = config.policy.load()
-    views = CenterViews(
-        config.eval, policy, backend, decoder, config.data.workers, config.data.stall_seconds
-    )
+    waits = (config.data.workers, config.data.stall_seconds)
+    views = CenterViews(config.eval, config.policy.load(), backend, decoder, *waits)
     return Evaluation(views, train, test, device)
 
 

@@ -53,13 +53,14 @@ def test_a_loss_over_the_batch_refuses_to_be_split(
     method: str, shard_folder: Path, tmp_path: Path
 ) -> None:
     """One line before anything is written; every other method trains."""
-    config = accumulating(shard_folder, method, 2)
+    # 16: MoCo's four groups of a forward need two images each.
+    config = accumulating(shard_folder, method, 2, loop={"batch_size": 16})
     if method in REFUSES:
-        with pytest.raises(UsageError, match=rf"for {method}, .* it would see 4 of 8 images"):
+        with pytest.raises(UsageError, match=rf"for {method}, .*it would see 8 of 16 images"):
             train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
     else:
-        assert train(config, tmp_path / "run").step == 4
+        assert train(config, tmp_path / "run").step == 2
 
 
 @pytest.mark.parametrize(
