@@ -22,21 +22,20 @@ Stall. A batch that is not there after `stall_s` seconds of waiting is a DataErr
 Cancel. `close()` drops what was made ahead and returns when the threads have ended; see ahead.py.
 """
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 
 import numpy as np
-import torch
 
-from augengine.ahead import Ahead, Stalled
+from augengine.ahead import Ahead
 from augengine.backends.protocol import Backend
 from augengine.badsamples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.batches import Batch, BatchMaker
 from augengine.cache import Cache
 from augengine.center import center_plan
 from augengine.decoders.protocol import Decoder
+from augengine.deliver import deliver
 from augengine.draw import draw_plan
 from augengine.images import ImageSource
 from augengine.meter import Meter
@@ -133,7 +132,7 @@ class ViewLoader:
         if self._failure is not None:
             raise self._failure
         try:
-            views = _deliver(self._batches, self._bad, self.meter)
+            views = deliver(self._batches, self._bad, self.meter)
             if views is None:
                 raise DataError(self._bad.no_substitute())
         except DataError as error:
@@ -216,31 +215,9 @@ def iter_center_views(
         )
         with closing(batches):
             for _ in range(num_batches):
-                views = _deliver(batches, bad, meter)
+                views = deliver(batches, bad, meter)
                 if views is not None:
                     yield views
-
-
-def _deliver(batches: Ahead[Batch], bad: BadSamples, meter: Meter) -> Views | None:
-    start = time.perf_counter()
-    try:
-        batch = next(batches)
-    except Stalled:
-        raise DataError(
-            f"a batch is ready within data.stall_seconds, got none after "
-            f"{time.perf_counter() - start:.0f} s ({meter.running()}); look at the disk or network "
-            "the shards are on, or raise data.stall_seconds"
-        ) from None
-    views = batch.views
-    meter.add("wait", 0 if views is None else views.batch_size, time.perf_counter() - start)
-    bad.count(batch.bad, batch.num_drawn)
-    if views is None:
-        return None
-    meter.delivered(views.batch_size, views.batch_size * views.num_views, len(batch.bad))
-    for crops in views.crops:
-        if crops.is_cuda:  # made on a worker's stream: their memory is not free until ours is past
-            crops.record_stream(torch.cuda.current_stream(crops.device))
-    return views
 
 
 def _check_counts(index: ShardIndex, batch_size: int, rank: int, world: int) -> None:

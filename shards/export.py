@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import DataError
-from shards.index import ShardIndex, local_folder
+from shards.index import ShardIndex
+from shards.localfolder import local_folder
 from shards.store import write_whole
 from shards.tar import TarMember, iter_samples
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from shards.build import scan_folder
-from shards.errors import DataError, UsageError
+from shards.errors import DataError
 from shards.files import open_files
 from shards.format import (
     INDEX_NAME,
     MANIFEST_NAME,
-    PARTIAL_NAME,
     QUARANTINE_NAME,
     Entry,
     Manifest,
     ShardInfo,
 )
+from shards.localfolder import list_tars, local_folder
 from shards.order import SampleOrder
 from shards.quarantine import write_quarantine
 from shards.remote import Location, RemoteFolder, default_window, remote_folder
@@ -36,7 +36,7 @@ from shards.store import (
     write_index,
 )
 
-__all__ = ["ShardIndex", "build_index", "list_tars", "local_folder", "write_index"]
+__all__ = ["ShardIndex", "build_index", "write_index"]
 
 _log = logging.getLogger(__name__)
 
@@ -178,45 +178,6 @@ def build_index(directory: str | os.PathLike[str], *, progress: bool = False) ->
     manifest = write_index(place, records, manifest)
     mapped = map_records(place, len(records))
     return ShardIndex(folder, records if mapped is None else mapped, manifest)
-
-
-def local_folder(directory: Location) -> Path:
-    """The folder as a path; UsageError for an address, DataError when it is not there."""
-    if isinstance(directory, RemoteFolder) or remote_folder(directory):
-        raise UsageError(
-            f"this works on a local folder, got {remote_folder(directory)}; run it where the tars "
-            f"lie on a disk"
-        )
-    folder = Path(directory)
-    if not folder.is_dir():
-        kind = "a file" if folder.exists() else "nothing there"
-        raise DataError(
-            f"shards lie in a folder, got {folder} ({kind}); give the folder that holds the tars"
-        )
-    return folder
-
-
-def list_tars(folder: Path) -> dict[str, int]:
-    """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
-    if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
-        raise DataError(
-            f"a set of shards is used when it is whole, got {folder}, where packing was "
-            f"interrupted; repeat the make_shards command, it continues"
-        )
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if entry.is_file()]
-            tars = {e.name: e.stat().st_size for e in found if e.name.endswith(".tar")}
-    except OSError as error:
-        raise DataError(f"{folder} must be readable, got {error.strerror}") from None
-    if tars:
-        return dict(sorted(tars.items()))
-    remedy = "pack images with tools/make_shards.py"
-    if any(entry.name.endswith((".tar.gz", ".tgz", ".tar.zst")) for entry in found):
-        remedy = "unpack the compressed ones: reading at random needs plain tars"
-    elif inside := next((path.parent for path in sorted(folder.glob("*/*.tar"))), None):
-        remedy = f"give a folder that holds them, such as {inside}"
-    raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
 
 
 def _load(

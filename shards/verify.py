@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
-from shards.index import ShardIndex, list_tars, local_folder
+from shards.index import ShardIndex
+from shards.localfolder import list_tars, local_folder
 from shards.parallel import run_jobs, with_bar
 from shards.remote import Location, RemoteFolder, remote_folder
 from shards.shardcheck import ShardJob, ShardReport, check_shard

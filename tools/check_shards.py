@@ -9,7 +9,8 @@ import time
 
 from shards.errors import DataError, run_command
 from shards.export import EXPORTS
-from shards.index import ShardIndex, local_folder
+from shards.index import ShardIndex
+from shards.localfolder import local_folder
 from shards.verify import FolderReport, check_folder
 
 _DESCRIPTION = """\

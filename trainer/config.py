@@ -2,79 +2,20 @@
 
 This file is the list of keys: their defaults, what they mean, what they may be. `recipe.py` fills
 them from YAML, flags and `key=value`; `python -m trainer.run --print-config` prints them resolved.
-The optimizer's keys are trainer/optim/build.py, a method's own trainer/methods/NAME.py.
+The data's keys are trainer/data_config.py, the optimizer's trainer/optim/build.py, a method's own
+trainer/methods/NAME.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from augengine.cache import CACHES
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
 from augengine.policy import Policy
-from shards.bytesize import parse_size
-from shards.remote import MODES, default_window, remote_folder
+from shards.remote import default_window, remote_folder
 from trainer.checks import choose, require
+from trainer.data_config import DataConfig
 from trainer.optim.build import OptimSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """Which images, in which batches, through which engine."""
-
-    train: str | None = None  # folder or s3://, gs://, https:// address of shards; null: demo set
-    backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
-    decoder: str = "auto"  # dali, pillow; auto likewise
-    # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
-    decoder_load: float | str = "auto"
-    workers: int = 2  # threads that read, decode and augment
-    prefetch: int = 2  # batches made ahead
-    cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
-    # Bound of the cache of each process, such as 4GiB; null: what is free at the start, of the
-    # host's memory half, shared by its processes, of the GPU's a quarter.
-    cache_bytes: str | None = None
-    # Shards at an address (docs/remote.md): whole ones into a local cache, or range: every image
-    # alone, into memory.
-    remote: str = "cache"
-    remote_cache: str | None = None  # that cache's folder; null: in the user's cache folder
-    # Its bound, such as 500GiB; null: half of what is free on its disk, at most 64GiB.
-    remote_cache_bytes: str | None = None
-    remote_timeout_s: float = 60  # a read that fails for so long is given up, a request in a third
-    verify: bool = False  # check every image's crc32 when it is read; remote ones always are
-    on_bad: str = "substitute"  # or fail: stop at the first sample that cannot be read
-    bad_budget: float = 0.001  # share of bad samples that stops the run, after the first 1,000
-    stall_seconds: float = 300.0  # a wait for one batch that stops the run
-
-    def __post_init__(self) -> None:
-        for name in ("workers", "prefetch"):
-            value = getattr(self, name)
-            require(value >= 1, f"data.{name} is at least 1", value, f"try data.{name}=2")
-        stall = self.stall_seconds
-        require(stall > 0, "data.stall_seconds is positive", stall, "try data.stall_seconds=300")
-        budget = self.bad_budget
-        require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
-        choose("data.on_bad", self.on_bad, ("substitute", "fail"))
-        choose("data.cache", self.cache, CACHES)
-        for size in (self.cache_bytes, self.remote_cache_bytes):
-            if size is not None:
-                parse_size(size)
-        choose("data.remote", self.remote, MODES)
-        limit = self.remote_timeout_s
-        require(limit > 0, "data.remote_timeout_s is positive", limit, "try 60")
-        remote_folder(self.train)  # before it is written anywhere: it could hold a password
-        load = self.decoder_load
-        is_load = load == "auto" if isinstance(load, str) else 0 <= load <= 1
-        require(is_load, "data.decoder_load is auto or a share in [0, 1]", load, "try auto")
-
-    @property
-    def max_cache_bytes(self) -> int | None:
-        """The bound in bytes; None: a share of the free memory."""
-        return None if self.cache_bytes is None else parse_size(self.cache_bytes)
-
-    @property
-    def hardware_load(self) -> float | None:
-        """The share as a number; None: to be measured."""
-        return None if isinstance(self.decoder_load, str) else self.decoder_load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

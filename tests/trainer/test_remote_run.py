@@ -12,7 +12,8 @@ from shards.remote import DEFAULT_WINDOW_SHARDS, RemoteFolder
 from tools.faulty_server import FaultyServer
 from trainer import checkpoint
 from trainer.build import open_index
-from trainer.config import DataConfig, EvalConfig
+from trainer.config import EvalConfig
+from trainer.data_config import DataConfig
 from trainer.recipe import as_mapping, changed_on_resume, read_recipe, resolve
 from trainer.run import main
 from trainer.rundir import CONFIG_NAME

@@ -1,0 +1,47 @@
+"""A folder of tars on a disk: is it there, and which tars does it hold?"""
+
+import os
+from pathlib import Path
+
+from shards.errors import DataError, UsageError
+from shards.format import MANIFEST_NAME, PARTIAL_NAME
+from shards.remote import Location, RemoteFolder, remote_folder
+
+
+def local_folder(directory: Location) -> Path:
+    """The folder as a path; UsageError for an address, DataError when it is not there."""
+    if isinstance(directory, RemoteFolder) or remote_folder(directory):
+        raise UsageError(
+            f"this works on a local folder, got {remote_folder(directory)}; run it where the tars "
+            f"lie on a disk"
+        )
+    folder = Path(directory)
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing there"
+        raise DataError(
+            f"shards lie in a folder, got {folder} ({kind}); give the folder that holds the tars"
+        )
+    return folder
+
+
+def list_tars(folder: Path) -> dict[str, int]:
+    """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
+    if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
+        raise DataError(
+            f"a set of shards is used when it is whole, got {folder}, where packing was "
+            f"interrupted; repeat the make_shards command, it continues"
+        )
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.is_file()]
+            tars = {e.name: e.stat().st_size for e in found if e.name.endswith(".tar")}
+    except OSError as error:
+        raise DataError(f"{folder} must be readable, got {error.strerror}") from None
+    if tars:
+        return dict(sorted(tars.items()))
+    remedy = "pack images with tools/make_shards.py"
+    if any(entry.name.endswith((".tar.gz", ".tgz", ".tar.zst")) for entry in found):
+        remedy = "unpack the compressed ones: reading at random needs plain tars"
+    elif inside := next((path.parent for path in sorted(folder.glob("*/*.tar"))), None):
+        remedy = f"give a folder that holds them, such as {inside}"
+    raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
