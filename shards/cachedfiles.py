@@ -172,20 +172,27 @@ class CachedFiles:
             try:
                 self._fill(shard, part)
             except (OSError, DataError) as error:
-                self._failed[shard] = time.monotonic(), error
-                raise
+                failure = self._explained(error)
+                # Also where a thread that fetches ahead was the first to meet it.
+                self._failed[shard] = time.monotonic(), failure
+                raise failure from None
 
         try:
             return self._cache.fetch(self._names[shard], size_bytes, fill, wait=wait)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DataError(
-                    f"the disk of {self._folder.cache_folder} holds "
-                    f"{show_size(self._cache.max_bytes)} of remote shards, got {error.strerror}; "
-                    f"free some of it, or lower data.remote_cache_bytes"
-                ) from None
-            self._failed[shard] = time.monotonic(), error
-            raise
+            failure = self._explained(error)
+            self._failed[shard] = time.monotonic(), failure
+            raise failure from None
+
+    def _explained(self, error: OSError | DataError) -> OSError | DataError:
+        """A full disk ends a run, since every further shard would meet it; else the same error."""
+        if isinstance(error, DataError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        return DataError(
+            f"the disk of {self._folder.cache_folder} holds {show_size(self._cache.max_bytes)} of "
+            f"remote shards, got {error.strerror}; free some of it, or lower "
+            "data.remote_cache_bytes"
+        )
 
     def _raise_failure(self, shard: int, *, since: float) -> None:
         """The shard's last failure, when it is that recent."""

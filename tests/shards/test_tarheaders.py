@@ -62,7 +62,8 @@ def test_it_is_an_error_that_names_the_tar(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.tar"):
         list(iter_members(path))
     info = ShardInfo("x.tar", 0, path.stat().st_size, None)
-    report = check_shard(ShardJob(path, info, 0, np.empty(0, INDEX_DTYPE), (), False))
+    job = ShardJob(tmp_path, info, "", 0, np.empty(0, INDEX_DTYPE), (), decode=False)
+    report = check_shard(job)
     assert any("not a whole tar" in problem for problem in report.problems)
 
 
