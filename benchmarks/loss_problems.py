@@ -10,6 +10,7 @@ Legend: V views of which the first G are global, B images, D features, K prototy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -95,6 +96,36 @@ def _linear_cross_entropy(q: torch.Tensor, k: torch.Tensor, queue: torch.Tensor)
     return F.linear_cross_entropy(rows, candidates, own, options=options)
 
 
+def _flex_moco(q: torch.Tensor, k: torch.Tensor, queue: torch.Tensor) -> torch.Tensor:
+    u = unit_rows(q[0])
+    lse = _flex_lse(u.to(q.dtype), queue.to(q.dtype), 0.07)
+    return F.softplus(lse - (u * unit_rows(k[0])).sum(-1) / 0.07).mean()
+
+
+def _flex_nt_xent(z: torch.Tensor) -> torch.Tensor:
+    u = unit_rows(z).flatten(0, 1)
+    rows = u.to(z.dtype)
+    positives = (u * u.roll(z.shape[1], 0)).sum(-1) / TEMPERATURE
+    return (_flex_lse(rows, rows, TEMPERATURE, _not_itself) - positives).mean()
+
+
+def _not_itself(score: torch.Tensor, _b: Any, _h: Any, row: torch.Tensor, key: torch.Tensor) -> Any:
+    return torch.where(row == key, -float("inf"), score)
+
+
+def _flex_lse(
+    q: torch.Tensor, k: torch.Tensor, temperature: float, score_mod: Any = None
+) -> torch.Tensor:
+    """Logsumexp of a row's scores by FlexAttention, which has no backward on a CPU."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    q, k = q[None, None], k[None, None]
+    attend = torch.compile(flex_attention)
+    # Of no use: the values must have some rows.
+    _, lse = attend(q, k, k, score_mod=score_mod, scale=1 / temperature, return_lse=True)
+    return lse[0, 0]
+
+
 def _nt_xent(z: torch.Tensor, impl: Impl) -> torch.Tensor:
     return nt_xent_loss(z, VIEWS, TEMPERATURE, impl)
 
@@ -118,6 +149,7 @@ PROBLEMS = {
         "NT-Xent, n = 8,192, D = 128",
         ((VIEWS, 4096, 128),),
         _nt_xent,
+        others={"FlexAttention": _flex_nt_xent},
         most_memory=1 / 50,
         least_speed=1.7,
     ),
@@ -129,7 +161,10 @@ PROBLEMS = {
         ((1, 256, 128), (1, 256, 128), (65536, 128)),
         _moco,
         num_queues=1,
-        others={"linear_cross_entropy (B + M candidates)": _linear_cross_entropy},
+        others={
+            "FlexAttention": _flex_moco,
+            "linear_cross_entropy (B + M candidates)": _linear_cross_entropy,
+        },
         most_memory=1 / 20,
         least_speed=2.0,
     ),
