@@ -5,6 +5,7 @@ Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -168,7 +169,9 @@ def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
             f"stopped after step {outcome.step} of {outcome.total_steps}; continue with\n"
             f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"
         )
-    lines = [f"{outcome.total_steps} steps done, loss {outcome.loss:.4f}, in {out}"]
+    # A run that is continued after its last step has no loss of its own.
+    loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
+    lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
     knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
     if knn:
         last = max(knn)

@@ -124,7 +124,9 @@ def test_resume_needs_only_the_folder(
     """--out RUN --resume takes the run's own config; a change to it is named."""
     out = str(tmp_path / "run")
     assert run(["--config", str(recipe), "--out", out]) == 0
+    assert "steps done, loss" in capsys.readouterr().out
     assert run(["--out", out, "--resume"]) == 0
+    assert "steps done, already" in capsys.readouterr().out
     assert run(["--out", out, "--resume", "--seed", "7"]) == 2
     assert "loop.seed: 0 -> 7" in capsys.readouterr().err
 
