@@ -1,5 +1,6 @@
 """The fused losses' kernels on a GPU: what its own arithmetic makes of them."""
 
+import contrast_cases
 import loss_cases
 import pytest
 import torch
@@ -8,7 +9,7 @@ from loss_checks import Case, errors, evaluate
 pytestmark = pytest.mark.gpu
 CASES = {
     f"{group}, {name}": case
-    for group, cases in vars(loss_cases).items()
+    for group, cases in (vars(loss_cases) | vars(contrast_cases)).items()
     if isinstance(cases, dict) and all(isinstance(case, Case) for case in cases.values())
     for name, case in cases.items()
 }
