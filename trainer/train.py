@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 import trainer.checkpoint as checkpoint
 from augengine.views import Views
@@ -23,7 +22,7 @@ from shards.errors import UsageError
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.display import Display
-from trainer.distributed import from_first, process_group, rank, world_size
+from trainer.distributed import data_parallel, from_first, process_group, rank, world_size
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
@@ -143,11 +142,7 @@ def _loop(
 def _wrap(parts: Parts) -> nn.Module:
     """The method, behind DDP when there are more ranks; calling it is calling its `step`."""
     parts.method.train()
-    if world_size() == 1:
-        return parts.method
-    # Buffers are equal on all ranks already (synchronised statistics, a gathered queue), or a
-    # rank's own on purpose (MoCo's statistics).
-    return DistributedDataParallel(parts.method, broadcast_buffers=False)
+    return parts.method if world_size() == 1 else data_parallel(parts.method)
 
 
 def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:
