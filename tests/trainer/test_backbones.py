@@ -74,7 +74,7 @@ def test_stem_follows_the_crop_size() -> None:
 
 def test_zero_init_residual() -> None:
     """Blocks start as their shortcuts: the last norm's scale is 0, all the others 1."""
-    zeroed = create_backbone("resnet50", width=0.0625, zero_init_residual=True)
+    zeroed = create_backbone("resnet50", width=0.125, zero_init_residual=True)
     scales = {n: m.weight for n, m in zeroed.named_modules() if isinstance(m, BatchNorm2d)}
     for name, scale in scales.items():
         assert scale.unique().tolist() == [0.0 if name.endswith("bn3") else 1.0]

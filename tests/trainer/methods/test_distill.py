@@ -15,7 +15,7 @@ from trainer.methods.distill import Distill, Settings
 from trainer.methods.protocol import Progress
 
 START = Progress(0, 100, steps_per_epoch=10)
-BACKBONE = {"arch": "resnet10", "image_size_px": 8, "stem": "small", "width": 0.0625}
+BACKBONE = {"arch": "resnet10", "image_size_px": 8, "stem": "small", "width": 0.125}
 
 
 @pytest.fixture
