@@ -16,6 +16,10 @@ from shards.errors import UsageError
 
 T = TypeVar("T")
 
+# No setting is larger in earnest. Products of a few still fit into float32 and int64, a time into
+# what the system can wait for; past that each library has an error of its own, or hangs.
+_MOST = {int: 2**32, float: 1e9}
+
 
 def build(cls: type[T], values: object, where: str = "") -> T:
     """A dataclass from a mapping; `where` is the dotted path that messages name ("optim.")."""
@@ -66,6 +70,11 @@ def coerce(hint: Any, value: object, where: str) -> Any:
     if converted is None and hint is not type(None):
         name, example = _NAMES.get(hint, (str(hint), "VALUE"))
         raise UsageError(f"{where} is {name}, got {_show(value)}; write {where}={example}")
+    most = _MOST.get(hint, math.inf)
+    if most < math.inf and abs(converted) > most:
+        raise UsageError(
+            f"{where} is at most {most:,.0f} in size, got {value!r}; write a smaller one"
+        )
     return converted
 
 
