@@ -17,8 +17,10 @@ from shards.errors import UsageError
 T = TypeVar("T")
 
 # No setting is larger in earnest. Products of a few still fit into float32 and int64, a time into
-# what the system can wait for; past that each library has an error of its own, or hangs.
+# what the system can wait for, and nothing is divided by a 0 that was not said; past that each
+# library has an error of its own, or hangs.
 _MOST = {int: 2**32, float: 1e9}
+_LEAST = 1e-12  # but for 0
 
 
 def build(cls: type[T], values: object, where: str = "") -> T:
@@ -75,6 +77,8 @@ def coerce(hint: Any, value: object, where: str) -> Any:
         raise UsageError(
             f"{where} is at most {most:,.0f} in size, got {value!r}; write a smaller one"
         )
+    if hint is float and 0 < abs(converted) < _LEAST:
+        raise UsageError(f"{where} is 0 or at least {_LEAST:g} in size, got {value!r}; write 0")
     return converted
 
 

@@ -78,6 +78,7 @@ def test_yaml_numbers_without_a_dot_are_numbers() -> None:
             {"name": "x", "clip": 1e300},
             ["clip is at most 1,000,000,000 in size, got 1e+300; write"],
         ),
+        ({"name": "x", "clip": -1e-13}, ["clip is 0 or at least 1e-12 in size, got -1e-13; write"]),
         ({"name": "x", "inner": 3}, ["inner is a mapping of keys, got 3 (int)", "inner.rate="]),
         ({"name": "x", "inner": {"betas": [1]}}, ["inner.betas has 2 entries, got [1] (list)"]),
         ({"name": "x", "inner": {"betas": 1}}, ["inner.betas is a list, got 1 (int)"]),

@@ -74,6 +74,15 @@ def test_labels_beside_the_teacher(make_backbone, make_views, teacher: Path) -> 
     torch.testing.assert_close(loss, 0.25 * whole + 0.75 * torch.stack(rows).sum() / 32)
 
 
+def test_a_class_that_the_teacher_does_not_know_is_named(make_backbone, make_views) -> None:
+    """Labels up to 7 and a teacher of seven classes: a line, not torch's index error."""
+    views = make_views((1,))
+    views = Views(views.crops, views.ids, np.full(16, 7, np.int32), views.plan)
+    method = student(make_backbone, out_dim=7, alpha=0.5)
+    with pytest.raises(UsageError, match="knows every class of the data, 7 among them, got '7 cl"):
+        method.step(views, START)
+
+
 def test_a_file_that_is_no_teacher_is_named(make_backbone, tmp_path: Path) -> None:
     """A missing file is one line that says how to write one."""
     with pytest.raises(DataError, match=r"trainer.evaluate RUN --finetune SHARE.*gone.pt"):
