@@ -19,6 +19,7 @@ import trainer.checkpoint as checkpoint
 from augengine.views import Views
 from shards.cursor import Cursor
 from shards.errors import UsageError
+from trainer.badlog import BadLog
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.display import Display
@@ -80,10 +81,11 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
             display.say(GET_TENSORBOARD)
         if log is not None:
             outcome.knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
-        batches = iter(loader)
+        bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
+        batches = bad_log.watch(loader, config.loop.batch_size)
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
-            batches = id_log.watch(loader, config.loop.batch_size)
+            batches = id_log.watch(batches, loader, config.loop.batch_size)
         reporter = Reporter(stack.enter_context(display), log, loader, Guard(parts, out))
         _loop(parts, out, batches, reporter, interrupt, outcome)
         return outcome
