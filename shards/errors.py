@@ -5,6 +5,7 @@ A message gives the rule, the offending value and the remedy. Library code raise
 notebook.
 """
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     traceback. Ctrl-C ends with the shell's convention, 130.
     """
     try:
-        with memory_named():
+        with room_named():
             return main() or 0
     except (UsageError, DataError) as error:
         sys.stderr.write(f"error: {one_line(str(error))}\n")
@@ -40,12 +41,20 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 
 @contextmanager
-def memory_named() -> Iterator[None]:
-    """Memory that cannot be had, in numpy, in torch or on a GPU, as a DataError that says so."""
+def room_named() -> Iterator[None]:
+    """A full disk, or memory that numpy, torch or a GPU has not, as a DataError that says so."""
     try:
         yield
     except DataError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        raise DataError(
+            f"what is written has room on its disk, got {error.strerror}{where}; what was whole "
+            "before is intact: free space and run it again"
+        ) from error
     except (MemoryError, RuntimeError) as error:
         # torch's are RuntimeErrors: of a GPU by their class, of the host by their words.
         is_torch = type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)

@@ -3,6 +3,11 @@
 The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

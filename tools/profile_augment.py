@@ -7,6 +7,11 @@ load on the machine touches all alike. With --peers-python also lightly's and to
 transforms, and ours from where theirs begin: `from pixels` and `from bytes`.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import json
 import sys

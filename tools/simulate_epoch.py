@@ -4,6 +4,11 @@ The order and the cursor of a run, with failures and other numbers of ranks, at 
 samples; docs/scale-simulation.md explains the figures.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import json
 import re

@@ -5,6 +5,11 @@ and, with --baselines, raw pixels. A number without those beside it says little 
 with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import json
 import sys

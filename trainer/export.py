@@ -5,6 +5,11 @@ A safetensors file of the backbone's parameters and buffers. A ResNet's have tor
 to feed it stands in the file's metadata, as texts.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import sys
 from pathlib import Path

@@ -3,16 +3,35 @@
 `train.py` asks for `number` after each step. SIGUSR1 is what schedulers send before the time is up.
 A second signal is taken literally and stops at once, for whoever cannot wait for a step; unless it
 is the first one's echo: terminals and schedulers tell torchrun and its ranks alike, and torchrun
-passes on what it hears.
+passes on what it hears. Before and after a run `shards.errors.run_command` answers, and while the
+libraries are imported `quiet_interrupt`.
 """
 
 import signal
+import sys
 import threading
 import time
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ECHO_S = 2.0
+
+
+def quiet_interrupt() -> None:
+    """Let Ctrl-C outside of `run_command`, as while libraries are imported, be one word too.
+
+    For the first lines of a command, when it is the program. Python ends by the signal then, which
+    a shell calls 130.
+    """
+    former = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write("interrupted\n")
+        else:
+            former(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 class GracefulInterrupt:

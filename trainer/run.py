@@ -4,6 +4,11 @@ Flags are for what people change daily; every other key of the config is `sectio
 Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
+from trainer.interrupt import quiet_interrupt
+
+if __name__ == "__main__":
+    quiet_interrupt()  # before what takes seconds to import
+
 import argparse
 import math
 import os
@@ -17,7 +22,8 @@ from rich.console import Console
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
-from shards.errors import DataError, UsageError, memory_named, run_command
+from shards.errors import DataError, UsageError, room_named, run_command
+from trainer.badlog import describe_bad_samples
 from trainer.checks import choose
 from trainer.config import TrainConfig
 from trainer.log import read_metrics
@@ -88,7 +94,7 @@ def _main(arguments: list[str]) -> int:
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
-        with memory_named():
+        with room_named():
             outcome = train(config, out, command=command, resume=args.resume)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
@@ -165,11 +171,11 @@ def _quoted(value: object) -> str:
 
 
 def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
+    bad = describe_bad_samples(out)
     if outcome.exit_code:
-        return (
-            f"stopped after step {outcome.step} of {outcome.total_steps}; continue with\n"
-            f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"
-        )
+        lines = [f"stopped after step {outcome.step} of {outcome.total_steps}; continue with"]
+        lines += [f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"]
+        return "\n".join([bad, *lines] if bad else lines)
     # A run that is continued after its last step has no loss of its own.
     loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
     lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
@@ -177,6 +183,7 @@ def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     if knn:
         last = max(knn)
         lines.append(f"kNN {knn[last]:.1%}, random encoder {knn[0]:.1%}")
+    lines += [bad] if bad else []
     data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
     lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")
     return "\n".join(lines)

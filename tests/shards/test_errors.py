@@ -1,5 +1,8 @@
 """A command's error is one line that a terminal may show, and an exit code."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -42,3 +45,21 @@ def test_memory_that_cannot_be_had_is_one_line(ask, capsys: pytest.CaptureFixtur
 
 def fail() -> int:
     raise RuntimeError("a mistake of ours")
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the file; another error of the system is ours to see."""
+
+    def main() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "score.json")
+
+    assert run_command(main) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "error: what is written has room on its disk, got No space left on device"
+    )
+    assert err.endswith(
+        "for score.json; what was whole before is intact: free space and run it again\n"
+    )
+    with pytest.raises(IsADirectoryError):
+        run_command(lambda: len(Path("/").read_bytes()))

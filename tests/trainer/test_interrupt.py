@@ -1,12 +1,23 @@
 """The first signal is remembered, its echo is nothing, and one that comes later stops at once."""
 
+import ast
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from trainer import interrupt
 from trainer.interrupt import SIGNALS, GracefulInterrupt
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = [
+    *("trainer/run.py", "trainer/evaluate.py", "trainer/export.py", "tools/make_shards.py"),
+    *("tools/check_shards.py", "tools/show_views.py", "tools/profile_augment.py"),
+    "tools/simulate_epoch.py",
+]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -29,3 +40,27 @@ def test_a_later_signal_is_taken_literally(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert graceful.number == signal.SIGINT
+
+
+def test_ctrl_c_while_importing_is_one_word() -> None:
+    """No traceback of the library that was being imported; any other error keeps its own."""
+    code = "from trainer.interrupt import quiet_interrupt; quiet_interrupt(); raise "
+    for error, words in (("KeyboardInterrupt", "interrupted\n"), ("KeyError(1)", "KeyError: 1\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", code + error],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.stderr.endswith(words)
+        assert ("Traceback" in done.stderr) == (error != "KeyboardInterrupt")
+        assert (done.returncode == -signal.SIGINT) == (error == "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_commands_are_quiet_from_their_first_line(path: str) -> None:
+    """Before the imports that take seconds."""
+    _, first, second, *_ = ast.parse((ROOT / path).read_text()).body
+    assert ast.unparse(first) == "from trainer.interrupt import quiet_interrupt"
+    assert ast.unparse(second) == "if __name__ == '__main__':\n    quiet_interrupt()"
