@@ -225,21 +225,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--baselines", action="store_true", help="raw pixels too")
     parser.add_argument(
-        "--finetune",
-        type=float,
-        metavar="SHARE",
-        help="train all of it on 0.01, 0.1, ... of the labels",
+        "--finetune", type=float, metavar="SHARE", help="train it on 0.01, 0.1, ... of the labels"
     )
     parser.add_argument(
         "--finetune-epochs", type=float, metavar="N", help="passes over them (60 for 1 %%, else 30)"
     )
-    parser.add_argument(
-        "--head-layers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of the projector, kept (SimCLR v2: 1)",
-    )
+    kept = "of the projector, kept (SimCLR v2: 1)"
+    parser.add_argument("--head-layers", type=int, default=0, metavar="N", help=kept)
     parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
     parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")
     parser.add_argument(
