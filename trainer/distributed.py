@@ -110,7 +110,8 @@ def data_parallel(module: nn.Module) -> DistributedDataParallel:
 
     They stay alike (synchronised statistics, a gathered queue) or differ on purpose (MoCo's).
     """
-    return DistributedDataParallel(module, **{_SYNC_BUFFERS: False})
+    switch: dict[str, Any] = {_SYNC_BUFFERS: False}
+    return DistributedDataParallel(module, **switch)
 
 
 @torch.no_grad()

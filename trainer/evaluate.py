@@ -27,6 +27,7 @@ from augengine.decoders.table import create_decoder
 from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from trainer.atomic import atomic_file
 from trainer.build import build_method, choose_device, open_index
 from trainer.config import TrainConfig
 from trainer.eval.features import calibrated, extract, raw_pixels
@@ -91,7 +92,8 @@ def _main(args: argparse.Namespace) -> int:
     if args.json is not None:
         result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}
         result |= {"finetune": asdict(tuned)} if tuned else {}
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        with atomic_file(args.json) as file:
+            file.write(json.dumps(result, indent=2).encode() + b"\n")
     return 0
 
 

@@ -72,14 +72,19 @@ def coerce(hint: Any, value: object, where: str) -> Any:
     if converted is None and hint is not type(None):
         name, example = _NAMES.get(hint, (str(hint), "VALUE"))
         raise UsageError(f"{where} is {name}, got {_show(value)}; write {where}={example}")
-    most = _MOST.get(hint, math.inf)
-    if most < math.inf and abs(converted) > most:
-        raise UsageError(
-            f"{where} is at most {most:,.0f} in size, got {value!r}; write a smaller one"
-        )
-    if hint is float and 0 < abs(converted) < _LEAST:
-        raise UsageError(f"{where} is 0 or at least {_LEAST:g} in size, got {value!r}; write 0")
+    if isinstance(converted, int | float):
+        _check_size(hint, converted, where)
     return converted
+
+
+def _check_size(hint: Any, number: float, where: str) -> None:
+    most = _MOST.get(hint, math.inf)
+    if abs(number) > most:
+        raise UsageError(
+            f"{where} is at most {most:,.0f} in size, got {number!r}; write a smaller one"
+        )
+    if 0 < abs(number) < _LEAST:
+        raise UsageError(f"{where} is 0 or at least {_LEAST:g} in size, got {number!r}; write 0")
 
 
 def to_mapping(config: object) -> Any:
