@@ -9,7 +9,6 @@ and how often it was interrupted leave no trace in the bytes. `tools/make_shards
 import os
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
@@ -21,6 +20,7 @@ from shards.packing.staging import Staging
 from shards.quarantine import Refused, read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
+from shards.versions import version_of
 
 DEFAULT_SHARD_BYTES = 256 << 20
 ON_BAD = ("quarantine", "fail")
@@ -111,6 +111,7 @@ def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
         "num_source_samples": len(source),
         "options": {field: getattr(options, field) for field in PackOptions.__slots__},
         "versions": {
-            package: version(package) for package in ("augengine", "numpy", "pillow", "webdataset")
+            package: version_of(package)
+            for package in ("augengine", "numpy", "pillow", "webdataset")
         },
     }

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,20 @@ def test_the_index_is_what_a_scan_of_the_tars_finds(tmp_path: Path) -> None:
         np.testing.assert_array_equal(index.records[name], scanned[name])
     assert index.records["label"].tolist() == [label for scan in scans for label in scan.labels]
     assert sorted(key for scan in scans for key in scan.keys) == [f"{i:06d}" for i in range(60)]
+
+
+def test_a_source_tree_packs_without_being_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python then knows no version of ours: the manifest says so."""
+
+    def nowhere(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("shards.versions.version", nowhere)
+    versions = pack_small(Noise(), tmp_path / "out").manifest.made["versions"]
+    assert isinstance(versions, dict)
+    assert versions["augengine"] == "unknown"
 
 
 def test_the_pixels_come_back(tmp_path: Path) -> None:
