@@ -132,6 +132,7 @@ def test_several_callers_on_streams_of_their_own() -> None:
                 assert torch.equal(found, truth)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_gpu() -> None:
     """Torch counts it as an error when the host waits; the first call compiles and allocates."""
     sources, plan, backend = images(4), drawn("swav", 4), FusedCudaBackend("cuda")
