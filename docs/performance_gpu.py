@@ -1,14 +1,12 @@
 """The GPU's part of performance.py: the byte bound, and what has been measured against it."""
 
-import json
-from pathlib import Path
 from typing import Any
+
+from gpu_report import byte_bound_name, gpu_report, short_name
 
 from augengine.policies import load_policy
 from tools.byte_bound import MEMORY_BYTES_PER_S, count_bytes
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-GPU, GPU_NAME = "nvidia-h200", "H200"  # the file that gpu_check.py names after the card
 NOT_MEASURED = "not measured"
 VIEW_BYTES = {"bfloat16": 2, "float32": 4}
 TERMS = {
@@ -40,10 +38,13 @@ def byte_bound() -> str:
 
 
 def gpu_targets() -> str:
-    """What is wanted, and what benchmarks/results/nvidia-h200.json says."""
-    path = RESULTS / f"{GPU}.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else {}
-    bound = count_bytes(load_policy("swav"), 375, 500).images_per_s(MEMORY_BYTES_PER_S[GPU_NAME])
+    """What is wanted, and what the card's file in benchmarks/results says."""
+    report = gpu_report()
+    found, bound_name = report["results"], byte_bound_name(report["gpu"])
+    bound = None
+    if bound_name is not None:
+        swav = count_bytes(load_policy("swav"), 375, 500)
+        bound = swav.images_per_s(MEMORY_BYTES_PER_S[bound_name])
     fused, kornia, dali = (
         _rate(found, name, f"augment alone, {name}") for name in ("fused", "kornia", "dali")
     )
@@ -59,7 +60,8 @@ def gpu_targets() -> str:
             _resident(found),
         ),
     ]
-    lines = [f"| on an {GPU_NAME} | wanted | measured |", "|---|---:|---:|"]
+    when = "" if report["date"] is None else f", {report['date']}"
+    lines = [f"| on an {short_name(report['gpu'])} | wanted | measured{when} |", "|---|---:|---:|"]
     return "\n".join(
         [*lines, *(f"| {what} | {target} | {got or NOT_MEASURED} |" for what, target, got in rows)]
     )
@@ -79,5 +81,5 @@ def _quotient(a: float | None, b: float | None) -> str | None:
     return None if a is None or b is None else f"{a / b:.2f}"
 
 
-def _share(rate: float | None, bound: float) -> str | None:
-    return None if rate is None else f"{rate / bound:.0%}"
+def _share(rate: float | None, bound: float | None) -> str | None:
+    return None if rate is None or bound is None else f"{rate / bound:.0%}"
