@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 import trainer.checkpoint as checkpoint
@@ -88,7 +89,7 @@ def _main(arguments: list[str]) -> int:
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
-        outcome = train(config, out, command=command, resume=args.resume)
+        outcome = _train(config, out, command, resume=args.resume)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
@@ -96,6 +97,17 @@ def _main(arguments: list[str]) -> int:
     if os.environ.get("RANK", "0") == "0":
         stdout.print(_summary(config, out, outcome))
     return outcome.exit_code
+
+
+def _train(config: TrainConfig, out: Path, command: str, *, resume: bool) -> Outcome:
+    try:
+        return train(config, out, command=command, resume=resume)
+    except torch.OutOfMemoryError as error:
+        wanted = str(error).partition(". GPU")[0]
+        raise UsageError(
+            f"a step fits into the GPU's memory, got --batch-size {config.loop.batch_size}: "
+            f"{wanted}; lower it, or set loop.accumulate=2 (trainer/config.py says for what losses)"
+        ) from error
 
 
 def resolve_config(args: argparse.Namespace) -> TrainConfig:

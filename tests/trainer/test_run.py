@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tiny_run import tiny_config
 
@@ -223,6 +224,26 @@ def test_what_is_wrong_is_one_line(
     for part in parts:
         assert part in captured.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_step_too_large_for_the_gpu_is_one_line(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 2, what was asked of the GPU, and what to change."""
+
+    def train(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79 GiB"
+        )
+
+    monkeypatch.setattr("trainer.run.train", train)
+    assert run(["--config", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "got --batch-size 8: CUDA out of memory. Tried to allocate 2.00 GiB; lower it" in error
 
 
 @pytest.mark.parametrize(
