@@ -15,7 +15,7 @@ from augengine.badsamples import BadSample
 from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
-from augengine.streams import sleep_until_done, upload
+from augengine.streams import borrow_stream, sleep_until_done, upload
 from augengine.views import Views
 from shards.index import ShardIndex
 from shards.order import SampleOrder
@@ -50,7 +50,7 @@ class BatchMaker:
         self._backend = backend
         self._meter = meter
         is_cuda = backend.device.type == "cuda"
-        self._stream = torch.cuda.Stream(backend.device) if is_cuda else None
+        self._stream = borrow_stream(backend.device, self) if is_cuda else None
 
     def __call__(
         self,

@@ -1,6 +1,25 @@
-"""Beside a GPU: to wait for a stream without spinning, to copy to it without waiting."""
+"""Beside a GPU: a stream of one's own, to wait for it without spinning, to copy without waiting."""
+
+import weakref
 
 import torch
+
+_IDLE: dict[torch.device, list[torch.cuda.Stream]] = {}
+
+
+def borrow_stream(device: torch.device, holder: object) -> torch.cuda.Stream:
+    """A side stream for `holder` alone; another's once that is gone, when its work must be done.
+
+    Torch keeps freed memory for the stream it was used on: with new streams for every evaluation
+    it would keep ever more.
+    """
+    idle = _IDLE.setdefault(device, [])
+    try:
+        stream = idle.pop()  # one step, so safe among threads
+    except IndexError:
+        stream = torch.cuda.Stream(device)
+    weakref.finalize(holder, idle.append, stream).atexit = False
+    return stream
 
 
 def sleep_until_done(stream: torch.cuda.Stream) -> None:

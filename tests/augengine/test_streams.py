@@ -13,7 +13,7 @@ from augengine.batches import Batch, BatchMaker
 from augengine.center import center_plan
 from augengine.deliver import deliver
 from augengine.meter import Meter
-from augengine.streams import upload
+from augengine.streams import borrow_stream, upload
 from augengine.views import Views
 
 CUDA = torch.device("cuda", 0)
@@ -61,6 +61,10 @@ class Stream:
         self.calls.append("wait")
 
 
+class Holder:
+    """Whoever needs a stream."""
+
+
 def plan_of(ids: np.ndarray, *_: object) -> Any:
     return center_plan(ids, SIZES, 4)
 
@@ -71,6 +75,7 @@ def test_a_worker_waits_for_its_kernels_before_it_drops_images(
     """Uploaded, augmented and awaited on one side stream; the images live until then."""
     calls: list[str] = []
     stream = Stream(calls)
+    monkeypatch.setattr("augengine.streams._IDLE", {})
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda chosen: chosen)
     monkeypatch.setattr(torch.cuda, "Event", lambda blocking: stream)
@@ -119,3 +124,18 @@ def test_an_upload_is_awaited_by_nobody() -> None:
     assert calls[:2] == ["pin", "copy"]
     tensor = torch.arange(3)
     assert upload(tensor, torch.device("cpu")) is tensor
+
+
+def test_a_stream_is_one_holders_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two share one, and those of holders that are gone are used again before new ones."""
+    monkeypatch.setattr("augengine.streams._IDLE", {})
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    first, second = Holder(), Holder()
+    streams = [borrow_stream(CUDA, holder) for holder in (first, second)]
+    assert streams[0] is not streams[1]
+    other = torch.device("cuda", 1)
+    del first
+    third = Holder()
+    assert borrow_stream(other, third) is not streams[0]
+    assert borrow_stream(CUDA, third) is streams[0]
+    assert borrow_stream(CUDA, third) not in streams
