@@ -28,6 +28,8 @@ class BadSample:
     key: str
     shard: str
     reason: str
+    epoch: int = 0  # in which it was met
+    substitute: int | None = None  # the sample that was used instead; None: none was
 
     def __str__(self) -> str:
         return f"{self.key} in {self.shard} (sample {self.id}): {self.reason}"

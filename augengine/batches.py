@@ -5,7 +5,7 @@ seed and policy), so which thread makes it, and when, changes nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,18 +61,26 @@ class BatchMaker:
         """The views of these samples; bad ones are replaced through `order`, left out without."""
         with torch.cuda.stream(self._stream):  # does nothing when there is no stream
             used, images = ids.copy(), self._source.load(ids)
-            bad = [image for image in images if isinstance(image, BadSample)]
+            bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
             if order is not None:
                 bad += self._replace(epochs, ids, used, images, order)
             good = {
                 row: image for row, image in enumerate(images) if not isinstance(image, BadSample)
             }
+            met = tuple(
+                replace(
+                    sample,
+                    epoch=int(epochs[row]),
+                    substitute=int(used[row]) if row in good else None,
+                )
+                for row, sample in bad
+            )
             num_drawn = len(good) + len(bad)  # each load gave one or the other
             if not good or (order is not None and len(good) < len(ids)):
-                return Batch(None, tuple(bad), num_drawn)
+                return Batch(None, met, num_drawn)
             rows = list(good)
             views = self._augment(epochs[rows], used[rows], list(good.values()))
-        return Batch(views, tuple(bad), num_drawn)
+        return Batch(views, met, num_drawn)
 
     def _replace(
         self,
@@ -81,9 +89,9 @@ class BatchMaker:
         used: np.ndarray,
         images: list[torch.Tensor | BadSample],
         order: SampleOrder,
-    ) -> list[BadSample]:
+    ) -> list[tuple[int, BadSample]]:
         """Fill the bad rows of `used` and `images`; returns the substitutes that were bad too."""
-        bad = []
+        bad: list[tuple[int, BadSample]] = []
         for attempt in range(MAX_SUBSTITUTES):
             rows = [row for row, image in enumerate(images) if isinstance(image, BadSample)]
             if not rows:
@@ -92,7 +100,7 @@ class BatchMaker:
             for row, image in zip(rows, self._source.load(used[rows]), strict=True):
                 images[row] = image
                 if isinstance(image, BadSample):
-                    bad.append(image)
+                    bad.append((row, image))
         return bad
 
     def _augment(self, epochs: np.ndarray, ids: np.ndarray, images: list[torch.Tensor]) -> Views:

@@ -14,14 +14,20 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that could be had now on a device; UsageError where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = _free_on_linux(Path("/"))
-    if free is None and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = free_host_bytes()
     if free is None:
         raise UsageError(
             "the default size of a cache is a share of the free memory, which this system does "
             "not tell; give data.cache_bytes, such as 4GiB"
         )
+    return free
+
+
+def free_host_bytes() -> int | None:
+    """Bytes that could be had now on the host; None where the system does not say."""
+    free = _free_on_linux(Path("/"))
+    if free is None and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return free
 
 

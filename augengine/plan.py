@@ -23,6 +23,7 @@ PLAN_VERSION = 1
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # Row `order` of this table is the sequence in which the four colour ops run: 0 is (0, 1, 2, 3).
 ORDERS = np.array(list(permutations(range(4))), dtype=np.uint8)  # [24, 4]
+MAX_SIZE_PX = 4096  # a view's side: one in float32 is 200 MB then
 NO_SOLARIZE = 2.0  # a threshold no pixel in [0, 1] reaches
 
 _PER_IMAGE = {"ids": np.int64, "epochs": np.int64, "image_sizes": np.int32}
@@ -64,7 +65,7 @@ class Plan:
 
     # Per view: the same for every image.
     group: np.ndarray  # [V] int32 - crop group, non-decreasing
-    size_px: np.ndarray  # [V] int32 - side S of the output
+    size_px: np.ndarray  # [V] int32 - side S of the output, 1 to MAX_SIZE_PX
     kernel_px: np.ndarray  # [V] int32 - odd taps of the blur
     bicubic: np.ndarray  # [V] bool - else bilinear; antialiased either way
 
@@ -85,12 +86,15 @@ class Plan:
                 f"height, width) in {self.image_sizes[b].tolist()} for sample {self.ids[b]}, "
                 f"view {v}"
             )
+        sizes = self.size_px
+        if (sizes < 1).any() or (sizes > MAX_SIZE_PX).any():
+            raise ValueError(f"a view's side is 1 to {MAX_SIZE_PX} pixels, got {sizes.tolist()}")
         # A border reflected once has size_px - 1 pixels to give on each side.
-        taps, reach = self.kernel_px, 2 * self.size_px.astype(np.int64) - 1
+        taps, reach = self.kernel_px, 2 * sizes - 1
         if (taps % 2 == 0).any() or (taps < 1).any() or (taps > reach).any():
             raise ValueError(
                 f"a blur has an odd number of taps, 1 to 2 size_px - 1, got {taps.tolist()} "
-                f"for sizes {self.size_px.tolist()}"
+                f"for sizes {sizes.tolist()}"
             )
         if (self.order >= len(ORDERS)).any():
             raise ValueError(f"an order is 0 to {len(ORDERS) - 1}, got {self.order.max()}")

@@ -6,14 +6,15 @@ size and are stacked in one tensor; they may differ in everything else: view v o
 turns a policy into a `Plan`; `policies.py` reads policies from YAML and ships the published ones.
 """
 
-import math
 from dataclasses import dataclass, replace
 
+from augengine.plan import MAX_SIZE_PX
 from shards.errors import UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+MAX_STRENGTH = 100  # of brightness, contrast, saturation: all is black or white long before
 MAX_GROUP_VIEWS = 64  # also the stride of the views' random keys (draw.py)
 # PIL and torchvision solarize uint8 pixels >= 128; on [0, 1] floats that is 128/255, not 0.5.
 SOLARIZE_THRESHOLD = 128 / 255
@@ -49,15 +50,17 @@ class ViewPolicy:
             _require(0 <= value <= 1, f"{name} is a probability in [0, 1]", value)
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
-            _require(0 <= value < math.inf, f"{name} is a strength >= 0", value)
+            _require(
+                0 <= value <= MAX_STRENGTH, f"{name} is a strength, 0 to {MAX_STRENGTH}", value
+            )
         _require(0 <= self.hue <= 0.5, "hue is a strength in turns, 0 to 0.5", self.hue)
         low, high = self.scale
         _require(0 < low <= high <= 1, "crop scale must satisfy 0 < low <= high <= 1", self.scale)
-        for name in ("ratio", "sigma"):
+        # Wider than any image or crop can be.
+        for name, least, most in (("ratio", 1e-4, 1e4), ("sigma", 0, MAX_SIZE_PX)):
             low, high = getattr(self, name)
-            _require(
-                0 < low <= high < math.inf, f"{name} must satisfy 0 < low <= high", (low, high)
-            )
+            rule = f"{name} must satisfy {least:g} < low <= high <= {most:g}"
+            _require(least < low <= high <= most, rule, (low, high))
         odd = self.kernel_px is None or (self.kernel_px > 0 and self.kernel_px % 2 == 1)
         _require(odd, "kernel_px is a positive odd number of taps, or null", self.kernel_px)
         known = self.interpolation in INTERPOLATIONS
@@ -76,7 +79,8 @@ class CropGroup:
     def __post_init__(self) -> None:
         rule = f"a crop group has 1 to {MAX_GROUP_VIEWS} views"
         _require(1 <= self.count <= MAX_GROUP_VIEWS, rule, self.count)
-        _require(1 <= self.size_px <= 4096, "a crop size is 1 to 4096 pixels", self.size_px)
+        rule = f"a crop size is 1 to {MAX_SIZE_PX} pixels"
+        _require(1 <= self.size_px <= MAX_SIZE_PX, rule, self.size_px)
         _require(len(self.views) > 0, "a crop group needs at least one view policy", self.views)
 
 
@@ -94,9 +98,9 @@ class Policy:
         _require(1 <= len(self.groups) <= 64, "a policy has 1 to 64 crop groups", len(self.groups))
         _require(len(self.mean) == 3, "mean has one number a channel, three", self.mean)
         _require(len(self.std) == 3, "std has one number a channel, three", self.std)
-        finite = all(math.isfinite(x) for x in (*self.mean, *self.std))
-        _require(finite, "mean and std must be finite", (self.mean, self.std))
-        _require(all(x > 0 for x in self.std), "std must be positive", self.std)
+        # Of pixels in [0, 1]; float16 holds what is left after both.
+        _require(all(-100 <= x <= 100 for x in self.mean), "mean lies in [-100, 100]", self.mean)
+        _require(all(0.01 <= x <= 100 for x in self.std), "std lies in [0.01, 100]", self.std)
 
     @property
     def num_views(self) -> int:

@@ -136,7 +136,7 @@ def train_epoch(
                 **{"workers": 1, "verify": True, "bad_budget": budget},
             },
             "policy": {"name": "simsiam", "views": "2", "sizes": "16"},
-            "backbone": {"arch": "resnet10", "width": 0.0625, "stem": "small"},
+            "backbone": {"arch": "resnet10", "width": 0.125, "stem": "small"},
             "method": {"name": "simsiam", "out_dim": 16, "predictor_dim": 8},
             "optim": {"name": "sgd", "base_lr": 0.05},
             "loop": {"epochs": 1, "batch_size": BATCH},

@@ -6,7 +6,8 @@ notebook.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
@@ -28,13 +29,33 @@ def run_command(main: Callable[[], int | None]) -> int:
     traceback. Ctrl-C ends with the shell's convention, 130.
     """
     try:
-        return main() or 0
+        with memory_named():
+            return main() or 0
     except (UsageError, DataError) as error:
         sys.stderr.write(f"error: {one_line(str(error))}\n")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+
+
+@contextmanager
+def memory_named() -> Iterator[None]:
+    """Memory that cannot be had, in numpy, in torch or on a GPU, as a DataError that says so."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        # torch's are RuntimeErrors: of a GPU by their class, of the host by their words.
+        is_torch = type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+        if not (isinstance(error, MemoryError) or is_torch):
+            raise
+        what = str(error).partition("\n")[0] or "no memory left"
+        raise DataError(
+            f"what is worked on at once fits into memory, got: {what}; lower the batch size, the "
+            "sizes or the number of views, threads or prefetched batches"
+        ) from error
 
 
 def one_line(text: str) -> str:

@@ -3,15 +3,16 @@
 Scanning and checking run through here, one shard a job.
 """
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
+
+from shards.workers import WorkerPool
 
 # Below this many bytes starting processes takes longer than the work.
 _WORTH_PROCESSES_BYTES = 64 << 20
@@ -41,9 +42,7 @@ def run_jobs(
     if workers <= 1 or size_bytes < _WORTH_PROCESSES_BYTES:
         yield from ((position, work(job)) for position, job in enumerate(jobs))
         return
-    # Spawned, not forked: the caller may have threads or a GPU.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with WorkerPool(workers) as pool:
         futures = {pool.submit(work, job): position for position, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):

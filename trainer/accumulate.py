@@ -22,6 +22,7 @@ def check_batch(config: TrainConfig, method: Method) -> None:
             f"--batch-size is a multiple of ranks x loop.accumulate, {world} x {parts}, got "
             f"{batch}; try {' or '.join(map(str, near))}"
         )
+    method.check_images(batch // parts)
 
 
 def describe_parts(config: TrainConfig) -> str | None:

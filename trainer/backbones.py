@@ -16,6 +16,9 @@ from trainer.resnet import DEPTHS, STEMS, ResNet
 from trainer.sk_resnet import SK_DEPTHS, sk_resnet
 from trainer.vit import PATCHES_PX, POSITIONS, SIZES, VisionTransformer
 
+# Of at least eight channels: for fewer oneDNN (torch 2.13, AVX2 without AVX-512) writes past the
+# gradient of a 1x1 convolution of stride 2 in channels_last.
+WIDTHS = (1 / 8, 16)
 SMALL_IMAGE_PX = 64  # stem "auto" takes the small one up to here
 _RESNETS = {
     f"resnet{depth}" + (f"x{width}" if width > 1 else ""): (depth, width)
@@ -49,7 +52,9 @@ def create_backbone(
     """
     choose("stem", stem, ("auto", *STEMS))
     choose("position embedding", position, POSITIONS)
-    require(width > 0, "backbone.width is positive", width, "try backbone.width=1")
+    low, high = WIDTHS
+    rule = f"backbone.width lies in [{low:g}, {high:g}]"
+    require(low <= width <= high, rule, width, "try backbone.width=1")
     require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)

@@ -36,6 +36,7 @@ from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
 from trainer.optim.build import build_optimizer
+from trainer.room import check_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,16 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
 
 def build_method(config: TrainConfig, policy: Policy) -> Method:
     """The method with its backbone, on the CPU, with the weights that the seed gives."""
+
+    def make() -> Method:
+        backbone = build_backbone(config.backbone, max(group.size_px for group in policy.groups))
+        return create_method(config.method.name, backbone, config.method.settings)
+
+    # A model of timm may not be made without its values, and has no width that could be mistyped.
+    if not config.backbone.arch.startswith("timm:"):
+        check_room(make)
     torch.manual_seed(config.loop.seed)
-    backbone = build_backbone(config.backbone, max(group.size_px for group in policy.groups))
-    method = create_method(config.method.name, backbone, config.method.settings)
+    method = make()
     method.check_views(tuple(group.count for group in policy.groups))
     return method
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from augengine.plan import MAX_SIZE_PX
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
 from augengine.policy import Policy
 from shards.remote import default_window, remote_folder
@@ -124,7 +125,7 @@ class EvalConfig:
     temperature: float = 0.07
     max_train_images: int = 10_000  # an evenly spaced part of the training set; 0: all
     max_test_images: int = 10_000
-    size_px: int | None = None  # null: the size of the first crop group
+    size_px: int | None = None  # of the views; null: the size of the first crop group
     fraction: float = 1.0  # side of the centre crop as a share of the shorter side
     batch_size: int = 256
 
@@ -140,6 +141,9 @@ class EvalConfig:
                 value >= least, f"eval.{name} is at least {least}", value, f"change eval.{name}"
             )
         require(0 < self.fraction <= 1, "eval.fraction lies in (0, 1]", self.fraction, "try 0.875")
+        rule = f"eval.size_px lies in [1, {MAX_SIZE_PX}], or is null"
+        size_px = self.size_px
+        require(size_px is None or 1 <= size_px <= MAX_SIZE_PX, rule, size_px, "try null")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

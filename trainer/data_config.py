@@ -7,6 +7,8 @@ from shards.bytesize import parse_size
 from shards.remote import MODES, remote_folder
 from trainer.checks import choose, require
 
+MAX_THREADS = 1024  # also batches made ahead
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
@@ -38,7 +40,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         for name in ("workers", "prefetch"):
             value = getattr(self, name)
-            require(value >= 1, f"data.{name} is at least 1", value, f"try data.{name}=2")
+            rule = f"data.{name} lies in [1, {MAX_THREADS}]"
+            require(1 <= value <= MAX_THREADS, rule, value, f"try data.{name}=2")
         stall = self.stall_seconds
         require(stall > 0, "data.stall_seconds is positive", stall, "try data.stall_seconds=300")
         budget = self.bad_budget

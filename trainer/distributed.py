@@ -6,6 +6,7 @@ batch of all ranks use `gather_with_grad`, whose backward sums what every rank a
 that DDP's mean over ranks gives the gradient of the global loss.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from shards.errors import DataError, UsageError
+
+# DDP's switch for the broadcast of buffers before each forward. torch 2.13 renamed it; under the
+# new name they are still broadcast when the module is wrapped, under the older one not even then.
+_SYNC_BUFFERS = "forward_sync_buffers"
+if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    _SYNC_BUFFERS = "broadcast_buffers"
 
 
 def is_distributed() -> bool:
@@ -94,6 +103,14 @@ def _join(backend: str, timeout: timedelta) -> None:
 def _is_of_a_collective(error: RuntimeError) -> bool:
     """Gloo's errors have no type of their own, only the path of its source."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def data_parallel(module: nn.Module) -> DistributedDataParallel:
+    """DDP around a module whose buffers are alike on all ranks; from now on each keeps its own.
+
+    They stay alike (synchronised statistics, a gathered queue) or differ on purpose (MoCo's).
+    """
+    return DistributedDataParallel(module, **{_SYNC_BUFFERS: False})
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from trainer.batchnorm import BatchNorm1d
 
+MAX_LAYERS = 16  # of a projector whose number of them is a setting
 _relu = partial(nn.ReLU, inplace=True)
 
 

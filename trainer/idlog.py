@@ -27,9 +27,11 @@ class IdLog:
                 drop_after(path, from_step)
         self._lines = JsonLines(run / f"ids-rank{rank()}.jsonl", from_step=from_step)
 
-    def watch(self, loader: ViewLoader, batch_size: int) -> Iterator[Views]:
-        """The loader's batches, each written down when it is delivered."""
-        for views in loader:
+    def watch(
+        self, batches: Iterator[Views], loader: ViewLoader, batch_size: int
+    ) -> Iterator[Views]:
+        """The batches of the loader, each written down when it is delivered."""
+        for views in batches:
             step = -(-loader.cursor.position // batch_size)
             epochs, ids = views.plan.epochs.tolist(), views.ids.tolist()
             self._lines.append({"step": step, "epochs": epochs, "ids": ids})

@@ -1,6 +1,7 @@
 """Files of one JSON object a line: appended to, read up to a torn line, cut back after a step.
 
-log.py keeps a run's records in one, idlog.py the samples of its steps; every record has a `step`.
+log.py keeps a run's records in one, idlog.py the samples of its steps, badlog.py those that were
+bad; every record has a `step`.
 """
 
 import json
@@ -15,8 +16,8 @@ from shards.errors import DataError
 class JsonLines:
     """Appends whole lines to a file; when a run goes on from a step, later ones are dropped."""
 
-    def __init__(self, path: Path, *, from_step: int) -> None:
-        if path.exists():
+    def __init__(self, path: Path, *, from_step: int | None = None) -> None:
+        if from_step is not None and path.exists():
             drop_after(path, from_step)
         # Without a buffer: what is written survives a kill, and closing a file cannot fail.
         self._file = open(path, "ab", buffering=0)

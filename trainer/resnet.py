@@ -100,7 +100,7 @@ class ResNet(nn.Module):
         super().__init__()
         own_block, repeats = DEPTHS[depth]
         unit = block or own_block
-        base = max(1, round(64 * width))
+        base = round(64 * width)
         small = stem == "small"
         self.stem = stem
         if small:

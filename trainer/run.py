@@ -18,7 +18,7 @@ from rich.console import Console
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import DataError, UsageError, memory_named, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
 from trainer.log import read_metrics
@@ -89,7 +89,8 @@ def _main(arguments: list[str]) -> int:
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
-        outcome = _train(config, out, command, resume=args.resume)
+        with memory_named():
+            outcome = _train(config, out, command, resume=args.resume)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error

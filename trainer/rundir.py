@@ -5,6 +5,7 @@
     RUN/tensorboard/     event files, when tensorboard is installed
     RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
     RUN/ids-rankR.jsonl  the samples of every step, with run.record_ids
+    RUN/bad-samples-rankR.jsonl  the samples that could not be used, when there were any
     RUN/nonfinite-step-N.npz  the plan of a step whose loss was not finite
 
 `run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
@@ -19,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import trainer.badlog as badlog
 import trainer.checkpoint as checkpoint
+import trainer.idlog as idlog
 from shards.errors import DataError, UsageError
 from trainer.config import TrainConfig
 from trainer.recipe import read_recipe, resolve, to_yaml
@@ -84,7 +87,8 @@ def read_config(run: Path) -> TrainConfig:
 def _remove_run(out: Path) -> None:
     for name in (checkpoint.FOLDER_NAME, "tensorboard"):
         shutil.rmtree(out / name, ignore_errors=True)
-    for pattern in ("metrics.jsonl", "ids-rank*.jsonl", "nonfinite-step-*.npz"):
+    logs = ("metrics.jsonl", idlog.PATTERN, badlog.PATTERN)
+    for pattern in (*logs, "nonfinite-step-*.npz"):
         for path in out.glob(pattern):
             path.unlink()
 

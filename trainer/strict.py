@@ -16,6 +16,12 @@ from shards.errors import UsageError
 
 T = TypeVar("T")
 
+# No setting is larger in earnest. Products of a few still fit into float32 and int64, a time into
+# what the system can wait for, and nothing is divided by a 0 that was not said; past that each
+# library has an error of its own, or hangs.
+_MOST = {int: 2**32, float: 1e9}
+_LEAST = 1e-12  # but for 0
+
 
 def build(cls: type[T], values: object, where: str = "") -> T:
     """A dataclass from a mapping; `where` is the dotted path that messages name ("optim.")."""
@@ -66,6 +72,13 @@ def coerce(hint: Any, value: object, where: str) -> Any:
     if converted is None and hint is not type(None):
         name, example = _NAMES.get(hint, (str(hint), "VALUE"))
         raise UsageError(f"{where} is {name}, got {_show(value)}; write {where}={example}")
+    most = _MOST.get(hint, math.inf)
+    if most < math.inf and abs(converted) > most:
+        raise UsageError(
+            f"{where} is at most {most:,.0f} in size, got {value!r}; write a smaller one"
+        )
+    if hint is float and 0 < abs(converted) < _LEAST:
+        raise UsageError(f"{where} is 0 or at least {_LEAST:g} in size, got {value!r}; write 0")
     return converted
 
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 import trainer.checkpoint as checkpoint
 from augengine.views import Views
 from shards.cursor import Cursor
 from shards.errors import UsageError
+from trainer.badlog import BadLog
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.display import Display
-from trainer.distributed import from_first, process_group, rank, world_size
+from trainer.distributed import data_parallel, from_first, process_group, rank, world_size
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
@@ -81,10 +81,11 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
             display.say(GET_TENSORBOARD)
         if log is not None:
             outcome.knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
-        batches = iter(loader)
+        bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
+        batches = bad_log.watch(loader, config.loop.batch_size)
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
-            batches = id_log.watch(loader, config.loop.batch_size)
+            batches = id_log.watch(batches, loader, config.loop.batch_size)
         reporter = Reporter(stack.enter_context(display), log, loader, Guard(parts, out))
         _loop(parts, out, batches, reporter, interrupt, outcome)
         return outcome
@@ -143,11 +144,7 @@ def _loop(
 def _wrap(parts: Parts) -> nn.Module:
     """The method, behind DDP when there are more ranks; calling it is calling its `step`."""
     parts.method.train()
-    if world_size() == 1:
-        return parts.method
-    # Buffers are equal on all ranks already (synchronised statistics, a gathered queue), or a
-    # rank's own on purpose (MoCo's statistics).
-    return DistributedDataParallel(parts.method, broadcast_buffers=False)
+    return parts.method if world_size() == 1 else data_parallel(parts.method)
 
 
 def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:

@@ -8,13 +8,10 @@ end when we are killed.
 """
 
 import itertools
-import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -23,6 +20,7 @@ from shards.image import ImageError
 from shards.packing.transcode import StoredImage, transcode
 from shards.quarantine import Refused
 from shards.sources.raw import RawSample, Source
+from shards.workers import WorkerPool
 
 # Samples that travel to a worker together: enough to hide the cost of the trip for tiny images.
 _CHUNK_SAMPLES = 32
@@ -65,9 +63,7 @@ def encode_in_order(
         for chunk in chunks:
             yield from _joined(chunk, _encode_chunk([s for _, s in chunk], short_side_px))
         return
-    # Spawned, not forked: the caller may have threads or a GPU.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_and_die_with_parent)
+    pool = WorkerPool(workers)
     pending: deque[tuple[_Chunk, Future[list[StoredImage | str]]]] = deque()
     try:
         while True:
@@ -120,11 +116,3 @@ def _encode(sample: RawSample, short_side_px: int | None) -> StoredImage | str:
         return f"the file cannot be read ({error.strerror or error})"
     except MemoryError:
         return "not enough memory to decode it"
-
-
-def _live_and_die_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it is killed: its death closes the sentinel."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -46,6 +46,7 @@ def test_arrays_are_converted(plan: Plan) -> None:
      ("window", (0, 0, 3), 0, "window lies"), ("window", (0, 0, 3), 91, "window lies"),
      ("window", (0, 0, 1), -1, "window lies"),
      ("kernel_px", (0,), 4, "odd number of taps"), ("kernel_px", (2,), 2 * 96 + 1, "taps"),
+     ("size_px", (0,), 0, "side is 1 to 4096"), ("size_px", (1,), 10**9, "side is 1 to 4096"),
      ("kernel_px", (0,), -3, "taps"), ("order", (0, 0), 24, "an order is 0 to 23, got 24"),
      ("group", (0,), 1, "sorted by crop group")],
 )  # fmt: skip

@@ -18,6 +18,8 @@ VIEW = ViewPolicy(scale=(0.2, 1.0))
      ({"hue": 0.6}, "hue is a strength in turns"), ({"scale": (0.5, 0.2)}, "0 < low <= high <= 1"),
      ({"scale": (0.0, 0.2)}, "scale"), ({"ratio": (0, 1)}, "ratio"), ({"sigma": (2, 1)}, "sigma"),
      ({"kernel_px": 4}, "positive odd"), ({"kernel_px": -1}, "positive odd"),
+     ({"saturation": 1e9}, "saturation is a strength, 0 to 100"), ({"ratio": (1e-9, 1)}, "ratio"),
+     ({"ratio": (1, 1e9)}, "high <= 10000"), ({"sigma": (1, 1e9)}, "sigma .* high <= 4096"),
      ({"interpolation": "nearest"}, "bilinear, bicubic"), ({"threshold": 128}, "threshold")],
 )  # fmt: skip
 def test_views_that_cannot_be_are_refused(values: dict, rule: str) -> None:
@@ -27,7 +29,8 @@ def test_views_that_cannot_be_are_refused(values: dict, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "size_px", "views"), [(0, 9, (VIEW,)), (65, 9, (VIEW,)), (1, 0, (VIEW,)), (1, 9, ())]
+    ("count", "size_px", "views"),
+    [(0, 9, (VIEW,)), (65, 9, (VIEW,)), (1, 0, (VIEW,)), (1, 9, ()), (1, 4097, (VIEW,))],
 )
 def test_groups_that_cannot_be_are_refused(count: int, size_px: int, views: tuple) -> None:
     """Counts, sizes and the list of views have limits."""
@@ -36,8 +39,10 @@ def test_groups_that_cannot_be_are_refused(count: int, size_px: int, views: tupl
 
 
 @pytest.mark.parametrize(
-    "values", [{"groups": ()}, {"std": (1, 1, 0)}, {"std": (1, 1)}, {"mean": (0, 0, math.nan)}]
-)
+    "values",
+    [{"groups": ()}, {"std": (1, 1, 0)}, {"std": (1, 1)}, {"mean": (0, 0, math.nan)},
+     {"mean": (0, 1e9, 0)}, {"std": (1, 1, 1e-9)}, {"std": (1e9, 1, 1)}],
+)  # fmt: skip
 def test_policies_that_cannot_be_are_refused(values: dict) -> None:
     """No groups, and normalisation that divides by nothing, are usage errors."""
     with pytest.raises(UsageError, match="got"):

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import faults_kills
+from faults_ranks import start_ranks
+from faults_run import write_tar
 
 from shards.reader import ShardReader
 from trainer.report import Reporter
@@ -56,10 +57,10 @@ FAULTS = {
 
 
 def main(folder: Path) -> None:
-    faults_kills.write_tar(folder / "shards")
+    write_tar(folder / "shards")
     found = {}
     for name, prepare in FAULTS.items():
-        codes, outlived_s = faults_kills.start_ranks(
+        codes, outlived_s = start_ranks(
             folder / name,
             folder / "shards",
             world=2,

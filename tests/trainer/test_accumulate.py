@@ -91,3 +91,19 @@ def test_a_batch_that_cannot_be_shared_is_one_line(
     assert "ranks x loop.accumulate, 1 x 3, got 8; try 6 or 9" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "accumulate", "words"),
+    [
+        ("mocov2", 2, "moco groups divides the 4 images of a forward into parts of 2 or more, and"),
+        ("byol", 8, "batch norm needs two images a forward, got 1; lower loop.accumulate"),
+    ],
+)
+def test_parts_too_small_for_batch_norm_are_refused(
+    method: str, accumulate: int, words: str, shard_folder: Path, tmp_path: Path
+) -> None:
+    """MoCo's four groups of a forward of four have one image each; a forward of one has no norm."""
+    with pytest.raises(UsageError, match=words):
+        train(accumulating(shard_folder, method, accumulate), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -74,11 +74,11 @@ def test_stem_follows_the_crop_size() -> None:
 
 def test_zero_init_residual() -> None:
     """Blocks start as their shortcuts: the last norm's scale is 0, all the others 1."""
-    zeroed = create_backbone("resnet50", width=0.0625, zero_init_residual=True)
+    zeroed = create_backbone("resnet50", width=0.125, zero_init_residual=True)
     scales = {n: m.weight for n, m in zeroed.named_modules() if isinstance(m, BatchNorm2d)}
     for name, scale in scales.items():
         assert scale.unique().tolist() == [0.0 if name.endswith("bn3") else 1.0]
-    plain = create_backbone("resnet18", width=0.1)
+    plain = create_backbone("resnet18", width=0.125)
     assert all(m.weight.min() == 1 for m in plain.modules() if isinstance(m, BatchNorm2d))
 
 
@@ -150,7 +150,9 @@ def test_drop_path() -> None:
     [
         ("resnet51", {}, "unknown arch 'resnet51'; did you mean resnet50x2|did you mean resnet5"),
         ("resnet18", {"stem": "tiny"}, "unknown stem 'tiny'.*known: auto, imagenet, small"),
-        ("resnet18", {"width": 0.0}, "backbone.width is positive, got 0.0"),
+        ("resnet18", {"width": 0.0}, r"backbone.width lies in \[0.125, 16\], got 0.0"),
+        ("resnet18", {"width": 0.12}, r"backbone.width lies in \[0.125, 16\], got 0.12"),
+        ("resnet18", {"width": 1e9}, r"backbone.width lies in \[0.125, 16\], got 1000000000.0"),
         ("vit_tiny16", {"width": 0.5}, "belong to ResNets"),
         ("vit_tiny16", {"stem": "small"}, "belong to ResNets"),
         ("vit_tiny16", {"image_size_px": 28}, "multiple of the ViT's patch, got 28 px and 16 px"),

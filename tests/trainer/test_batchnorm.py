@@ -21,7 +21,7 @@ from trainer.resnet import ResNet
 
 def small_resnet() -> ResNet:
     torch.manual_seed(0)
-    return ResNet(18, width=0.0625, stem="small").double()
+    return ResNet(18, width=0.125, stem="small").double()
 
 
 def crops(views: int, size: int) -> torch.Tensor:

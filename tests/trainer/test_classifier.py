@@ -12,7 +12,7 @@ from trainer.backbones import create_backbone
 from trainer.classifier import VERSION, Classifier, first_layers, load_classifier, save_classifier
 from trainer.heads import mlp
 
-BACKBONE = {"arch": "resnet10", "image_size_px": 16, "stem": "small", "width": 0.0625}
+BACKBONE = {"arch": "resnet10", "image_size_px": 16, "stem": "small", "width": 0.125}
 
 
 def make(num_layers: int) -> Classifier:

@@ -1,5 +1,6 @@
 """Two and four processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
 
+import warnings
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from toy_methods import TOY
 from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 from trainer.distributed import (
     all_reduce_,
+    data_parallel,
     gather_rows,
     gather_with_grad,
     rank,
@@ -73,9 +75,7 @@ def run_method(
     method = method.double()
     if wrap and method.sync_batch_norm:
         synchronize_batch_norm(method)
-    forward = (
-        nn.parallel.DistributedDataParallel(method, broadcast_buffers=False) if wrap else method
-    )
+    forward = data_parallel(method) if wrap else method
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
     losses = []
     for step in range(3):
@@ -96,8 +96,20 @@ def run_method(
     return {"losses": losses, "state": dict(method.state_dict())}
 
 
+def run_own_statistics(views: torch.Tensor) -> list[torch.Tensor]:
+    """Running means behind DDP after every of three forwards of this rank's images."""
+    norm = BatchNorm1d(4).double()
+    model, means = data_parallel(norm), []
+    for view in (views[0], views[1], views[0]):
+        model(view)
+        assert norm.running_mean is not None
+        means.append(norm.running_mean.clone())
+    return means
+
+
 def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
+    warnings.simplefilter("error")  # here, as in the process that the tests run in
     store = dist.FileStore(f"{folder}/store", world)
     dist.init_process_group("gloo", None, timedelta(seconds=60), world, number, store)
     views, ids = share(batch(), 1, number, world), share(IDS, 0, number, world)
@@ -114,6 +126,7 @@ def body(number: int, world: int, folder: str) -> None:
         "rows": gather_rows(views[0]),
         "gather_grad": rows.grad,
         "codes": sinkhorn(20 * views, epsilon=0.5),
+        "own": run_own_statistics(views),
         **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
@@ -147,6 +160,17 @@ def test_gathers(found: list[dict]) -> None:
     for number, result in enumerate(found):
         assert torch.equal(result["rows"], whole.detach())
         torch.testing.assert_close(result["gather_grad"], share(whole.grad, 0, number, len(found)))
+
+
+@pytest.mark.slow
+def test_a_ranks_own_statistics_stay_its_own(found: list[dict]) -> None:
+    """DDP, which warns of nothing, gives no rank another's statistics, as MoCo needs it."""
+    for number, result in enumerate(found):
+        views, norm = share(batch(), 1, number, len(found)), BatchNorm1d(4).double()
+        for view, mean in zip((views[0], views[1], views[0]), result["own"], strict=True):
+            norm(view)
+            assert norm.running_mean is not None
+            assert torch.equal(mean, norm.running_mean)
 
 
 @pytest.mark.slow

@@ -69,6 +69,16 @@ def test_yaml_numbers_without_a_dot_are_numbers() -> None:
         ({"name": "x", "inner": {"rate": "fast"}}, ["inner.rate is a finite number, got 'fast'"]),
         ({"name": "x", "inner": {"rate": "nan"}}, ["inner.rate is a finite number, got 'nan'"]),
         ({"name": "x", "inner": {"rate": None}}, ["inner.rate is a finite number, got None"]),
+        (
+            {"name": "x", "steps": 2**32 + 1},
+            ["steps is at most 4,294,967,296 in size, got 4294967297"],
+        ),
+        ({"name": "x", "steps": -(2**60)}, ["steps is at most 4,294,967,296 in size, got -1152"]),
+        (
+            {"name": "x", "clip": 1e300},
+            ["clip is at most 1,000,000,000 in size, got 1e+300; write"],
+        ),
+        ({"name": "x", "clip": -1e-13}, ["clip is 0 or at least 1e-12 in size, got -1e-13; write"]),
         ({"name": "x", "inner": 3}, ["inner is a mapping of keys, got 3 (int)", "inner.rate="]),
         ({"name": "x", "inner": {"betas": [1]}}, ["inner.betas has 2 entries, got [1] (list)"]),
         ({"name": "x", "inner": {"betas": 1}}, ["inner.betas is a list, got 1 (int)"]),

@@ -15,7 +15,7 @@ def tiny_config(folder: Path, method: str = "swav", **changes: Any) -> TrainConf
     values = {
         "data": {"train": str(folder), "backend": "kornia", "decoder": "pillow", "workers": 1},
         "policy": {"name": "simsiam", "views": "2+1", "sizes": "16+8", "blur": 0.0},
-        "backbone": {"arch": "resnet10", "width": 0.0625, "stem": "small"},
+        "backbone": {"arch": "resnet10", "width": 0.125, "stem": "small"},
         "method": {"name": method, **TOY[method]},
         "optim": {"name": "lars", "base_lr": 1.0, "warmup_epochs": 1.0},
         "loop": {"epochs": 8.65, "batch_size": 8},

@@ -24,6 +24,8 @@ from trainer.memory import MemoryBank
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
 
+MAX_ITERATIONS = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -42,6 +44,8 @@ class Settings:
         for name in names:
             value = getattr(self, name)
             require(value >= 1, f"deepclusterv2 {name} is at least 1", value, "leave it out")
+        rule = f"deepclusterv2 iterations is at most {MAX_ITERATIONS}"
+        require(self.iterations <= MAX_ITERATIONS, rule, self.iterations, "try 10")
         rule = "deepclusterv2 temperature is positive"
         require(self.temperature > 0, rule, self.temperature, "try 0.1")
 

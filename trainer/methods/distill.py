@@ -71,6 +71,9 @@ class Distill(Method):
         loss = distillation_loss(scores, targets, self.settings.temperature)
         alpha = self.settings.alpha
         if alpha < 1:
+            most, num_classes = int(views.labels.max()), scores.shape[-1]
+            rule = f"distill's teacher knows every class of the data, {most} among them"
+            require(most < num_classes, rule, f"{num_classes} classes", "try method.alpha=1")
             labels = upload(torch.from_numpy(views.labels).long(), scores.device)
             labels = labels.repeat(len(features))  # view-major, as the scores
             loss = alpha * loss + (1 - alpha) * labelled_loss(scores, labels)

@@ -72,11 +72,22 @@ class MoCo(Method):
         self.key_projector = frozen_copy(self.projector)
         self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
 
+    def check_images(self, num_images: int) -> None:
+        """Ranks share the groups evenly, groups the images, and each has two for batch norm."""
+        num_groups, world = self.settings.groups, world_size()
+        fits = num_groups % world == 0 and num_images % num_groups == 0
+        rule = (
+            f"moco groups divides the {num_images} images of a forward into parts of 2 or more, "
+            f"and is a multiple of the {world} ranks"
+        )
+        remedy = "change method.groups, loop.accumulate or --batch-size"
+        require(fits and num_images >= 2 * num_groups, rule, num_groups, remedy)
+
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every query against its image's key and the queue as it was before this batch."""
         crops, symmetric = views.crops[0], self.settings.symmetric
         asking, answering = (crops, crops) if symmetric else (crops[:-1], crops[-1:])
-        parts = self._parts(crops.shape[1])
+        parts = self.settings.groups // world_size()
         features = forward_groups(
             self.backbone, [asking, *views.crops[1:]], per_view=True, parts=parts
         )
@@ -105,11 +116,3 @@ class MoCo(Method):
         if self.settings.shuffle:
             k = reorder(k.transpose(0, 1), order.argsort()).transpose(0, 1)
         return k
-
-    def _parts(self, batch_size: int) -> int:
-        """Groups of this rank; UsageError unless ranks and images share them evenly."""
-        num_groups, images = self.settings.groups, batch_size * world_size()
-        fits = num_groups % world_size() == 0 and images % num_groups == 0
-        rule = f"moco groups divides a batch ({images}) and is a multiple of the ranks"
-        require(fits, rule, num_groups, "change method.groups or --batch-size")
-        return num_groups // world_size()

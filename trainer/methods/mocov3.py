@@ -14,7 +14,7 @@ from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.ema import cosine_momentum, ema_update, frozen_copy
-from trainer.heads import mlp
+from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
@@ -35,6 +35,9 @@ class Settings:
         for name in ("projector_layers", "hidden_dim", "out_dim"):
             value = getattr(self, name)
             require(value >= 1, f"mocov3 {name} is at least 1", value, "leave it out")
+        layers = self.projector_layers
+        rule = f"mocov3 projector_layers is at most {MAX_LAYERS}"
+        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
         rule = "mocov3 temperature is positive"
         require(self.temperature > 0, rule, self.temperature, "try 1")
         rule = "mocov3 momentum lies in [0, 1]"

@@ -15,7 +15,7 @@ from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import mlp
+from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
@@ -37,6 +37,9 @@ class Settings:
         for name in ("projector_layers", "hidden_dim", "out_dim", "predictor_dim", "queue_length"):
             value = getattr(self, name)
             require(value >= 1, f"nnclr {name} is at least 1", value, "leave it out")
+        layers = self.projector_layers
+        rule = f"nnclr projector_layers is at most {MAX_LAYERS}"
+        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
         rule = "nnclr temperature is positive"
         require(self.temperature > 0, rule, self.temperature, "try 0.1")
 

@@ -4,7 +4,8 @@
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 
-    Method(backbone, settings) -> check_views -> prepare -> [step -> before_optimizer -> after_step]
+    Method(backbone, settings) -> check_views -> check_images -> prepare
+        -> [step -> before_optimizer -> after_step]
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from augengine.views import Views
 from shards.errors import UsageError
@@ -71,6 +73,18 @@ class Method(nn.Module):
                 f"{type(self).__name__} needs at least {self.min_global_views} global views (the "
                 f"first crop group), got --views {'+'.join(map(str, group_sizes)) or 'none'}; "
                 f"try --views {'+'.join(map(str, enough))}"
+            )
+
+    def check_images(self, num_images: int) -> None:
+        """Raise UsageError before the run if a forward of so many images, on all ranks, cannot be.
+
+        A batch norm has no statistics of one image.
+        """
+        has_norm = any(isinstance(layer, _BatchNorm) for layer in self.modules())
+        if has_norm and num_images < 2:
+            raise UsageError(
+                f"batch norm needs two images a forward, got {num_images}; lower loop.accumulate "
+                "or raise --batch-size"
             )
 
     def prepare(self, num_images: int) -> None:

@@ -17,7 +17,7 @@ from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.ema import ema_update, frozen_copy
 from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import mlp
+from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
@@ -40,6 +40,9 @@ class Settings:
         for name in ("projector_layers", "out_dim"):
             value = getattr(self, name)
             require(value >= 1, f"simclr {name} is at least 1", value, "leave it out")
+        layers = self.projector_layers
+        rule = f"simclr projector_layers is at most {MAX_LAYERS}"
+        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
         rule = "simclr temperature is positive"
         require(self.temperature > 0, rule, self.temperature, "try 0.1")
         rule = "simclr queue_length is not negative"

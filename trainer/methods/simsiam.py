@@ -12,7 +12,7 @@ from torch import nn
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.heads import mlp
+from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import simsiam_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
@@ -31,6 +31,9 @@ class Settings:
         for name in ("out_dim", "predictor_dim", "projector_layers"):
             value = getattr(self, name)
             require(value >= 1, f"simsiam {name} is at least 1", value, "leave it out")
+        layers = self.projector_layers
+        rule = f"simsiam projector_layers is at most {MAX_LAYERS}"
+        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
 
 
 class SimSiam(Method):

@@ -24,6 +24,8 @@ from trainer.losses.swapped import swapped_prediction
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
 
+MAX_ITERATIONS = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -44,6 +46,8 @@ class Settings:
         for name in ("num_prototypes", "hidden_dim", "out_dim", "iterations"):
             value = getattr(self, name)
             require(value >= 1, f"swav {name} is at least 1", value, "leave it out")
+        rule = f"swav iterations is at most {MAX_ITERATIONS}"
+        require(self.iterations <= MAX_ITERATIONS, rule, self.iterations, "try 3")
         for name in ("temperature", "epsilon"):
             value = getattr(self, name)
             require(value > 0, f"swav {name} is positive", value, "leave it out")

@@ -15,7 +15,7 @@ from trainer.methods.distill import Distill, Settings
 from trainer.methods.protocol import Progress
 
 START = Progress(0, 100, steps_per_epoch=10)
-BACKBONE = {"arch": "resnet10", "image_size_px": 8, "stem": "small", "width": 0.0625}
+BACKBONE = {"arch": "resnet10", "image_size_px": 8, "stem": "small", "width": 0.125}
 
 
 @pytest.fixture
@@ -72,6 +72,15 @@ def test_labels_beside_the_teacher(make_backbone, make_views, teacher: Path) -> 
     scores = method.classifier(method.backbone(views.crops[0].flatten(0, 1)))
     rows = [-scores[v * 16 + b].log_softmax(0)[b] for v in range(2) for b in range(6)]
     torch.testing.assert_close(loss, 0.25 * whole + 0.75 * torch.stack(rows).sum() / 32)
+
+
+def test_a_class_that_the_teacher_does_not_know_is_named(make_backbone, make_views) -> None:
+    """Labels up to 7 and a teacher of seven classes: a line, not torch's index error."""
+    views = make_views((1,))
+    views = Views(views.crops, views.ids, np.full(16, 7, np.int32), views.plan)
+    method = student(make_backbone, out_dim=7, alpha=0.5)
+    with pytest.raises(UsageError, match="knows every class of the data, 7 among them, got '7 cl"):
+        method.step(views, START)
 
 
 def test_a_file_that_is_no_teacher_is_named(make_backbone, tmp_path: Path) -> None:

@@ -180,11 +180,12 @@ def test_v1_and_v2_are_two_settings_of_one_class(make_backbone) -> None:
     assert kinds == [["Linear"], ["Linear", "ReLU", "Linear"]]
 
 
-def test_groups_that_do_not_fit_are_named(make_backbone, make_views) -> None:
-    """A batch that groups do not divide stops the first step with a line."""
-    method = toy(make_backbone, groups=3)
-    with pytest.raises(UsageError, match=r"moco groups divides a batch \(16\).*got 3; change"):
-        method.step(make_views(), at(0))
+def test_groups_that_do_not_fit_are_named(make_backbone) -> None:
+    """Groups that do not divide a forward, or leave one image for batch norm, stop with a line."""
+    for groups in (3, 16):
+        with pytest.raises(UsageError, match=rf"moco groups divides the 16 .*got {groups}; change"):
+            toy(make_backbone, groups=groups).check_images(16)
+    toy(make_backbone, groups=8).check_images(16)
 
 
 @pytest.mark.parametrize(
