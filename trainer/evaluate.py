@@ -27,7 +27,7 @@ from trainer.config import TrainConfig
 from trainer.eval.features import calibrated, extract, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.knn import knn_accuracy
-from trainer.eval.online import CenterViews, require_same_classes, sample_ids
+from trainer.eval.online import CenterViews, largest_class, require_same_classes, sample_ids
 from trainer.eval.probe import PROTOCOL, linear_probe
 from trainer.rundir import read_config
 
@@ -127,6 +127,7 @@ class Evaluation:
             "test": str(self.test.directory),
             "test_images": len(sample_ids(len(self.test), settings.max_test_images)),
             "classes": len(self.test.classes),
+            "largest_class": largest_class(self.test, settings.max_test_images),
             "size_px": self.views.size_px,
             "k": settings.k,
             "temperature": settings.temperature,
@@ -198,8 +199,9 @@ def _print(scores: list[Score], conditions: dict) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     console.print(
-        "top-1 on {test_images:,} held-out images of {test}; features of {train_images:,} images "
-        "of {train}; {size_px} px centre views; kNN k={k}, T={temperature:g}; "
+        "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
+        "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
+        "kNN k={k}, T={temperature:g}; "
         "linear: {linear}".format(**conditions),
         markup=False,
     )
@@ -216,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", help="training shards (default: the run's)")
     parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")
     parser.add_argument(
-        "--checkpoint", default="last", metavar="WHICH", help="last (default), a step, or a file"
+        "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"
     )
     parser.add_argument("--baselines", action="store_true", help="raw pixels too")
     parser.add_argument(
@@ -229,11 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         "--finetune-epochs", type=float, metavar="N", help="passes over them (60 for 1 %%, else 30)"
     )
     parser.add_argument(
-        "--head-layers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of the projector, kept (SimCLR v2: 1)",
+        "--head-layers", type=int, default=0, metavar="N", help="projector's, kept (SimCLR v2: 1)"
     )
     parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
     parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")

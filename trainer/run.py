@@ -119,6 +119,11 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
         if value is not None:
             flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
     if args.method is not None:
+        if args.method not in METHODS and args.method in recipe_names():
+            raise UsageError(
+                f"--method names a method, got the recipe {args.method}; give "
+                f"--config {args.method}"
+            )
         choose("method", args.method, METHODS)
     values = merge(_for_arch(read_recipe(_recipe(args)), args.arch), flags)
     for override in args.overrides:

@@ -158,7 +158,7 @@ def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:
     outcome.knn[outcome.step] = accuracy
     epoch = round(outcome.step / parts.steps_per_epoch, 6)
     reporter.write(outcome.step, {"epoch": epoch, "knn": accuracy})
-    what = "a random encoder" if random else f"epoch {epoch:g}"
+    what = "a random encoder" if random else f"epoch {epoch:.4g}"
     reporter.say(f"kNN of {what}: {accuracy:.1%} ({parts.knn.describe()})")
     return is_best
 

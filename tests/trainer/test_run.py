@@ -114,6 +114,9 @@ def test_evaluate_scores_a_run(
         assert 0 <= score["knn"] <= 1
         assert score["what"] in table
     assert result["conditions"]["k"] == 5
+    # 37 images, classes in turn: 13, 12 and 12.
+    assert result["conditions"]["largest_class"] == 13 / 37
+    assert "35.1% of them of one class" in table.replace("\n", " ")
     assert result["conditions"]["train_images"] == 37
     # The training images are the test images here: a linear map over 768 pixels knows them all.
     assert result["scores"][2]["linear"] == 1.0
@@ -177,6 +180,7 @@ def test_a_run_is_not_written_over(
     ("argv", "parts"),
     [
         (["--method", "swaw"], ["unknown method 'swaw'", "did you mean swav?"]),
+        (["--method", "simclrv2"], ["the recipe simclrv2", "--config simclrv2"]),
         (["policy.blurr=0.5"], ["'blurr'", "did you mean blur", "allowed"]),
         (["policy.name=swaw"], ["unknown policy 'swaw'", "swav"]),
         (["--backend", "cuda"], ["'cuda'", "fused", "dali", "kornia"]),
