@@ -19,7 +19,7 @@ import torch
 
 from augengine.backends.check import check_inputs
 from augengine.kernels.gpu_launch import TRITON_TYPES, Scratch, is_interpreted, render_tasks
-from augengine.kernels.gpu_task import scratch_pixels, view_tasks
+from augengine.kernels.gpu_task import scratch_bytes, view_tasks
 from augengine.plan import Plan
 from shards.errors import UsageError
 
@@ -65,7 +65,7 @@ class FusedCudaBackend:
             outs = [self._empty(plan, group) for group in plan.groups]
             addresses = np.array([image.data_ptr() for image in images], np.int64)
             tasks = view_tasks(plan, addresses, _view_addresses(plan, outs))
-            for rows in _pieces(tasks):
+            for rows in _pieces(tasks, exact=self.dtype == torch.float32):
                 render_tasks(tasks[rows], plan.groups, self.dtype, self._scratch())
         return tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
 
@@ -96,13 +96,13 @@ def _view_addresses(plan: Plan, outs: Sequence[torch.Tensor]) -> np.ndarray:
     return addresses
 
 
-def _pieces(tasks: np.ndarray) -> list[slice]:
+def _pieces(tasks: np.ndarray, exact: bool) -> list[slice]:
     """Runs of images whose scratch fits SCRATCH_BYTES; one image may need more."""
     edges, used = [0], 0
-    for b, pixels in enumerate(scratch_pixels(tasks).tolist()):
-        used += 8 * pixels
+    for b, num_bytes in enumerate(scratch_bytes(tasks, exact).tolist()):
+        used += num_bytes
         if used > SCRATCH_BYTES and b > edges[-1]:
             edges.append(b)
-            used = 8 * pixels
+            used = num_bytes
     edges.append(len(tasks))
     return [slice(a, b) for a, b in pairwise(edges) if b > a]

@@ -1,6 +1,7 @@
-"""A batch on the GPU: one upload, then resize, contrast and two launches of blur on one stream.
+"""A batch on the GPU: one upload, then resize, contrast and blur on one stream.
 
-    gpu_task -> upload -> gpu_resize -> gpu_contrast -> gpu_blur along x -> gpu_blur along y
+    gpu_task -> upload -> gpu_resize -> gpu_contrast -> gpu_blur_half                  16-bit views
+                                                     -> gpu_blur along x, along y     float32 views
 
 Nothing waits: the upload leaves pinned memory, which torch keeps until the copy is over, and the
 scratch is used again in the order of the stream. What no view needs is not launched.
@@ -20,7 +21,8 @@ import torch
 import triton
 import triton.language as tl
 
-from augengine.kernels.gpu_blur import blur_views
+from augengine.kernels.gpu_blur import blur_columns
+from augengine.kernels.gpu_blur_half import blur_tiles
 from augengine.kernels.gpu_contrast import contrast_views
 from augengine.kernels.gpu_resize import resize_views
 from augengine.kernels.gpu_task import (
@@ -43,11 +45,13 @@ POINTERS = {
     "p_long": "*i64",
     "p_word": "*i32",
     "p_float": "*fp32",
-    "p_pixels": "*i64",
+    "p_kept": "*fp16",  # for float32 views "*i64"
     "p_floats": "*fp32",
 }
 # Rows that a program makes at once: on a GPU as many as pay, in the interpreter all of a tile.
 INTERPRETED_ROWS = TILE_PX
+# 16-bit views whose sizes are multiples are read and written in words of several pixels.
+ALIGNED_PX = 8
 # A product and a sum may be one instruction; Triton's own default changes with its version.
 OPTIONS = {"enable_fp_fusion": True}
 # Triton compiles a kernel at its first launch, and does not say that several threads may do so.
@@ -58,32 +62,37 @@ class Kernel(NamedTuple):
     """One launch of a batch."""
 
     function: Any  # a triton.jit function
+    section: str  # of Launches: which tiles it makes
     num_warps: int
-    constants: dict[str, int]  # beside DTYPE
+    constants: dict[str, int]  # beside DTYPE; ALIGNED is the batch's
 
 
-KERNELS = {
-    "resize": Kernel(resize_views, 1, {"ROWS": 4}),
-    "contrast": Kernel(contrast_views, 4, {}),
-    "blur along x": Kernel(blur_views, 1, {"ROWS": 8, "LAST": False}),
-    "blur along y": Kernel(blur_views, 1, {"ROWS": 8, "LAST": True}),
+EXACT_KERNELS = {
+    "resize": Kernel(resize_views, "resize", 1, {"ROWS": 4}),
+    "contrast": Kernel(contrast_views, "contrast", 4, {"ALIGNED": False}),
+    "blur along x": Kernel(blur_columns, "blur", 1, {"ROWS": 8, "LAST": False}),
+    "blur along y": Kernel(blur_columns, "blur", 1, {"ROWS": 8, "LAST": True}),
 }
-SECTION_OF_KERNEL = ("resize", "contrast", "blur", "blur")
+HALF_KERNELS = {
+    "resize": EXACT_KERNELS["resize"],
+    "contrast": Kernel(contrast_views, "contrast", 4, {"ALIGNED": True}),
+    "blur": Kernel(blur_tiles, "blur", 2, {"ALIGNED": True}),
+}
 
 
 class Scratch:
     """Memory between the launches of one stream; it grows to the largest batch and stays."""
 
     def __init__(self, device: torch.device) -> None:
-        self.pixels = torch.empty(0, dtype=torch.int64, device=device)
+        self.pixels = torch.empty(0, dtype=torch.uint8, device=device)
         self.floats = torch.empty(0, dtype=torch.float32, device=device)
 
     def grow(self, needs: Needs) -> None:
         """Make room; call it on the stream that the scratch belongs to."""
-        if self.pixels.numel() < needs.pixels:
+        if self.pixels.numel() < needs.pixel_bytes:
             # The old one first: it may be half of the memory that is asked for.
             self.pixels = self.pixels.new_empty(0)
-            self.pixels = self.pixels.new_empty(_rounded(needs.pixels))
+            self.pixels = self.pixels.new_empty(_rounded(needs.pixel_bytes))
         if self.floats.numel() < needs.floats:
             self.floats = self.floats.new_empty(_rounded(needs.floats))
 
@@ -95,24 +104,26 @@ def render_tasks(
     scratch: Scratch,
 ) -> None:
     """Make the views of some images, on the current stream."""
-    scratch.grow(place_in_scratch(tasks))
+    exact = dtype == torch.float32
+    scratch.grow(place_in_scratch(tasks, exact))
     launches = launches_of(tasks, groups)
     records, sections = _upload(tasks, launches, scratch.pixels.device)
     pointers = [
-        *(records.view(dtype) for dtype in (torch.int64, torch.int32, torch.float32)),
-        scratch.pixels,
+        *(records.view(word) for word in (torch.int64, torch.int32, torch.float32)),
+        scratch.pixels.view(torch.int64 if exact else torch.float16),
         scratch.floats,
     ]
+    aligned = not (exact or (tasks["size"] % ALIGNED_PX).any())
     with _LAUNCHING:
-        for kernel, name in zip(KERNELS.values(), SECTION_OF_KERNEL, strict=True):
-            num_programs = getattr(launches, name).num_programs
+        for kernel in (EXACT_KERNELS if exact else HALF_KERNELS).values():
+            num_programs = getattr(launches, kernel.section).num_programs
             if num_programs:
                 kernel.function[(num_programs,)](
-                    sections[name],
+                    sections[kernel.section],
                     *pointers,
                     DTYPE=TRITON_TYPES[dtype],
                     num_warps=kernel.num_warps,
-                    **_constants(kernel),
+                    **_constants(kernel, aligned),
                     **OPTIONS,
                 )
 
@@ -122,9 +133,10 @@ def is_interpreted() -> bool:
     return not isinstance(resize_views, triton.JITFunction)
 
 
-def _constants(kernel: Kernel) -> dict[str, int]:
-    rows = {"ROWS": INTERPRETED_ROWS} if is_interpreted() and "ROWS" in kernel.constants else {}
-    return kernel.constants | rows
+def _constants(kernel: Kernel, aligned: bool) -> dict[str, int]:
+    here = {"ROWS": INTERPRETED_ROWS} if is_interpreted() else {}
+    here["ALIGNED"] = aligned
+    return {name: here.get(name, value) for name, value in kernel.constants.items()}
 
 
 def _upload(
@@ -148,5 +160,5 @@ def _upload(
 
 
 def _rounded(count: int) -> int:
-    """A quarter more than needed, so that batches of about one size are one size."""
-    return count + count // 4
+    """A quarter more than needed, so that batches of about one size are one size; of int64."""
+    return -(-(count + count // 4) // 8) * 8

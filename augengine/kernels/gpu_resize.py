@@ -16,14 +16,14 @@ Legend: S crop side; j input, i output pixel of an axis. In units of half an inp
 import triton.language as tl
 
 from augengine.kernels.gpu_blur import write_taps
+from augengine.kernels.gpu_blur_half import write_matrix
 from augengine.kernels.gpu_colour import adjust, clamp, gray_of
+from augengine.kernels.gpu_kept import keep
 from augengine.kernels.gpu_task import TILE_PX
 from augengine.kernels.gpu_tiles import (
-    LEVELS,
     find_tile,
     kernel,
     long_words,
-    pack,
     place,
     short_words,
     write_view,
@@ -43,7 +43,7 @@ def resize_views(
     p_long,  # int64 - the records
     p_word,  # int32 - the same
     p_float,  # float32 - the same
-    p_pixels,  # int64 - scratch: packed pixels
+    p_kept,  # int64 or float16 - scratch: pixels, in float16 also weights of blurs
     p_floats,  # float32 - scratch: sums of gray, weights of blurs
     DTYPE: tl.constexpr,  # of the views
     ROWS: tl.constexpr,  # made at once, a divisor of the tile
@@ -65,7 +65,7 @@ def resize_views(
     column_off = ((2 * column + 1) * size - (2 * source_x + 1) * width).to(tl.float32)
     rows_a_pixel = num_taps(height, size, 1 + bicubic)
     num_chunks = (num_taps(width, size, 1 + bicubic) + 3) // 4
-    p_view = p_pixels + tl.load(p_long + _PIXELS)
+    p_view = p_kept + tl.load(p_long + _PIXELS)
     top = (tile // across) * _TILE_PX
     end = tl.minimum(top + _TILE_PX, size)
     gray = tl.zeros([ROWS, _TILE_PX], tl.float32)
@@ -88,13 +88,11 @@ def resize_views(
         red, green, blue = adjust(red, green, blue, p_word, p_float, 0, contrast_at, 0.0)
         inside = (y < end)[:, None] & (x < size)[None, :]
         at = y[:, None] * size + x[None, :]
-        if radius > 0:
-            # Transposed: the blur goes along x first, and it goes down what are columns to it.
-            pixel = pack(red * LEVELS, green * LEVELS, blue * LEVELS)
-            tl.store(p_view + (x[None, :] * size + y[:, None]), pixel, mask=inside)
-        elif contrast_at < num_ops:
-            pixel = pack(red * LEVELS, green * LEVELS, blue * LEVELS)
-            tl.store(p_view + at, pixel, mask=inside)
+        if (radius > 0) | (contrast_at < num_ops):
+            if DTYPE == tl.float32:
+                # Transposed where a blur follows: it goes along x first, down what are columns then.
+                at = tl.where(radius > 0, x[None, :] * size + y[:, None], at)
+            keep(p_view, at, inside, size, red, green, blue)
         else:
             write_view(red, green, blue, at, inside, p_long, p_float, DTYPE)
         if contrast_at < num_ops:
@@ -103,8 +101,12 @@ def resize_views(
     if contrast_at < num_ops:
         total = tl.sum(tl.sum(gray, axis=0), axis=0)
         tl.store(p_floats + tl.load(p_word + _SUMS) + tile, total)
-    if (radius > 0) & (tile == 0):
-        write_taps(p_word, p_float, p_floats)
+    if DTYPE == tl.float32:
+        if (radius > 0) & (tile == 0):
+            write_taps(p_word, p_float, p_floats)
+    else:
+        if (radius > 0) & (tile < across):
+            write_matrix(tile, p_word, p_float, p_view)
 
 
 @kernel

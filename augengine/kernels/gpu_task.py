@@ -24,14 +24,17 @@ FLAT_TILE = 1024  # of the contrast, in the order of memory
 # Taps of the blur that weigh less than 1e-7 against the centre are left out: beyond this many sigma
 REACH_SIGMAS = float(np.sqrt(2 * np.log(1e7)))
 ALIGNMENT = 16  # bytes: what Triton assumes of every pointer it is given
+# A blur of 16-bit views looks so many pixels around a tile, or a multiple: gpu_blur_half.py.
+REACH_UNIT = 16
+PLACE_UNIT = 8  # all places in the scratch of pixels are multiples
 
 # Addresses are of uint8 images and of finished views; places are numbers of elements in a scratch.
 VIEW_TASK = np.dtype(
     [
         ("origin", np.int64),  # address of the window's first byte
         ("out", np.int64),  # address of the view [S, S, 3]
-        ("pixels", np.int64),  # place of the view as it comes from the resize; transposed for blur
-        ("blurred", np.int64),  # place of the view blurred along its rows
+        ("pixels", np.int64),  # place of the view as it comes from the resize
+        ("blurred", np.int64),  # place of the view blurred along its rows, if views are float32
         ("height", np.int32),  # of the window
         ("width", np.int32),
         ("stride", np.int32),  # bytes from row to row of the image
@@ -42,7 +45,7 @@ VIEW_TASK = np.dtype(
         ("num_ops", np.int32),
         ("contrast_at", np.int32),  # its place among the ops; num_ops: none
         ("radius", np.int32),  # of the blur; 0: none
-        ("taps", np.int32),  # place of the blur's weights
+        ("taps", np.int32),  # place of the blur's weights, if views are float32
         ("sums", np.int32),  # place of the tiles' sums of the gray image
         ("ops", np.int32, NUM_OPS),  # BRIGHTNESS .. HUE, GRAY: those that do something
         ("amounts", np.float32, NUM_OPS),  # of each op; of HUE in sixths of a turn, 0 to 6
@@ -75,10 +78,10 @@ class Launches(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Elements of the two scratch areas."""
+    """What a batch takes of the two scratch areas."""
 
-    pixels: int  # int64: three channels of 21 bits
-    floats: int
+    pixel_bytes: int
+    floats: int  # float32: sums, and weights of blurs if views are float32
 
 
 def view_tasks(
@@ -127,29 +130,35 @@ def _fill_ops(tasks: np.ndarray, plan: Plan) -> None:
     tasks["contrast_at"] = np.where(is_contrast.any(-1), is_contrast.argmax(-1), tasks["num_ops"])
 
 
-def place_in_scratch(tasks: np.ndarray) -> Needs:
+def place_in_scratch(tasks: np.ndarray, exact: bool) -> Needs:
     """Give each view of `tasks` [B, V] the scratch it needs, one behind the other; what it takes.
 
-    A view with neither contrast nor blur needs none, one with a blur two planes.
+    A view with neither contrast nor blur needs none. `exact`: pixels are int64 and a blur takes a
+    second plane of them; else three planes of float16, a blur's matrices behind them (gpu_kept.py).
     """
-    area = tasks["size"].astype(np.int64) ** 2
     has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
-    planes = np.stack([area * (has_contrast | has_blur), area * has_blur], axis=-1)
+    area = _rounded_up(tasks["size"].astype(np.int64) ** 2, PLACE_UNIT)
+    planes = (has_contrast | has_blur) * area * (1 if exact else 3)
+    for_blur = has_blur * (area if exact else num_weights(tasks["size"], tasks["radius"]))
+    pixels_end = (planes + for_blur).cumsum().reshape(planes.shape)
     sums = num_tiles(tasks["size"]) * has_contrast
-    taps = num_taps(tasks["radius"]) * has_blur
-    pixels_end = planes.cumsum().reshape(planes.shape)
+    taps = num_taps(tasks["radius"]) * has_blur * exact
     floats = np.stack([sums, taps], axis=-1)
     floats_end = floats.cumsum().reshape(floats.shape)
-    tasks["pixels"], tasks["blurred"] = np.moveaxis(pixels_end - planes, -1, 0)
+    tasks["pixels"], tasks["blurred"] = pixels_end - planes - for_blur, pixels_end - for_blur
     tasks["sums"], tasks["taps"] = np.moveaxis(floats_end - floats, -1, 0)
-    return Needs(int(planes.sum()), int(floats.sum()))
+    return Needs(int(pixels_end.max()) * (8 if exact else 2), int(floats.sum()))
 
 
-def scratch_pixels(tasks: np.ndarray) -> np.ndarray:
-    """[B] int64: what `place_in_scratch` will take for the views of each image."""
-    has_blur = tasks["radius"] > 0
-    planes = ((tasks["contrast_at"] < tasks["num_ops"]) | has_blur) + has_blur.astype(np.int64)
-    return (planes * tasks["size"].astype(np.int64) ** 2).sum(axis=1)
+def scratch_bytes(tasks: np.ndarray, exact: bool) -> np.ndarray:
+    """[B] int64: what `place_in_scratch` will take of pixels for the views of each image."""
+    return np.array([place_in_scratch(row[None].copy(), exact).pixel_bytes for row in tasks])
+
+
+def num_weights(size: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Weights of a blur of 16-bit views: a matrix for each place of a tile along an axis."""
+    seen = TILE_PX + 2 * _rounded_up(radius.astype(np.int64), REACH_UNIT)
+    return -(-size // TILE_PX) * seen * TILE_PX
 
 
 def num_taps(radius: np.ndarray) -> np.ndarray:
@@ -196,3 +205,7 @@ def _section(
     head = [num_programs, first_entry, len(rows) // RUN_WORDS, HEAD_WORDS + len(rows)]
     words = np.concatenate([np.array(head + rows), *entries]).astype(np.int32)
     return Section(num_programs * num_periods, words)
+
+
+def _rounded_up(count: np.ndarray, unit: int) -> np.ndarray:
+    return -(-count // unit) * unit

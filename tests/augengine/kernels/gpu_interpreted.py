@@ -8,6 +8,7 @@ output and all scratch begin as NaN, and every image ends where memory does.
 import ctypes
 import json
 import mmap
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ OPS: dict[str, dict[str, Any]] = {
     },
 }
 PROT_NONE = 0
+DTYPE = os.environ.get("VIEWS", "float32")  # of the views of `errors` and `worst`
 NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "order": 0}
 NEUTRAL |= {"flip": False, "gray": False, "sigma": 0, "solarize": NO_SOLARIZE}
 
@@ -115,7 +117,8 @@ def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
 def errors(images: Sequence[torch.Tensor], plan: Plan) -> Iterator[np.ndarray]:
     """Per view of each image the differences from the reference, in levels."""
     std = np.array(plan.std)[:, None, None] * 255
-    for group, crop in zip(plan.groups, FusedCudaBackend("cpu")(images, plan), strict=True):
+    crops = FusedCudaBackend("cpu", getattr(torch, DTYPE))(images, plan)
+    for group, crop in zip(plan.groups, crops, strict=True):
         for v, view in zip(group, crop.float().numpy(), strict=True):
             for b, image in enumerate(images):
                 yield np.abs(view[b] - render(image.numpy(), plan, b, v)) * std
@@ -282,7 +285,7 @@ def _poison() -> None:
 
     def grown(scratch: gpu_launch.Scratch, needs: Any) -> None:
         grow(scratch, needs)
-        scratch.pixels.fill_(-1)
+        scratch.pixels.fill_(255)  # -1, or NaN
         scratch.floats.fill_(torch.nan)
 
     torch.empty = poisoned
