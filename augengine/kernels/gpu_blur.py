@@ -19,6 +19,7 @@ from augengine.kernels.gpu_tiles import (
     kernel,
     long_words,
     place,
+    row_and_column,
     short_words,
     write_view,
 )
@@ -44,15 +45,15 @@ def blur_columns(
 ):
     """Blur one tile of one view down its columns."""
     view, tile = find_tile(p_section)
+    tile_y, tile_x = row_and_column(tile)
     p_long, p_word = long_words(p_long, view), short_words(p_word, view)
     p_float = short_words(p_float, view)
     size, radius = tl.load(p_word + _SIZE), tl.load(p_word + _RADIUS)
-    across = (size + _TILE_PX - 1) // _TILE_PX
-    column = (tile % across) * _TILE_PX + tl.arange(0, _TILE_PX)
+    column = tile_x * _TILE_PX + tl.arange(0, _TILE_PX)
     p_blurred = p_kept + tl.load(p_long + _BLURRED)
     p_in = p_blurred if LAST else p_kept + tl.load(p_long + _PIXELS)
     p_middle = p_floats + tl.load(p_word + _TAPS) + (radius + _TILE_PX - 1)
-    top = (tile // across) * _TILE_PX
+    top = tile_y * _TILE_PX
     end = tl.minimum(top + _TILE_PX, size)
     while top < end:
         row = top + tl.arange(0, ROWS)

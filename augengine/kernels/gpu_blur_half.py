@@ -1,15 +1,14 @@
 """Launch 3 for 16-bit views: Gaussian blur along x and y at once, as products on tensor cores.
 
-A tile of 32 x 32 pixels is `down @ pixels @ across`: the pixels that it sees, a reach of 16, 32, ...
-around it, between two matrices of weights whose bands are the Gaussian. Sums are float32, factors
-float16 (gpu_kept.py says what that costs). A matrix depends on the place of the tile along its axis
-only, because a reflected border is part of it; launch 1 writes one for each place, and x and y
-share them.
+A tile of 32 x 32 pixels is `down @ pixels @ across`: the pixels that it sees, 16, 32, ... around
+it, between two matrices of weights whose bands are the Gaussian. Sums are float32, factors float16
+(gpu_kept.py says what that costs). A matrix depends on the place of the tile along its axis only,
+because a reflected border is part of it; launch 1 writes one for each place, which x and y share.
 
-Counted in code for sm_90, a pixel takes {COUNT} instructions here and {EXACT} in the two launches
-for float32 views (12 taps); most of the products are with zeros, and still nine instructions a
-pixel do them all. Tiles of 64 x 64 would see 96 x 96 pixels and multiply a quarter more; a launch
-for each axis would multiply a third less and move 12 bytes more a pixel.
+Counted in code for sm_90, a pixel takes 78 instructions here and 350 in the two launches for
+float32 views (12 taps); most of the products are with zeros, and still nine instructions a pixel
+do them all. Tiles of 64 x 64 would see 96 x 96 pixels and multiply a quarter more; a launch for
+each axis would multiply a third less and move 12 bytes more a pixel.
 """
 
 import triton.language as tl
@@ -22,9 +21,9 @@ from augengine.kernels.gpu_tiles import (
     kernel,
     long_words,
     place,
+    row_and_column,
     short_words,
-    write_pairs,
-    write_view,
+    write_tile,
 )
 
 _TILE_PX, _REACH_UNIT = tl.constexpr(TILE_PX), tl.constexpr(REACH_UNIT)
@@ -45,20 +44,20 @@ def blur_tiles(
 ):
     """Blur one tile of one view and finish it."""
     view, tile = find_tile(p_section)
+    tile_y, tile_x = row_and_column(tile)
     p_long, p_word = long_words(p_long, view), short_words(p_word, view)
     p_float = short_words(p_float, view)
     size, reach = tl.load(p_word + _SIZE), reach_of(tl.load(p_word + _RADIUS))
     if ALIGNED:
         size = tl.multiple_of(size, 8)
-    tiles = (size + _TILE_PX - 1) // _TILE_PX
-    left, top = (tile % tiles) * _TILE_PX, (tile // tiles) * _TILE_PX
+    left, top = tile_x * _TILE_PX, tile_y * _TILE_PX
     p_red = p_kept + tl.multiple_of(tl.load(p_long + _PIXELS), 8)
     p_green = p_red + plane_stride(size)
     p_blue = p_green + plane_stride(size)
     p_weights = p_blue + plane_stride(size)
     rows_a_matrix = _TILE_PX + 2 * reach
-    p_across = p_weights + (tile % tiles) * rows_a_matrix * _TILE_PX
-    p_down = p_weights + (tile // tiles) * rows_a_matrix * _TILE_PX
+    p_across = p_weights + tile_x * rows_a_matrix * _TILE_PX
+    p_down = p_weights + tile_y * rows_a_matrix * _TILE_PX
     span = tl.arange(0, _TILE_PX)
     zeros = tl.zeros([_TILE_PX, _TILE_PX], tl.float32)
     red, green, blue = zeros, zeros, zeros
@@ -82,15 +81,7 @@ def blur_tiles(
         green = tl.dot(g.to(tl.float16), across, green)
         blue = tl.dot(b.to(tl.float16), across, blue)
         j += _TILE_PX
-    row = (top + span)[:, None]
-    if ALIGNED:
-        half = left + 2 * tl.arange(0, _TILE_PX // 2)[None, :]
-        inside = (row < size) & (half < size)
-        write_pairs(red, green, blue, row * size + half, inside, p_long, p_float, DTYPE)
-    else:
-        column = (left + span)[None, :]
-        inside = (row < size) & (column < size)
-        write_view(red, green, blue, row * size + column, inside, p_long, p_float, DTYPE)
+    write_tile(red, green, blue, top, left, size, p_long, p_float, DTYPE, ALIGNED)
 
 
 @kernel

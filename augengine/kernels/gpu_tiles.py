@@ -6,14 +6,14 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from augengine.kernels.gpu_task import HEAD_WORDS, RUN_WORDS, VIEW_TASK
+from augengine.kernels.gpu_task import ROW_SHIFT, VIEW_TASK
 from augengine.plan import NO_SOLARIZE
 
 # A value equal to the threshold in exact arithmetic reaches it, whatever rounding has done to it:
 # that of float32, or of float16 where the views are of 16 bits.
 _SLACK, _HALF_SLACK = tl.constexpr(1e-6), tl.constexpr(2**-12)
 _NO_SOLARIZE = tl.constexpr(NO_SOLARIZE)
-_HEAD, _RUN = tl.constexpr(HEAD_WORDS), tl.constexpr(RUN_WORDS)
+_ROW_SHIFT, _COLUMN_MASK = tl.constexpr(ROW_SHIFT), tl.constexpr((1 << ROW_SHIFT) - 1)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -35,22 +35,15 @@ _OUT, _SOLARIZE, _SCALE, _SHIFT = (place(name) for name in ("out", "solarize", "
 
 @kernel
 def find_tile(p_section):
-    """The number of this program's record, and of its tile within the view."""
-    programs, entries = tl.load(p_section), tl.load(p_section + 1)
-    num_runs, entries_at = tl.load(p_section + 2), tl.load(p_section + 3)
-    pid = tl.program_id(0)
-    period, rest = pid // programs, pid % programs
-    run = 0
-    k = 1
-    # `while`, since a range with a run-time end fails in the interpreter of Triton 3.6 on numpy 2.4
-    while k < num_runs:
-        run = tl.where(rest >= tl.load(p_section + _HEAD + _RUN * k), k, run)
-        k += 1
-    p_run = p_section + _HEAD + _RUN * run
-    rest -= tl.load(p_run)
-    tiles, first = tl.load(p_run + 1), tl.load(p_run + 2)
-    view = tl.load(p_section + entries_at + period * entries + first + rest // tiles)
-    return view, rest % tiles
+    """The number of this program's record, and that of its tile."""
+    p_mine = p_section + 2 * tl.program_id(0)
+    return tl.load(p_mine), tl.load(p_mine + 1)
+
+
+@kernel
+def row_and_column(tile):
+    """Of a square tile among those of its view."""
+    return tile >> _ROW_SHIFT, tile & _COLUMN_MASK
 
 
 @kernel
@@ -92,6 +85,22 @@ def write_view(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constexp
 
 
 @kernel
+def write_tile(
+    red, green, blue, top, left, size, p_long, p_float, DTYPE: tl.constexpr, ALIGNED: tl.constexpr
+):
+    """Finish and write a square tile of a view; ALIGNED - 16-bit views of even sizes."""
+    row = (top + tl.arange(0, red.shape[0]))[:, None]
+    if ALIGNED:
+        column = left + 2 * tl.arange(0, red.shape[1] // 2)[None, :]
+        inside = (row < size) & (column < size)
+        write_pairs(red, green, blue, row * size + column, inside, p_long, p_float, DTYPE)
+    else:
+        column = left + tl.arange(0, red.shape[1])[None, :]
+        inside = (row < size) & (column < size)
+        write_view(red, green, blue, row * size + column, inside, p_long, p_float, DTYPE)
+
+
+@kernel
 def write_pairs(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constexpr):
     """As `write_view`, for 16-bit views of an even size: two neighbours are three words.
 
@@ -110,7 +119,7 @@ def write_pairs(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constex
 @kernel
 def in_pairs(x, at):
     """The left and the right pixel of each pair along the last axis, in the shape of `at`."""
-    return tl.split(tl.reshape(x, at.shape + [2]))
+    return tl.split(tl.reshape(x, tl.join(at, at).shape))
 
 
 @kernel
