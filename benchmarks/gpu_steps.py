@@ -95,6 +95,7 @@ def all_steps(scale: Scale, device: str, folder: Path) -> dict[str, Step]:
     return {
         "photographs": Step(60, partial(_photographs, scale, data)),
         "parity fused": Step(150, partial(_parity_of_fused, scale, device)),
+        "fused alone": Step(60, partial(_fused_alone, device, folder)),
         **profiles,
         "resident": Step(100, partial(_resident, scale, device, data)),
         "loss parity": Step(150, partial(_loss_parity, scale)),
@@ -131,6 +132,15 @@ def _loss_parity(scale: Scale, limit_s: float) -> Found:
 
 def _all_of(*conditions: str) -> str:
     return " and ".join(filter(None, conditions))
+
+
+def _fused_alone(device: str, folder: Path, limit_s: float) -> Found:
+    """What the GPU itself takes for a batch's views, in both forms of the fused backend."""
+    if device != "cuda" or not has_fused(device):
+        return _why_absent("fused", device) or "no GPU whose time it could be"
+    out = folder / "augment_gpu.json"
+    succeed(limit_s, "benchmarks/augment_gpu.py", "--out", out)
+    return json.loads(out.read_text(encoding="utf-8"))
 
 
 def _profile(scale: Scale, device: str, backend: str, data: Path, limit_s: float) -> Found:

@@ -13,7 +13,8 @@ from tools import profile_augment
 from trainer import run
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-STEPS = ["photographs", "parity fused", "profile fused", "profile dali", "profile kornia"]
+STEPS = ["photographs", "parity fused", "fused alone"]
+STEPS += ["profile fused", "profile dali", "profile kornia"]
 STEPS += ["resident", "loss parity", "losses", "parity of the others", "swav bf16"]
 TESTS = Path(__file__).parent
 

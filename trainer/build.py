@@ -31,6 +31,7 @@ from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
+from trainer.device import choose_device, use_bf16
 from trainer.distributed import local_world_size, rank, world_size
 from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
@@ -213,24 +214,6 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
         )
         return ShardIndex.open(remote)
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
-
-
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device of this process; UsageError when cuda is asked for and absent."""
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UsageError(
-            f"--device cuda needs an NVIDIA GPU and a CUDA build of torch, got torch "
-            f"{torch.__version__} without one; use --device cpu"
-        )
-    return torch.device("cuda", local_rank) if has_cuda and name != "cpu" else torch.device("cpu")
-
-
-def use_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether the forward runs under bf16 autocast."""
-    return config.loop.precision == "bf16" or (
-        config.loop.precision == "auto" and device.type == "cuda"
-    )
 
 
 def _check_lengths(config: TrainConfig, index: ShardIndex) -> None:

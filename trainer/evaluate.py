@@ -22,8 +22,9 @@ from augengine.decoders.table import create_decoder
 from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from trainer.build import build_method, choose_device, open_index
+from trainer.build import build_method, open_index
 from trainer.config import TrainConfig
+from trainer.device import choose_device
 from trainer.eval.features import calibrated, extract, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.knn import knn_accuracy

@@ -104,10 +104,10 @@ def _train(config: TrainConfig, out: Path, command: str, *, resume: bool) -> Out
     try:
         return train(config, out, command=command, resume=resume)
     except torch.OutOfMemoryError as error:
-        wanted = str(error).partition(". GPU")[0]
         raise UsageError(
             f"a step fits into the GPU's memory, got --batch-size {config.loop.batch_size}: "
-            f"{wanted}; lower it, or set loop.accumulate=2 (trainer/config.py says for what losses)"
+            f"{str(error).partition('. GPU')[0]}; lower it, or set loop.accumulate=2 "
+            "(trainer/config.py says for what losses)"
         ) from error
 
 
@@ -121,8 +121,7 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
     if args.method is not None:
         if args.method not in METHODS and args.method in recipe_names():
             raise UsageError(
-                f"--method names a method, got the recipe {args.method}; give "
-                f"--config {args.method}"
+                f"--method names a method, got recipe {args.method}; give --config {args.method}"
             )
         choose("method", args.method, METHODS)
     values = merge(_for_arch(read_recipe(_recipe(args)), args.arch), flags)
