@@ -136,8 +136,10 @@ def _all_of(*conditions: str) -> str:
 
 def _fused_alone(device: str, folder: Path, limit_s: float) -> Found:
     """What the GPU itself takes for a batch's views, in both forms of the fused backend."""
-    if device != "cuda" or not has_fused(device):
-        return _why_absent("fused", device) or "no GPU whose time it could be"
+    if reason := _why_absent("fused", device):
+        return reason
+    if device != "cuda":
+        return "no GPU whose time it could be"
     out = folder / "augment_gpu.json"
     succeed(limit_s, "benchmarks/augment_gpu.py", "--out", out)
     return json.loads(out.read_text(encoding="utf-8"))

@@ -180,7 +180,7 @@ def test_a_run_is_not_written_over(
     ("argv", "parts"),
     [
         (["--method", "swaw"], ["unknown method 'swaw'", "did you mean swav?"]),
-        (["--method", "simclrv2"], ["the recipe simclrv2", "--config simclrv2"]),
+        (["--method", "simclrv2"], ["got recipe simclrv2", "--config simclrv2"]),
         (["policy.blurr=0.5"], ["'blurr'", "did you mean blur", "allowed"]),
         (["policy.name=swaw"], ["unknown policy 'swaw'", "swav"]),
         (["--backend", "cuda"], ["'cuda'", "fused", "dali", "kornia"]),
