@@ -15,7 +15,7 @@ from augengine.badsamples import BadSample
 from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
-from augengine.streams import sleep_until_done
+from augengine.streams import borrow_stream, sleep_until_done, upload
 from augengine.views import Views
 from shards.index import ShardIndex
 from shards.order import SampleOrder
@@ -50,7 +50,7 @@ class BatchMaker:
         self._backend = backend
         self._meter = meter
         is_cuda = backend.device.type == "cuda"
-        self._stream = torch.cuda.Stream(backend.device) if is_cuda else None
+        self._stream = borrow_stream(backend.device, self) if is_cuda else None
 
     def __call__(
         self,
@@ -110,18 +110,11 @@ class BatchMaker:
         # Some may be there already: those of a cache.
         if not all(image.device.type == kind for image in images):
             with self._meter.measure("transfer", len(ids)):
-                images = [self._move(image) for image in images]
+                there = self._backend.device
+                images = [i if i.device.type == kind else upload(i, there) for i in images]
         with self._meter.measure("augment", len(ids)):
             crops = self._backend(images, plan)
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
                 sleep_until_done(self._stream)
         return Views(crops, ids, self._index.labels(ids), plan)
-
-    def _move(self, image: torch.Tensor) -> torch.Tensor:
-        if image.device.type == self._backend.device.type:
-            return image
-        # From pinned memory the copy runs beside other streams' kernels; torch keeps the pinned
-        # buffer from being reused until the copy on this stream is over.
-        pinned = image.pin_memory() if self._stream is not None else image
-        return pinned.to(self._backend.device, non_blocking=True)

@@ -56,6 +56,11 @@ def draw_plan(
     """
     ids, epochs = np.asarray(ids, np.int64), np.asarray(epochs, np.int64)
     image_sizes = np.asarray(image_sizes, np.int32)
+    if not ids.shape == epochs.shape == image_sizes.shape[:1]:
+        raise ValueError(
+            f"ids, epochs and image_sizes have one row an image, got shapes {ids.shape}, "
+            f"{epochs.shape} and {image_sizes.shape}"
+        )
     draws = _Draws(policy, ids, epochs, seed)
     brightness, contrast, saturation, hue, order = _draw_jitter(draws)
     window = _draw_window(draws, image_sizes)

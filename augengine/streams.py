@@ -1,6 +1,25 @@
-"""Waiting for a CUDA stream without spinning."""
+"""Beside a GPU: a stream of one's own, to wait for it without spinning, to copy without waiting."""
+
+import weakref
 
 import torch
+
+_IDLE: dict[torch.device, list[torch.cuda.Stream]] = {}
+
+
+def borrow_stream(device: torch.device, holder: object) -> torch.cuda.Stream:
+    """A side stream for `holder` alone; another's once that is gone, when its work must be done.
+
+    Torch keeps freed memory for the stream it was used on: with new streams for every evaluation
+    it would keep ever more.
+    """
+    idle = _IDLE.setdefault(device, [])
+    try:
+        stream = idle.pop()  # one step, so safe among threads
+    except IndexError:
+        stream = torch.cuda.Stream(device)
+    weakref.finalize(holder, idle.append, stream).atexit = False
+    return stream
 
 
 def sleep_until_done(stream: torch.cuda.Stream) -> None:
@@ -8,3 +27,16 @@ def sleep_until_done(stream: torch.cuda.Stream) -> None:
     event = torch.cuda.Event(blocking=True)
     event.record(stream)
     event.synchronize()
+
+
+def upload(
+    tensor: torch.Tensor,  # on the host
+    device: torch.device,
+) -> torch.Tensor:
+    """Its copy on a device, in the order of the current stream; the host does not wait for it.
+
+    A copy from memory that is not pinned would wait for all that the stream has to do before it.
+    Torch keeps the pinned memory from being used again until the copy is over.
+    """
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)

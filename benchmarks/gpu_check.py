@@ -1,11 +1,13 @@
 """All that needs an NVIDIA GPU in one command: parity, profiles, bf16 SwAV steps, the fused losses.
 
-    python benchmarks/gpu_check.py [--quick] [--out benchmarks/results/NAME-OF-THE-GPU.json]
+    python benchmarks/gpu_check.py [--minutes 12] [--only STEP,STEP] [--out FILE]
 
-A step's result (gpu_steps.py) stands in the file as soon as it is there. A step that fails leaves
-its reason and the others still run; the exit code is then 1. A backend that is not there is left
-out, which is no failure. What is timed are 500x375 JPEGs (photographs.py), SwAV 2+6 views of 224
-and 96 px, decoded by DALI on the GPU where it is installed, else by Pillow.
+The most valuable steps come first (gpu_steps.py), each says how long it may take, and its result
+stands in the file as soon as it is there. A step that fails leaves its reason and the others still
+run; the exit code is then 1. What is not installed, or comes when the time is up, is left out,
+which is no failure; `--only` runs some steps and adds them to the file. What is timed are 500x375
+JPEGs (photographs.py), SwAV 2+6 views of 224 and 96 px in bfloat16, decoded by DALI on the GPU
+where it is installed, else by Pillow.
 """
 
 import argparse
@@ -21,11 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_steps import FULL, NOT_INSTALLED, QUICK, TRIAL, Step, StepError, all_steps
+from gpu_command import StepError
+from gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, all_steps
 
 from shards.errors import UsageError, run_command
 from tools.measure import conditions
+from trainer.checks import choose
 
+LEAST_S = 10  # with less left no step is begun
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -43,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="default: benchmarks/results, by the GPU's name")
-    add("--quick", action="store_true", help="a minute or two less of timing; parity in full")
+    add("--minutes", type=float, default=12, metavar="N", help="in all (default: %(default)s)")
+    add("--only", metavar="STEPS", help="as the file names them: parity fused,losses")
     add(
         "--device",
         default="cuda",
@@ -63,30 +69,51 @@ def _check(options: argparse.Namespace) -> int:
     out = options.out or RESULTS / f"{_slug(options.device)}.json"
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
-    scale = TRIAL if not on_cuda else QUICK if options.quick else FULL
-    results: dict[str, dict[str, Any]] = {}
+    scale = FULL if on_cuda else TRIAL
+    end = time.perf_counter() + 60 * options.minutes
+    results = _former(out) if options.only else {}
     report = {
         "conditions": _conditions(options.device),
         "settings": asdict(scale),
         "results": results,
     }
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
-        for name, step in all_steps(scale, options.device, Path(folder)).items():
-            print(f"{name} ...", flush=True)
-            results[name] = _attempt(step)
+        steps = all_steps(scale, options.device, Path(folder))
+        for name in _chosen(options.only, steps):
+            limit_s = min(steps[name].limit_s, end - time.perf_counter())
+            print(f"{name}: at most {max(0, limit_s):.0f} s ...", flush=True)
+            results[name] = _attempt(steps[name], limit_s)
             _write(out, report)
             print("  " + _headline(results[name]), flush=True)
+            failed |= results[name]["status"] == "failed"
     print(f"written to {out}")
-    return int(any(result["status"] == "failed" for result in results.values()))
+    return int(failed)
 
 
-def _attempt(step: Step) -> dict[str, Any]:
+def _chosen(only: str | None, steps: dict[str, Step]) -> list[str]:
+    """The names of the steps to run, in their order; with those that others need."""
+    names = list(steps) if only is None else [name.strip() for name in only.split(",")]
+    for name in names:
+        choose("step", name, steps)
+    return [name for name in steps if name in names or name in NEEDED]
+
+
+def _former(out: Path) -> dict[str, dict[str, Any]]:
+    """What the file holds already."""
+    return json.loads(out.read_text(encoding="utf-8"))["results"] if out.is_file() else {}
+
+
+def _attempt(step: Step, limit_s: float) -> dict[str, Any]:
     """The step's figures with its status; whatever goes wrong is a result too."""
+    if limit_s < LEAST_S:
+        return {"status": "left out", "reason": "no time is left", "step_seconds": 0.0}
     start = time.perf_counter()
     try:
-        figures = step()
+        figures = step.call(limit_s)
     except StepError as error:
-        result = {"status": "failed", "reason": str(error), "tail": error.tail}
+        known = {"reason": str(error), "tail": error.tail}
+        result = {"status": "failed", **known, **error.figures}
     except Exception as error:  # the other steps may still tell something
         result = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
     else:

@@ -5,7 +5,8 @@
 Forward and backward of each loss at the sizes of loss_problems.py, inputs in bfloat16. Every form
 is held to the eager one in float32 first; then the forms take turns, round by round. Peak memory
 (peak_memory.py) is that of one forward and backward, the gradient included, the inputs not. A form
-that cannot run leaves its reason in its place.
+that cannot run or is wrong leaves its reason in its place, and so does a loss whose eager or fused
+form does; the others are measured all the same, and the exit code is 1.
 """
 
 import argparse
@@ -52,16 +53,16 @@ def measure_problem(
     for name, form in list(forms.items()):
         try:
             found = _both(form, inputs)
+            if truth is not None:
+                errors[name] = _errors(found, truth)
+                if name not in problem.others:
+                    _check(problem.title, name, errors[name])
         except Exception as error:  # a form that does not run here is a result, too
             if name in ("eager", "fused"):
                 raise
-            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            failed[name] = _reason(error)
             del forms[name]
             continue
-        if truth is not None:
-            errors[name] = _errors(found, truth)
-            if name not in problem.others:
-                _check(problem.title, name, errors[name])
         del found
         peaks[name] = peak_bytes(lambda form=form: _both(form, inputs), device)
     results = _time(forms, inputs, device, seconds, 1 if problem.only_fused else rounds)
@@ -86,6 +87,10 @@ def measure_problem(
         "fused_is_times_as_fast": ratios,
         "failed": failed,
     }
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def _both(form: Form, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -165,15 +170,24 @@ def _benchmark(options: argparse.Namespace) -> int:
             "seconds": options.seconds,
         },
         "problems": {},
+        "failed": {},
     }
     if out.is_file() and options.only:
         report["problems"] = json.loads(out.read_text(encoding="utf-8"))["problems"]
     for name in chosen:
         torch.compiler.reset()
-        found = measure_problem(PROBLEMS[name], device, options.seconds, options.rounds)
-        report["problems"][name] = found
-        console.print(_table(found))
+        report["problems"].pop(name, None)
+        try:
+            found = measure_problem(PROBLEMS[name], device, options.seconds, options.rounds)
+        except Exception as error:
+            report["failed"][name] = _reason(error)
+            console.print(f"{name}: error: {report['failed'][name]}", style="red")
+        else:
+            report["problems"][name] = found
+            console.print(_table(found))
         out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if report["failed"]:
+        raise DataError("; ".join(f"{name}: {why}" for name, why in report["failed"].items()))
     return 0
 
 

@@ -35,12 +35,13 @@ def pack_photographs(
     seed: int = 0,
     size_px: tuple[int, int] = SIZE_PX,
     shard_size_bytes: int = DEFAULT_SHARD_BYTES,
+    workers: int | None = None,  # None: as many as the machine has cores
 ) -> None:
     """Shards of such JPEGs, stored as they are."""
     with tempfile.TemporaryDirectory() as folder:
         for i, data in enumerate(photograph_jpegs(num_images, seed, size_px)):
             (Path(folder) / f"{i:05d}.jpg").write_bytes(data)
-        pack(open_source(folder), out, shard_size_bytes=shard_size_bytes)
+        pack(open_source(folder), out, shard_size_bytes=shard_size_bytes, workers=workers)
 
 
 def pack_tiles(num_images: int, out: Path, seed: int = 0) -> None:

@@ -1,14 +1,12 @@
 """The GPU's part of performance.py: the byte bound, and what has been measured against it."""
 
-import json
-from pathlib import Path
 from typing import Any
+
+from gpu_report import byte_bound_name, gpu_report, short_name
 
 from augengine.policies import load_policy
 from tools.byte_bound import MEMORY_BYTES_PER_S, count_bytes
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-GPU, GPU_NAME = "nvidia-h200", "H200"  # the file that gpu_check.py names after the card
 NOT_MEASURED = "not measured"
 VIEW_BYTES = {"bfloat16": 2, "float32": 4}
 TERMS = {
@@ -40,16 +38,21 @@ def byte_bound() -> str:
 
 
 def gpu_targets() -> str:
-    """What is wanted, and what benchmarks/results/nvidia-h200.json says."""
-    path = RESULTS / f"{GPU}.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else {}
-    bound = count_bytes(load_policy("swav"), 375, 500).images_per_s(MEMORY_BYTES_PER_S[GPU_NAME])
+    """What is wanted, and what the card's file in benchmarks/results says."""
+    report = gpu_report()
+    found, bound_name = report["results"], byte_bound_name(report["gpu"])
+    bound = None
+    if bound_name is not None:
+        swav = count_bytes(load_policy("swav"), 375, 500)
+        bound = swav.images_per_s(MEMORY_BYTES_PER_S[bound_name])
     fused, kornia, dali = (
         _rate(found, name, f"augment alone, {name}") for name in ("fused", "kornia", "dali")
     )
+    alone, exact = (_rate_alone(found, form) for form in ("half", "exact"))
     decode, whole = (_rate(found, "fused", row) for row in ("decode alone", "end to end, fused"))
     rows = [
-        ("augment only, 2+6: share of the bound (total, bfloat16)", "30 %", _share(fused, bound)),
+        ("augment only, 2+6: share of the bound (total, bfloat16)", "30 %", _share(alone, bound)),
+        ("the same with all sums in float32 (`exact`)", "", _share(exact, bound)),
         ("fused / kornia, augment only, same plan", "20", _quotient(fused, kornia)),
         ("fused / dali, augment only, same plan", "5", _quotient(fused, dali)),
         ("decode + fused 2+6 / decode alone", "0.95", _quotient(whole, decode)),
@@ -59,7 +62,8 @@ def gpu_targets() -> str:
             _resident(found),
         ),
     ]
-    lines = [f"| on an {GPU_NAME} | wanted | measured |", "|---|---:|---:|"]
+    when = "" if report["date"] is None else f", {report['date']}"
+    lines = [f"| on an {short_name(report['gpu'])} | wanted | measured{when} |", "|---|---:|---:|"]
     return "\n".join(
         [*lines, *(f"| {what} | {target} | {got or NOT_MEASURED} |" for what, target, got in rows)]
     )
@@ -68,6 +72,11 @@ def gpu_targets() -> str:
 def _rate(found: dict[str, Any], backend: str, row: str) -> float | None:
     rows = found.get(f"profile {backend}", {}).get("results", {})
     return rows[row]["images_per_s"] if row in rows else None
+
+
+def _rate_alone(found: dict[str, Any], form: str) -> float | None:
+    forms = found.get("fused alone", {}).get("forms", {})
+    return forms[form]["images_per_s"] if form in forms else None
 
 
 def _resident(found: dict[str, Any]) -> str | None:
@@ -79,5 +88,5 @@ def _quotient(a: float | None, b: float | None) -> str | None:
     return None if a is None or b is None else f"{a / b:.2f}"
 
 
-def _share(rate: float | None, bound: float) -> str | None:
-    return None if rate is None else f"{rate / bound:.0%}"
+def _share(rate: float | None, bound: float | None) -> str | None:
+    return None if rate is None or bound is None else f"{rate / bound:.0%}"

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gpu_report import gpu_report, short_name
+
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-GPU, GPU_NAME = "nvidia-h200", "H200"
 NOT_MEASURED = "not measured"
 _OURS = ("eager", "compiled")
 
@@ -50,11 +51,10 @@ def loss_memory() -> str:
 
 def loss_times() -> str:
     """Milliseconds on the CPU, and what the GPU's file says."""
-    path = RESULTS / f"{GPU}.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else {}
-    gpu = found.get("losses", {}).get("problems", {})
+    report = gpu_report()
+    gpu, card = report["results"].get("losses", {}).get("problems", {}), short_name(report["gpu"])
     lines = [
-        f"| loss | ours, ms (CPU) | x as fast as eager | as compiled | as compiled, {GPU_NAME} | "
+        f"| loss | ours, ms (CPU) | x as fast as eager | as compiled | as compiled, {card} | "
         "wanted |",
         "|---|---:|---:|---:|---:|---:|",
     ]

@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from shards.parallel import with_bar
 from shards.quarantine import Refused
 from shards.scan import TarScan, scan_tars
 from shards.store import read_manifest
+from shards.versions import version_of
 
 # Larger class numbers are ids of something: they are kept, and no names are made up for them.
 _MAX_NUMBERED_CLASSES = 1_000_000
@@ -51,7 +51,7 @@ def scan_folder(
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
     shards = _describe(tars, scans, previous.shards if previous else ())
-    manifest = Manifest(shards, classes, {"tool": "index", "augengine": _version()})
+    manifest = Manifest(shards, classes, {"tool": "index", "augengine": version_of("augengine")})
     # Of the same shards, only the index was lost: how they were made is still true.
     if previous is not None and previous.shards == shards:
         manifest = replace(manifest, made=previous.made)
@@ -112,10 +112,3 @@ def _describe(
         ShardInfo(name, len(scan.records), size, hashes.get((name, size)))
         for (name, size), scan in zip(tars.items(), scans, strict=True)
     )
-
-
-def _version() -> str:
-    try:
-        return version("augengine")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"

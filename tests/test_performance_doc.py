@@ -51,11 +51,15 @@ def test_a_missed_target_is_shown_with_its_profile(performance, monkeypatch):
     assert performance._missed().startswith("None is missed")
 
 
-def test_gpu_targets_say_what_is_not_measured(performance, monkeypatch, tmp_path):
-    """Without a file all five are `not measured`; with one, ratios and the share of the bound."""
-    gpu = importlib.import_module("performance_gpu")
-    monkeypatch.setattr(gpu, "RESULTS", tmp_path)
-    assert gpu.gpu_targets().count("not measured") == 5
+@pytest.fixture
+def gpu_files(performance, monkeypatch, tmp_path):
+    """The folder where a GPU's figures are looked for: empty."""
+    monkeypatch.setattr(importlib.import_module("gpu_report"), "RESULTS", tmp_path)
+    return tmp_path
+
+
+def write_gpu_file(folder, file, gpu):
+    """Figures of a card, as gpu_check.py leaves them when the training steps failed."""
     rates = {"fused": 400_000, "kornia": 10_000, "dali": 50_000}
     results = {
         f"profile {name}": {"results": {f"augment alone, {name}": {"images_per_s": rate}}}
@@ -63,15 +67,47 @@ def test_gpu_targets_say_what_is_not_measured(performance, monkeypatch, tmp_path
     }
     results["profile fused"]["results"]["decode alone"] = {"images_per_s": 20_000}
     results["profile fused"]["results"]["end to end, fused"] = {"images_per_s": 19_000}
-    (tmp_path / "nvidia-h200.json").write_text(json.dumps({"results": results}))
+    rates = {"half": 400_000, "exact": 200_000}
+    forms = {form: {"images_per_s": rate} for form, rate in rates.items()}
+    results["fused alone"] = {"forms": forms}
+    ratio = {"fused_is_times_as_fast": {"compiled": {"median": 3, "min": 2.5, "max": 4}}}
+    results["losses"] = {"problems": {"swav": ratio}}
+    report = {"conditions": {"gpu": gpu, "date": "2026-12-01 10:00 UTC"}, "results": results}
+    (folder / file).write_text(json.dumps(report))
+
+
+def test_gpu_targets_say_what_is_not_measured(gpu_files):
+    """Without a file all six are `not measured`; with one, ratios and the share of the bound."""
+    gpu = importlib.import_module("performance_gpu")
+    assert gpu.gpu_targets().count("not measured") == 6
+    assert "on an H200 | wanted | measured |" in gpu.gpu_targets()
+    write_gpu_file(gpu_files, "nvidia-h200.json", "NVIDIA H200")
     table = gpu.gpu_targets()
+    assert "on an H200 | wanted | measured, 2026-12-01 10:00 UTC |" in table
     assert [line.split("|")[-2].strip() for line in table.splitlines()[2:]] == [
         "39%",
+        "20%",
         "40.00",
         "8.00",
         "0.95",
         "not measured",
     ]
+
+
+def test_any_card_fills_the_tables_under_its_own_name(gpu_files):
+    """An H100 is held to its own memory; of one that is not known there is no share of a bound."""
+    gpu, losses = (importlib.import_module(f"performance_{name}") for name in ("gpu", "losses"))
+    write_gpu_file(gpu_files, "nvidia-a100-sxm4-40gb.json", "NVIDIA A100-SXM4-40GB")
+    assert "bfloat16) | 30 % | not measured |" in gpu.gpu_targets()
+    (gpu_files / "nvidia-a100-sxm4-40gb.json").unlink()
+    write_gpu_file(gpu_files, "nvidia-h100-80gb-hbm3.json", "NVIDIA H100 80GB HBM3")
+    assert "on an H100 80GB HBM3 |" in gpu.gpu_targets()
+    assert "bfloat16) | 30 % | 56% |" in gpu.gpu_targets()
+    assert "as compiled, H100 80GB HBM3" in losses.loss_times()
+    assert "3.00 (2.50 to 4.00) | 4.0 |" in losses.loss_times()
+    write_gpu_file(gpu_files, "nvidia-h200.json", "NVIDIA H200")
+    assert "on an H200 |" in gpu.gpu_targets()
+    assert "as compiled, H200" in losses.loss_times()
 
 
 def test_lines_are_fitted_through_the_medians(performance):

@@ -14,7 +14,7 @@ the batch, a decoder and a backend of its own, one thread inside.
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class Settings:
     seed: int = 0
     num_rounds: int = 5
     num_batches: int = 4  # kept in memory for the stages that are timed alone
+    dtype: torch.dtype = torch.float32  # of the views
 
 
 class Workload:
@@ -65,12 +66,13 @@ class Workload:
         self._settings = settings
         self._decoder = create_decoder("auto", settings.device, settings.num_threads)
         self._backends = {
-            name: create_backend(name, settings.device, num_threads=settings.num_threads)
+            name: create_backend(name, settings.device, settings.dtype, settings.num_threads)
             for name in settings.backends
         }
-        self.stock = Stock.load(
+        stock = Stock.load(
             index, self._decoder, settings.batch_size, settings.num_batches, settings.seed
         )
+        self.stock = replace(stock, images=self._moved(stock.images))
 
     def check(self, name: str) -> dict[str, float]:
         """A backend's errors in 8-bit levels; DataError when their mean is out of bounds."""
@@ -148,7 +150,10 @@ class Workload:
         settings, batches, epochs = self._settings, self.stock.batches(), itertools.count()
         cpu_or_cuda, workers = settings.device, range(settings.num_workers)
         lines = [
-            (create_decoder("auto", cpu_or_cuda), create_backend(name, cpu_or_cuda))
+            (
+                create_decoder("auto", cpu_or_cuda),
+                create_backend(name, cpu_or_cuda, settings.dtype),
+            )
             for _ in workers
         ]
 
@@ -195,7 +200,7 @@ class Workload:
             sizes, epochs = stock.sizes[rows], np.full(count, epoch)
             plan = draw_plan(self.policy, stock.ids[rows], epochs, sizes, self._settings.seed)
         with meter.measure("augment", count):
-            backend([image for image in images if isinstance(image, torch.Tensor)], plan)
+            backend(self._moved(images), plan)
             self._finish()
 
     def _loader(self, name: str) -> Case:
@@ -218,6 +223,11 @@ class Workload:
         return Case(
             f"{self.prefix}{END_TO_END}, {name}", settings.batch_size, self.policy.num_views, start
         )
+
+    def _moved(self, images: Sequence[torch.Tensor | DecodeFailure]) -> list[torch.Tensor]:
+        """Those that are images, where the backends want them: Pillow leaves them on the host."""
+        device = self._settings.device
+        return [image.to(device) for image in images if isinstance(image, torch.Tensor)]
 
     def _finish(self) -> None:
         if self._settings.device.type == "cuda":

@@ -39,7 +39,8 @@ seed give the same bytes. An interrupted run is continued by the same command.
 _EXAMPLES = """\
 examples:
   python tools/make_shards.py demo data/demo
-  python tools/make_shards.py photos/train data/photos --resize 256
+  python tools/make_shards.py photos shards/val --resize 256 --limit 1000     held out
+  python tools/make_shards.py photos shards/train --resize 256 --skip 1000    all the others
   python tools/make_shards.py /usr/share/datasets/fashion-mnist data/fashion-test --split test
 """
 
@@ -73,6 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             on_bad=arguments.on_bad,
             limit=arguments.limit,
+            skip=arguments.skip,
             overwrite=arguments.overwrite,
             progress=True,
             spec=arguments.source,
@@ -173,6 +175,14 @@ def _parser() -> argparse.ArgumentParser:
         "name (default: train)",
     )
     add("--limit", type=int, metavar="N", help="pack only N images, drawn at random by the seed")
+    add(
+        "--skip",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave out the N images that --limit N packs: --limit makes a held-out set, --skip "
+        "the rest",
+    )
     add("--overwrite", action="store_true", help="replace another set in OUT once this is whole")
     return parser
 

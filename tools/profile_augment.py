@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from augengine.backends.table import BACKENDS, backends_on
+from augengine.backends.table import BACKENDS, DTYPES, backends_on
 from shards.errors import UsageError, run_command
 from tools.augment_cases import Settings
 from tools.measure import num_cores
@@ -30,6 +30,8 @@ from tools.profile_picture import draw_profile, require_matplotlib
 from tools.profile_report import markdown_table, print_report, report_of
 from tools.profile_run import profile
 from tools.trace import record, write_trace
+
+DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,6 +63,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backends", metavar="A,B", help="default: all that run on the device")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: %(default)s")
+    add("--dtype", default="float32", choices=DTYPE_NAMES, help="of views (default: %(default)s)")
     add("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=10, metavar="S", help="per row (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="decoder's and backends' (default: the cores)")
@@ -134,6 +137,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         options.workers,
         options.seconds,
         options.seed,
+        dtype=DTYPE_NAMES[options.dtype],
     )
 
 

@@ -27,6 +27,7 @@ def report_of(index: ShardIndex, settings: Settings, found: Profile) -> dict[str
         "policy": describe_policy(found.workload.policy),
         "settings": {
             "device": str(settings.device),
+            "dtype": str(settings.dtype).removeprefix("torch."),
             "batch_size": settings.batch_size,
             "threads": settings.num_threads,
             "workers": settings.num_workers,

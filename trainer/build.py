@@ -31,6 +31,7 @@ from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
+from trainer.device import choose_device, use_bf16
 from trainer.distributed import local_world_size, rank, world_size
 from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
@@ -129,7 +130,9 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world_size() > 1 and method.sync_batch_norm:
         synchronize_batch_norm(method)
-    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    # What autocast would make of them anyway, in half the bytes.
+    dtype = torch.bfloat16 if use_bf16(config, device) else torch.float32
+    backend = create_backend(config.data.backend, device, dtype, config.data.workers)
     decoder, split = create_tuned_decoder(
         config.data.decoder, device, config.data.workers, index, config.data.hardware_load
     )
@@ -154,7 +157,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
             CenterViews(
                 config.eval,
                 policy,
-                backend,
+                create_backend(config.data.backend, device, num_threads=config.data.workers),
                 decoder,
                 config.data.workers,
                 config.data.stall_seconds,
@@ -211,17 +214,6 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
         )
         return ShardIndex.open(remote)
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
-
-
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device of this process; UsageError when cuda is asked for and absent."""
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UsageError(
-            f"--device cuda needs an NVIDIA GPU and a CUDA build of torch, got torch "
-            f"{torch.__version__} without one; use --device cpu"
-        )
-    return torch.device("cuda", local_rank) if has_cuda and name != "cpu" else torch.device("cpu")
 
 
 def _check_lengths(config: TrainConfig, index: ShardIndex) -> None:

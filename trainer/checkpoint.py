@@ -65,9 +65,7 @@ def mark_best(run: Path, step: int) -> None:
         _link("best", _path(run, step))
 
 
-def load_newest(
-    run: Path, device: torch.device | str, warn: Callable[[str], None]
-) -> dict[str, Any]:
+def load_newest(run: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     """The newest checkpoint that can be read; each newer one is named through `warn`.
 
     Raises:
@@ -77,7 +75,7 @@ def load_newest(
     folder = find(run).parent
     for path in reversed(steps(run)):
         try:
-            return load(path, device)
+            return load(path)
         except DataError as error:
             warn(f"{error}; going on from the one before")
     raise DataError(
@@ -86,7 +84,7 @@ def load_newest(
     )
 
 
-def load_step(run: Path, step: int, device: torch.device | str) -> dict[str, Any]:
+def load_step(run: Path, step: int) -> dict[str, Any]:
     """The checkpoint that another rank has found; DataError where this one cannot see it."""
     path = _path(run, step)
     if not path.is_file():
@@ -94,13 +92,13 @@ def load_step(run: Path, step: int, device: torch.device | str) -> dict[str, Any
             f"all machines share one --out folder, got no {path} here, which the first rank reads; "
             "put --out on a file system that all of them mount"
         )
-    return load(path, device)
+    return load(path)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint; DataError when it is torn, of another version or has unknown keys."""
+def load(path: Path) -> dict[str, Any]:
+    """To the host; DataError when it is torn, of another version or has unknown keys."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(
             f"a checkpoint must be a whole file written by this trainer, got {path} "

@@ -79,8 +79,8 @@ class LoopConfig:
     batch_size: int = 256  # images a step, over all devices and all parts of the step
     # Forwards a step; each sees batch_size / (devices x accumulate) images, so batch norm takes its
     # statistics over a part of the batch and queues move once a forward. Refused for losses that
-    # compare the images of a batch (SimCLR, Barlow Twins, VICReg, MoCo v3, NNCLR, SwAV without a
-    # queue): they would see fewer, and be other losses.
+    # compare the images of a batch (SimCLR, Barlow Twins, VICReg, SSL-HSIC, MoCo v3, NNCLR, SwAV
+    # without a queue): they would see fewer, and be other losses.
     accumulate: int = 1
     clip_norm: float | None = None  # gradient norm above which gradients are scaled down to it
     clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together

@@ -28,12 +28,13 @@ from augengine.views import Views
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from trainer.atomic import atomic_file
-from trainer.build import build_method, choose_device, open_index
+from trainer.build import build_method, open_index
 from trainer.config import TrainConfig
+from trainer.device import choose_device
 from trainer.eval.features import calibrated, extract, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.knn import knn_accuracy
-from trainer.eval.online import CenterViews, require_same_classes, sample_ids
+from trainer.eval.online import CenterViews, largest_class, require_same_classes, sample_ids
 from trainer.eval.probe import PROTOCOL, linear_probe
 from trainer.rundir import read_config
 
@@ -134,6 +135,7 @@ class Evaluation:
             "test": str(self.test.directory),
             "test_images": len(sample_ids(len(self.test), settings.max_test_images)),
             "classes": len(self.test.classes),
+            "largest_class": largest_class(self.test, settings.max_test_images),
             "size_px": self.views.size_px,
             "k": settings.k,
             "temperature": settings.temperature,
@@ -205,8 +207,9 @@ def _print(scores: list[Score], conditions: dict) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     console.print(
-        "top-1 on {test_images:,} held-out images of {test}; features of {train_images:,} images "
-        "of {train}; {size_px} px centre views; kNN k={k}, T={temperature:g}; "
+        "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
+        "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
+        "kNN k={k}, T={temperature:g}; "
         "linear: {linear}".format(**conditions),
         markup=False,
     )
@@ -223,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", help="training shards (default: the run's)")
     parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")
     parser.add_argument(
-        "--checkpoint", default="last", metavar="WHICH", help="last (default), a step, or a file"
+        "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"
     )
     parser.add_argument("--baselines", action="store_true", help="raw pixels too")
     parser.add_argument(
@@ -232,8 +235,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--finetune-epochs", type=float, metavar="N", help="passes over them (60 for 1 %%, else 30)"
     )
-    kept = "of the projector, kept (SimCLR v2: 1)"
-    parser.add_argument("--head-layers", type=int, default=0, metavar="N", help=kept)
+    parser.add_argument(
+        "--head-layers", type=int, default=0, metavar="N", help="projector's, kept (SimCLR v2: 1)"
+    )
     parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
     parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")
     parser.add_argument(

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 import trainer.checkpoint as checkpoint
@@ -95,7 +96,7 @@ def _main(arguments: list[str]) -> int:
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
         with room_named():
-            outcome = train(config, out, command=command, resume=args.resume)
+            outcome = _train(config, out, command, resume=args.resume)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
@@ -103,6 +104,17 @@ def _main(arguments: list[str]) -> int:
     if os.environ.get("RANK", "0") == "0":
         stdout.print(_summary(config, out, outcome))
     return outcome.exit_code
+
+
+def _train(config: TrainConfig, out: Path, command: str, *, resume: bool) -> Outcome:
+    try:
+        return train(config, out, command=command, resume=resume)
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"a step fits into the GPU's memory, got --batch-size {config.loop.batch_size}: "
+            f"{str(error).partition('. GPU')[0]}; lower it, or set loop.accumulate=2 "
+            "(trainer/config.py says for what losses)"
+        ) from error
 
 
 def resolve_config(args: argparse.Namespace) -> TrainConfig:
@@ -113,6 +125,10 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
         if value is not None:
             flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
     if args.method is not None:
+        if args.method not in METHODS and args.method in recipe_names():
+            raise UsageError(
+                f"--method names a method, got recipe {args.method}; give --config {args.method}"
+            )
         choose("method", args.method, METHODS)
     values = merge(_for_arch(read_recipe(_recipe(args)), args.arch), flags)
     for override in args.overrides:

@@ -12,6 +12,7 @@ Legend: W ranks, B images of each.
 
 import torch
 
+from augengine.streams import upload
 from trainer.distributed import gather_rows, rank, world_size
 
 
@@ -35,4 +36,4 @@ def reorder(
     """
     num_rows = len(rows)
     mine = order[rank() * num_rows :][:num_rows]
-    return gather_rows(rows)[mine.to(rows.device)]
+    return gather_rows(rows)[upload(mine, rows.device)]

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augengine.views import Views
 from trainer.build import Parts
-from trainer.config import LoopConfig, TrainConfig
+from trainer.config import LoopConfig
+from trainer.device import use_bf16
 from trainer.distributed import rank, world_size
 from trainer.methods.protocol import Progress, StepResult
 
@@ -62,13 +63,6 @@ def clip_gradients(method: nn.Module, loop: LoopConfig) -> None:
     with_gradient = [p for p in method.parameters() if p.grad is not None]
     for tensors in [[p] for p in with_gradient] if loop.clip_each else [with_gradient]:
         nn.utils.clip_grad_norm_(tensors, loop.clip_norm)
-
-
-def use_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether the forward runs under bf16 autocast."""
-    return config.loop.precision == "bf16" or (
-        config.loop.precision == "auto" and device.type == "cuda"
-    )
 
 
 def _forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:

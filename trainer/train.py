@@ -158,7 +158,7 @@ def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:
     outcome.knn[outcome.step] = accuracy
     epoch = round(outcome.step / parts.steps_per_epoch, 6)
     reporter.write(outcome.step, {"epoch": epoch, "knn": accuracy})
-    what = "a random encoder" if random else f"epoch {epoch:g}"
+    what = "a random encoder" if random else f"epoch {epoch:.4g}"
     reporter.say(f"kNN of {what}: {accuracy:.1%} ({parts.knn.describe()})")
     return is_best
 
@@ -184,13 +184,15 @@ def _load(
 ) -> tuple[int | None, Cursor]:
     """Put the checkpoint that the first rank takes into the parts; no step: none is to be taken."""
     state = None
+    # To the host: what belongs on the device is copied there, and Adam's step counts stay where no
+    # step has to wait for them.
     if resume and rank() == 0:
-        state = checkpoint.load_newest(out, parts.device, warn)
+        state = checkpoint.load_newest(out, warn)
     step = from_first(-1 if state is None else state["step"], parts.device)
     if step < 0:
         return None, Cursor(0)
     if state is None:
-        state = checkpoint.load_step(out, step, parts.device)
+        state = checkpoint.load_step(out, step)
     _refuse_another_run(parts, state)
     parts.method.load_state_dict(state["method"])
     parts.optimizer.load_state_dict(state["optimizer"])

@@ -1,15 +1,16 @@
-"""A batch on the GPU: one upload, then resize, contrast and two launches of blur on one stream.
+"""A batch on the GPU: one upload, then resize, contrast and blur on one stream.
 
-    gpu_task -> upload -> gpu_resize -> gpu_contrast -> gpu_blur along x -> gpu_blur along y
+    gpu_task -> upload -> gpu_resize -> gpu_contrast -> gpu_blur_half                  16-bit views
+                                                     -> gpu_blur along x, along y     float32 views
 
 Nothing waits: the upload leaves pinned memory, which torch keeps until the copy is over, and the
 scratch is used again in the order of the stream. What no view needs is not launched.
 
 What limits it, counted and not measured: SwAV 2+6 of 500x375 in bfloat16 is 155,648 pixels an
-image. It reads windows of 0.85 MB, writes views of 0.93 MB and moves 4.4 MB of scratch: 1.3 us at
-the 4.8 TB/s of an H200, 0.4 us without the scratch. It has some 520 instructions a pixel, 204 of
-the resize, 161 of the blur, the rest for colours, loads and stores: 2.7 us at 132 x 128 a cycle and
-1.75 GHz. So instructions are the limit, and among them the sums over taps.
+image. It reads windows of 0.85 MB, writes views of 0.93 MB and moves 2.4 MB of scratch: 0.9 us at
+the 4.8 TB/s of an H200. It has some 280 instructions a pixel (150 of the resize, 40 of the blur,
+the rest for colours, loads and stores; the form for float32 views has 520): 1.5 us at 132 x 128 a
+cycle and 1.75 GHz, if one went out in every cycle.
 """
 
 import threading
@@ -20,9 +21,11 @@ import torch
 import triton
 import triton.language as tl
 
-from augengine.kernels.gpu_blur import blur_views
+from augengine.kernels.gpu_blur import blur_columns
+from augengine.kernels.gpu_blur_half import blur_tiles
 from augengine.kernels.gpu_contrast import contrast_views
 from augengine.kernels.gpu_resize import resize_views
+from augengine.kernels.gpu_resize_half import resize_tiles
 from augengine.kernels.gpu_task import (
     ALIGNMENT,
     TILE_PX,
@@ -43,11 +46,13 @@ POINTERS = {
     "p_long": "*i64",
     "p_word": "*i32",
     "p_float": "*fp32",
-    "p_pixels": "*i64",
+    "p_kept": "*fp16",  # for float32 views "*i64"
     "p_floats": "*fp32",
 }
 # Rows that a program makes at once: on a GPU as many as pay, in the interpreter all of a tile.
 INTERPRETED_ROWS = TILE_PX
+# 16-bit views whose sizes are multiples are read and written in words of several pixels.
+ALIGNED_PX = 8
 # A product and a sum may be one instruction; Triton's own default changes with its version.
 OPTIONS = {"enable_fp_fusion": True}
 # Triton compiles a kernel at its first launch, and does not say that several threads may do so.
@@ -58,61 +63,68 @@ class Kernel(NamedTuple):
     """One launch of a batch."""
 
     function: Any  # a triton.jit function
-    num_warps: int
-    constants: dict[str, int]  # beside DTYPE
+    section: str  # of Launches: which tiles it makes
+    options: dict[str, int]  # of the compiler
+    constants: dict[str, int]  # beside DTYPE; ALIGNED is the batch's
 
 
-KERNELS = {
-    "resize": Kernel(resize_views, 1, {"ROWS": 4}),
-    "contrast": Kernel(contrast_views, 4, {}),
-    "blur along x": Kernel(blur_views, 1, {"ROWS": 8, "LAST": False}),
-    "blur along y": Kernel(blur_views, 1, {"ROWS": 8, "LAST": True}),
+EXACT_KERNELS = {
+    "resize": Kernel(resize_views, "resize", {"num_warps": 1}, {"ROWS": 4}),
+    "contrast": Kernel(contrast_views, "contrast", {"num_warps": 4}, {"ALIGNED": False}),
+    "blur along x": Kernel(blur_columns, "blur", {"num_warps": 1}, {"ROWS": 8, "LAST": False}),
+    "blur along y": Kernel(blur_columns, "blur", {"num_warps": 1}, {"ROWS": 8, "LAST": True}),
 }
-SECTION_OF_KERNEL = ("resize", "contrast", "blur", "blur")
+HALF_KERNELS = {
+    # So few registers make six blocks a multiprocessor of four, for 2 % more instructions.
+    "resize": Kernel(resize_tiles, "resize", {"num_warps": 2, "maxnreg": 168}, {"ALIGNED": True}),
+    "contrast": Kernel(contrast_views, "contrast", {"num_warps": 4}, {"ALIGNED": True}),
+    "blur": Kernel(blur_tiles, "blur", {"num_warps": 2}, {"ALIGNED": True}),
+}
 
 
 class Scratch:
     """Memory between the launches of one stream; it grows to the largest batch and stays."""
 
     def __init__(self, device: torch.device) -> None:
-        self.pixels = torch.empty(0, dtype=torch.int64, device=device)
+        self.pixels = torch.empty(0, dtype=torch.uint8, device=device)
         self.floats = torch.empty(0, dtype=torch.float32, device=device)
 
     def grow(self, needs: Needs) -> None:
         """Make room; call it on the stream that the scratch belongs to."""
-        if self.pixels.numel() < needs.pixels:
+        if self.pixels.numel() < needs.pixel_bytes:
             # The old one first: it may be half of the memory that is asked for.
             self.pixels = self.pixels.new_empty(0)
-            self.pixels = self.pixels.new_empty(_rounded(needs.pixels))
+            self.pixels = self.pixels.new_empty(_rounded(needs.pixel_bytes))
         if self.floats.numel() < needs.floats:
             self.floats = self.floats.new_empty(_rounded(needs.floats))
 
 
 def render_tasks(
     tasks: np.ndarray,  # [B, V] VIEW_TASK - B at least 1; their places in the scratch are filled in
-    groups: tuple[tuple[int, ...], ...],
     dtype: torch.dtype,
+    exact: bool,  # the form for float32 views; others can have it too
     scratch: Scratch,
 ) -> None:
     """Make the views of some images, on the current stream."""
-    scratch.grow(place_in_scratch(tasks))
-    launches = launches_of(tasks, groups)
+    scratch.grow(place_in_scratch(tasks, exact))
+    launches = launches_of(tasks)
     records, sections = _upload(tasks, launches, scratch.pixels.device)
     pointers = [
-        *(records.view(dtype) for dtype in (torch.int64, torch.int32, torch.float32)),
-        scratch.pixels,
+        *(records.view(word) for word in (torch.int64, torch.int32, torch.float32)),
+        scratch.pixels.view(torch.int64 if exact else torch.float16),
         scratch.floats,
     ]
+    aligned = not (exact or (tasks["size"] % ALIGNED_PX).any())
     with _LAUNCHING:
-        for kernel, name in zip(KERNELS.values(), SECTION_OF_KERNEL, strict=True):
-            num_programs = getattr(launches, name).num_programs
+        for kernel in (EXACT_KERNELS if exact else HALF_KERNELS).values():
+            num_programs = len(getattr(launches, kernel.section))
             if num_programs:
                 kernel.function[(num_programs,)](
-                    sections[name],
+                    sections[kernel.section],
                     *pointers,
                     DTYPE=TRITON_TYPES[dtype],
-                    num_warps=kernel.num_warps,
-                    **_constants(kernel),
+                    **_constants(kernel, aligned),
+                    **kernel.options,
                     **OPTIONS,
                 )
 
@@ -122,9 +134,10 @@ def is_interpreted() -> bool:
     return not isinstance(resize_views, triton.JITFunction)
 
 
-def _constants(kernel: Kernel) -> dict[str, int]:
-    rows = {"ROWS": INTERPRETED_ROWS} if is_interpreted() and "ROWS" in kernel.constants else {}
-    return kernel.constants | rows
+def _constants(kernel: Kernel, aligned: bool) -> dict[str, int]:
+    here = {"ROWS": INTERPRETED_ROWS} if is_interpreted() else {}
+    here["ALIGNED"] = aligned
+    return {name: here.get(name, value) for name, value in kernel.constants.items()}
 
 
 def _upload(
@@ -132,7 +145,7 @@ def _upload(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The records as bytes and the sections on the device, in one copy that nobody awaits."""
     parts = {"records": tasks.reshape(-1).view(np.uint8)}
-    parts |= {name: section.words.view(np.uint8) for name, section in launches._asdict().items()}
+    parts |= {name: each.reshape(-1).view(np.uint8) for name, each in launches._asdict().items()}
     starts, num_bytes = {}, 0
     for name, part in parts.items():
         starts[name] = num_bytes
@@ -148,5 +161,5 @@ def _upload(
 
 
 def _rounded(count: int) -> int:
-    """A quarter more than needed, so that batches of about one size are one size."""
-    return count + count // 4
+    """A quarter more than needed, so that batches of about one size are one size; of int64."""
+    return -(-(count + count // 4) // 8) * 8

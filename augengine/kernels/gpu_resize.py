@@ -17,14 +17,14 @@ import triton.language as tl
 
 from augengine.kernels.gpu_blur import write_taps
 from augengine.kernels.gpu_colour import adjust, clamp, gray_of
+from augengine.kernels.gpu_kept import keep
 from augengine.kernels.gpu_task import TILE_PX
 from augengine.kernels.gpu_tiles import (
-    LEVELS,
     find_tile,
     kernel,
     long_words,
-    pack,
     place,
+    row_and_column,
     short_words,
     write_view,
 )
@@ -43,19 +43,19 @@ def resize_views(
     p_long,  # int64 - the records
     p_word,  # int32 - the same
     p_float,  # float32 - the same
-    p_pixels,  # int64 - scratch: packed pixels
+    p_kept,  # int64 - scratch: pixels
     p_floats,  # float32 - scratch: sums of gray, weights of blurs
     DTYPE: tl.constexpr,  # of the views
     ROWS: tl.constexpr,  # made at once, a divisor of the tile
 ):
     """Make one tile of one view, as far as it goes without the rest of the view."""
     view, tile = find_tile(p_section)
+    tile_y, tile_x = row_and_column(tile)
     p_long, p_word = long_words(p_long, view), short_words(p_word, view)
     p_float = short_words(p_float, view)
     size, radius = tl.load(p_word + _SIZE), tl.load(p_word + _RADIUS)
     num_ops, contrast_at = tl.load(p_word + _NUM_OPS), tl.load(p_word + _CONTRAST_AT)
-    across = (size + _TILE_PX - 1) // _TILE_PX
-    x = (tile % across) * _TILE_PX + tl.arange(0, _TILE_PX)
+    x = tile_x * _TILE_PX + tl.arange(0, _TILE_PX)
     bicubic, flip = tl.load(p_word + _BICUBIC), tl.load(p_word + _FLIP)
     height, width = tl.load(p_word + _HEIGHT), tl.load(p_word + _WIDTH)
     # Lanes outside of the view make its last column once more, and do not write it.
@@ -65,8 +65,8 @@ def resize_views(
     column_off = ((2 * column + 1) * size - (2 * source_x + 1) * width).to(tl.float32)
     rows_a_pixel = num_taps(height, size, 1 + bicubic)
     num_chunks = (num_taps(width, size, 1 + bicubic) + 3) // 4
-    p_view = p_pixels + tl.load(p_long + _PIXELS)
-    top = (tile // across) * _TILE_PX
+    p_view = p_kept + tl.load(p_long + _PIXELS)
+    top = tile_y * _TILE_PX
     end = tl.minimum(top + _TILE_PX, size)
     gray = tl.zeros([ROWS, _TILE_PX], tl.float32)
     while top < end:
@@ -88,13 +88,10 @@ def resize_views(
         red, green, blue = adjust(red, green, blue, p_word, p_float, 0, contrast_at, 0.0)
         inside = (y < end)[:, None] & (x < size)[None, :]
         at = y[:, None] * size + x[None, :]
-        if radius > 0:
-            # Transposed: the blur goes along x first, and it goes down what are columns to it.
-            pixel = pack(red * LEVELS, green * LEVELS, blue * LEVELS)
-            tl.store(p_view + (x[None, :] * size + y[:, None]), pixel, mask=inside)
-        elif contrast_at < num_ops:
-            pixel = pack(red * LEVELS, green * LEVELS, blue * LEVELS)
-            tl.store(p_view + at, pixel, mask=inside)
+        if (radius > 0) | (contrast_at < num_ops):
+            # Transposed where a blur follows: it goes along x first, down what are columns then.
+            place = tl.where(radius > 0, x[None, :] * size + y[:, None], at)
+            keep(p_view, place, inside, size, red, green, blue)
         else:
             write_view(red, green, blue, at, inside, p_long, p_float, DTYPE)
         if contrast_at < num_ops:
@@ -102,8 +99,9 @@ def resize_views(
         top += ROWS
     if contrast_at < num_ops:
         total = tl.sum(tl.sum(gray, axis=0), axis=0)
-        tl.store(p_floats + tl.load(p_word + _SUMS) + tile, total)
-    if (radius > 0) & (tile == 0):
+        across = (size + _TILE_PX - 1) // _TILE_PX
+        tl.store(p_floats + tl.load(p_word + _SUMS) + tile_y * across + tile_x, total)
+    if (radius > 0) & (tile_y == 0) & (tile_x == 0):
         write_taps(p_word, p_float, p_floats)
 
 

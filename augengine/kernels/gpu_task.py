@@ -1,15 +1,13 @@
 """What the GPU kernels are told: one record a view, and for each launch which tiles it makes.
 
 A batch becomes one block of bytes, uploaded at once: the records of all views, then a section for
-each launch. A section lists the views that the launch is for, those of one crop size together (a
-run), so that a program finds its view and tile by a division. The resize goes over all views image
-by image instead, so that the views of an image find it in the L2 cache.
+each launch: two words a program, its view and its tile. The resize goes over all views image by
+image, so that the views of an image find it in the L2 cache.
 
 Kernels read the block as int64, int32 and float32 words; the places of the fields are those of
 `VIEW_TASK`, so nothing is written down twice.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,18 +18,21 @@ GRAY = HUE + 1  # not a colour op of the plan's order, but always the last one h
 NUM_OPS = 5  # the four colour ops in the view's order, then gray
 # A program makes a tile of a view: 32 divides all usual crop sizes, and is a warp.
 TILE_PX = 32
-FLAT_TILE = 1024  # of the contrast, in the order of memory
+FLAT_TILE = 2048  # of the contrast, in the order of memory
 # Taps of the blur that weigh less than 1e-7 against the centre are left out: beyond this many sigma
 REACH_SIGMAS = float(np.sqrt(2 * np.log(1e7)))
 ALIGNMENT = 16  # bytes: what Triton assumes of every pointer it is given
+# A blur of 16-bit views looks so many pixels around a tile, or a multiple: gpu_blur_half.py.
+REACH_UNIT = 16
+PLACE_UNIT = 8  # all places in the scratch of pixels are multiples
 
 # Addresses are of uint8 images and of finished views; places are numbers of elements in a scratch.
 VIEW_TASK = np.dtype(
     [
         ("origin", np.int64),  # address of the window's first byte
         ("out", np.int64),  # address of the view [S, S, 3]
-        ("pixels", np.int64),  # place of the view as it comes from the resize; transposed for blur
-        ("blurred", np.int64),  # place of the view blurred along its rows
+        ("pixels", np.int64),  # place of the view as it comes from the resize
+        ("blurred", np.int64),  # place of the view blurred along its rows, if views are float32
         ("height", np.int32),  # of the window
         ("width", np.int32),
         ("stride", np.int32),  # bytes from row to row of the image
@@ -42,7 +43,7 @@ VIEW_TASK = np.dtype(
         ("num_ops", np.int32),
         ("contrast_at", np.int32),  # its place among the ops; num_ops: none
         ("radius", np.int32),  # of the blur; 0: none
-        ("taps", np.int32),  # place of the blur's weights
+        ("taps", np.int32),  # place of the blur's weights, if views are float32
         ("sums", np.int32),  # place of the tiles' sums of the gray image
         ("ops", np.int32, NUM_OPS),  # BRIGHTNESS .. HUE, GRAY: those that do something
         ("amounts", np.float32, NUM_OPS),  # of each op; of HUE in sixths of a turn, 0 to 6
@@ -54,31 +55,22 @@ VIEW_TASK = np.dtype(
     align=True,
 )
 
-# The head of a section, int32: then follow its runs (first program, tiles a view, first entry) and
-# its entries (numbers of records).
-HEAD_WORDS, RUN_WORDS = 4, 3  # programs and entries of one period, runs, where the entries begin
-
-
-class Section(NamedTuple):
-    """One launch: how many programs, and what each is to do."""
-
-    num_programs: int
-    words: np.ndarray  # int32
+ROW_SHIFT = 16  # a square tile's number is its row, shifted, and its column
 
 
 class Launches(NamedTuple):
-    """One batch; the blur's section serves both of its launches."""
+    """One batch, [programs, 2] int32 a launch: record, tile; both blurs have the same."""
 
-    resize: Section
-    contrast: Section
-    blur: Section
+    resize: np.ndarray
+    contrast: np.ndarray
+    blur: np.ndarray
 
 
 class Needs(NamedTuple):
-    """Elements of the two scratch areas."""
+    """What a batch takes of the two scratch areas."""
 
-    pixels: int  # int64: three channels of 21 bits
-    floats: int
+    pixel_bytes: int
+    floats: int  # float32: sums, and weights of blurs if views are float32
 
 
 def view_tasks(
@@ -127,29 +119,45 @@ def _fill_ops(tasks: np.ndarray, plan: Plan) -> None:
     tasks["contrast_at"] = np.where(is_contrast.any(-1), is_contrast.argmax(-1), tasks["num_ops"])
 
 
-def place_in_scratch(tasks: np.ndarray) -> Needs:
+def place_in_scratch(tasks: np.ndarray, exact: bool) -> Needs:
     """Give each view of `tasks` [B, V] the scratch it needs, one behind the other; what it takes.
 
-    A view with neither contrast nor blur needs none, one with a blur two planes.
+    A view with neither contrast nor blur needs none. `exact`: pixels are int64 and a blur takes a
+    second plane of them; else three planes of float16, a blur's matrices behind them (gpu_kept.py).
     """
-    area = tasks["size"].astype(np.int64) ** 2
-    has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
-    planes = np.stack([area * (has_contrast | has_blur), area * has_blur], axis=-1)
-    sums = num_tiles(tasks["size"]) * has_contrast
-    taps = num_taps(tasks["radius"]) * has_blur
-    pixels_end = planes.cumsum().reshape(planes.shape)
+    planes, for_blur = _numbers_kept(tasks, exact)
+    pixels_end = (planes + for_blur).cumsum().reshape(planes.shape)
+    sums = num_tiles(tasks["size"]) * (tasks["contrast_at"] < tasks["num_ops"])
+    taps = num_taps(tasks["radius"]) * (tasks["radius"] > 0) * exact
     floats = np.stack([sums, taps], axis=-1)
     floats_end = floats.cumsum().reshape(floats.shape)
-    tasks["pixels"], tasks["blurred"] = np.moveaxis(pixels_end - planes, -1, 0)
+    tasks["pixels"], tasks["blurred"] = pixels_end - planes - for_blur, pixels_end - for_blur
     tasks["sums"], tasks["taps"] = np.moveaxis(floats_end - floats, -1, 0)
-    return Needs(int(planes.sum()), int(floats.sum()))
+    return Needs(int(pixels_end.max()) * _number_bytes(exact), int(floats.sum()))
 
 
-def scratch_pixels(tasks: np.ndarray) -> np.ndarray:
-    """[B] int64: what `place_in_scratch` will take for the views of each image."""
-    has_blur = tasks["radius"] > 0
-    planes = ((tasks["contrast_at"] < tasks["num_ops"]) | has_blur) + has_blur.astype(np.int64)
-    return (planes * tasks["size"].astype(np.int64) ** 2).sum(axis=1)
+def scratch_bytes(tasks: np.ndarray, exact: bool) -> np.ndarray:
+    """[B] int64: what `place_in_scratch` will take of pixels for the views of each image."""
+    planes, for_blur = _numbers_kept(tasks, exact)
+    return (planes + for_blur).sum(axis=1) * _number_bytes(exact)
+
+
+def _numbers_kept(tasks: np.ndarray, exact: bool) -> tuple[np.ndarray, np.ndarray]:
+    """[B, V] twice: int64 or float16 numbers for each view's pixels, and for its blur."""
+    has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
+    area = _rounded_up(tasks["size"].astype(np.int64) ** 2, PLACE_UNIT)
+    planes = (has_contrast | has_blur) * area * (1 if exact else 3)
+    return planes, has_blur * (area if exact else num_weights(tasks["size"], tasks["radius"]))
+
+
+def _number_bytes(exact: bool) -> int:
+    return 8 if exact else 2
+
+
+def num_weights(size: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Weights of a blur of 16-bit views: a matrix for each place of a tile along an axis."""
+    seen = TILE_PX + 2 * _rounded_up(radius.astype(np.int64), REACH_UNIT)
+    return -(-size // TILE_PX) * seen * TILE_PX
 
 
 def num_taps(radius: np.ndarray) -> np.ndarray:
@@ -162,37 +170,38 @@ def num_tiles(size: np.ndarray) -> np.ndarray:
     return (-(-size // TILE_PX)) ** 2
 
 
-def launches_of(tasks: np.ndarray, groups: tuple[tuple[int, ...], ...]) -> Launches:
+def launches_of(tasks: np.ndarray) -> Launches:
     """What is to be launched for `tasks` [B, V]; B is at least 1."""
-    num_images = len(tasks)
     numbers = np.arange(tasks.size, dtype=np.int32).reshape(tasks.shape)
-    by_group = [list(group) for group in groups]
     has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
+    sizes = tasks["size"][0].tolist()  # every image has a plan's views
+    squares = [_square_tiles(-(-size // TILE_PX)) for size in sizes]
+    flats = [np.arange(-(-(size**2) // FLAT_TILE), dtype=np.int32) for size in sizes]
+    view = np.repeat(np.arange(len(sizes)), [len(tiles) for tiles in squares])
+    resize = np.empty((len(tasks), len(view), 2), np.int32)
+    resize[..., 0], resize[..., 1] = numbers[:, view], np.concatenate(squares)
+    return Launches(
+        resize.reshape(-1, 2),
+        _programs([numbers[has, v] for v, has in enumerate(has_contrast.T)], flats),
+        _programs([numbers[has, v] for v, has in enumerate(has_blur.T)], squares),
+    )
 
-    def chosen(mask: np.ndarray) -> list[np.ndarray]:
-        return [numbers[:, group][mask[:, group]] for group in by_group]
 
-    sizes = np.array([tasks["size"][0, group[0]] for group in by_group])
-    tiles, flat_tiles = num_tiles(sizes), -(-(sizes**2) // FLAT_TILE)
-    # One period is one image: its views are a plan's, group by group.
-    resize = _section(by_group, tiles, [numbers.ravel()], num_images)
-    contrast, blur = chosen(has_contrast), chosen(has_blur)
-    return Launches(resize, _section(contrast, flat_tiles, contrast), _section(blur, tiles, blur))
+def _programs(records: list[np.ndarray], tiles: list[np.ndarray]) -> np.ndarray:
+    """[programs, 2] of a launch: view by view, all tiles of each of these records."""
+    shapes = [(len(r), len(t)) for r, t in zip(records, tiles, strict=True)]
+    ends = np.cumsum([n * m for n, m in shapes])
+    words = np.empty((ends[-1], 2), np.int32)
+    for k, (end, shape) in enumerate(zip(ends, shapes, strict=True)):
+        mine = words[end - shape[0] * shape[1] : end].reshape(*shape, 2)
+        mine[..., 0], mine[..., 1] = records[k][:, None], tiles[k]
+    return words
 
 
-def _section(
-    runs: Sequence[Sequence[int] | np.ndarray],  # one a crop size
-    tiles: np.ndarray,  # of each of a run's views
-    entries: list[np.ndarray],
-    num_periods: int = 1,
-) -> Section:
-    """The section of a launch that goes over the runs once a period."""
-    rows, num_programs, first_entry = [], 0, 0
-    for run, per_view in zip(runs, tiles.tolist(), strict=True):
-        if len(run):  # a program takes the last run that begins before it
-            rows += [num_programs, per_view, first_entry]
-        num_programs += len(run) * per_view
-        first_entry += len(run)
-    head = [num_programs, first_entry, len(rows) // RUN_WORDS, HEAD_WORDS + len(rows)]
-    words = np.concatenate([np.array(head + rows), *entries]).astype(np.int32)
-    return Section(num_programs * num_periods, words)
+def _square_tiles(across: int) -> np.ndarray:
+    rows, columns = np.indices((across, across), np.int32)
+    return ((rows << ROW_SHIFT) | columns).ravel()
+
+
+def _rounded_up(count: np.ndarray, unit: int) -> np.ndarray:
+    return -(-count // unit) * unit

@@ -1,9 +1,4 @@
-"""What all GPU kernels share: who does which tile, how a pixel is stored between launches, the end.
-
-Between launches a pixel is one int64: three channels of 21 bits, x * (2^21 - 1) rounded. That is
-within 2.4e-7 of x, no worse than four roundings of float32, in two thirds of its bytes; and a
-pixel is one load, not three.
-"""
+"""What all GPU kernels share: who does which tile, and the end of a view."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +6,14 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from augengine.kernels.gpu_task import HEAD_WORDS, RUN_WORDS, VIEW_TASK
+from augengine.kernels.gpu_task import ROW_SHIFT, VIEW_TASK
 from augengine.plan import NO_SOLARIZE
 
-LEVELS = tl.constexpr(2**21 - 1)
-_MASK = tl.constexpr(2**21 - 1)
-# A value equal to the threshold in exact arithmetic reaches it, whatever rounding has done to it.
-_THRESHOLD_SLACK = tl.constexpr(1e-6)
+# A value equal to the threshold in exact arithmetic reaches it, whatever rounding has done to it:
+# that of float32, or of float16 where the views are of 16 bits.
+_SLACK, _HALF_SLACK = tl.constexpr(1e-6), tl.constexpr(2**-12)
 _NO_SOLARIZE = tl.constexpr(NO_SOLARIZE)
-_HEAD, _RUN = tl.constexpr(HEAD_WORDS), tl.constexpr(RUN_WORDS)
+_ROW_SHIFT, _COLUMN_MASK = tl.constexpr(ROW_SHIFT), tl.constexpr((1 << ROW_SHIFT) - 1)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -41,22 +35,15 @@ _OUT, _SOLARIZE, _SCALE, _SHIFT = (place(name) for name in ("out", "solarize", "
 
 @kernel
 def find_tile(p_section):
-    """The number of this program's record, and of its tile within the view."""
-    programs, entries = tl.load(p_section), tl.load(p_section + 1)
-    num_runs, entries_at = tl.load(p_section + 2), tl.load(p_section + 3)
-    pid = tl.program_id(0)
-    period, rest = pid // programs, pid % programs
-    run = 0
-    k = 1
-    # `while`, since a range with a run-time end fails in the interpreter of Triton 3.6 on numpy 2.4
-    while k < num_runs:
-        run = tl.where(rest >= tl.load(p_section + _HEAD + _RUN * k), k, run)
-        k += 1
-    p_run = p_section + _HEAD + _RUN * run
-    rest -= tl.load(p_run)
-    tiles, first = tl.load(p_run + 1), tl.load(p_run + 2)
-    view = tl.load(p_section + entries_at + period * entries + first + rest // tiles)
-    return view, rest % tiles
+    """The number of this program's record, and that of its tile."""
+    p_mine = p_section + 2 * tl.program_id(0)
+    return tl.load(p_mine), tl.load(p_mine + 1)
+
+
+@kernel
+def row_and_column(tile):
+    """Of a square tile among those of its view."""
+    return tile >> _ROW_SHIFT, tile & _COLUMN_MASK
 
 
 @kernel
@@ -72,37 +59,71 @@ def short_words(p_short, view):
 
 
 @kernel
-def pack(red, green, blue):
-    """Channels in [0, LEVELS] as one int64; a value of LEVELS and a half is cut."""
-    r = tl.minimum(red + 0.5, LEVELS).to(tl.int32)
-    g = tl.minimum(green + 0.5, LEVELS).to(tl.int32)
-    b = tl.minimum(blue + 0.5, LEVELS).to(tl.int32)
-    return r.to(tl.int64) | (g.to(tl.int64) << 21) | (b.to(tl.int64) << 42)
-
-
-@kernel
-def unpack(pixel):
-    """The channels of an int64 as float32 in [0, LEVELS]."""
-    red = (pixel & _MASK).to(tl.int32).to(tl.float32)
-    green = ((pixel >> 21) & _MASK).to(tl.int32).to(tl.float32)
-    blue = (pixel >> 42).to(tl.int32).to(tl.float32)
-    return red, green, blue
-
-
-@kernel
-def write_view(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constexpr):
-    """Solarize, normalise and write pixels of a view; `at` [...] int32 - their numbers in it."""
+def finish(red, green, blue, p_float, DTYPE: tl.constexpr):
+    """Solarize, normalise and convert pixels in [0, 1]."""
     threshold = tl.load(p_float + _SOLARIZE)
     if threshold < _NO_SOLARIZE:
-        reached = threshold - _THRESHOLD_SLACK
+        reached = threshold - (_SLACK if DTYPE == tl.float32 else _HALF_SLACK)
         red = tl.where(red >= reached, 1 - red, red)
         green = tl.where(green >= reached, 1 - green, green)
         blue = tl.where(blue >= reached, 1 - blue, blue)
     red = red * tl.load(p_float + _SCALE) + tl.load(p_float + _SHIFT)
     green = green * tl.load(p_float + _SCALE + 1) + tl.load(p_float + _SHIFT + 1)
     blue = blue * tl.load(p_float + _SCALE + 2) + tl.load(p_float + _SHIFT + 2)
+    return red.to(DTYPE), green.to(DTYPE), blue.to(DTYPE)
+
+
+@kernel
+def write_view(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constexpr):
+    """Finish pixels of a view and write them; `at` [...] int32 - their numbers in it."""
+    red, green, blue = finish(red, green, blue, p_float, DTYPE)
     pointer = tl.pointer_type(DTYPE)  # pyright: ignore[reportArgumentType]
     p_out = tl.load(p_long + _OUT).to(pointer) + 3 * at
-    tl.store(p_out, red.to(DTYPE), mask=inside)
-    tl.store(p_out + 1, green.to(DTYPE), mask=inside)
-    tl.store(p_out + 2, blue.to(DTYPE), mask=inside)
+    tl.store(p_out, red, mask=inside)
+    tl.store(p_out + 1, green, mask=inside)
+    tl.store(p_out + 2, blue, mask=inside)
+
+
+@kernel
+def write_tile(
+    red, green, blue, top, left, size, p_long, p_float, DTYPE: tl.constexpr, ALIGNED: tl.constexpr
+):
+    """Finish and write a square tile of a view; ALIGNED - 16-bit views of even sizes."""
+    row = (top + tl.arange(0, red.shape[0]))[:, None]
+    if ALIGNED:
+        column = left + 2 * tl.arange(0, red.shape[1] // 2)[None, :]
+        inside = (row < size) & (column < size)
+        write_pairs(red, green, blue, row * size + column, inside, p_long, p_float, DTYPE)
+    else:
+        column = left + tl.arange(0, red.shape[1])[None, :]
+        inside = (row < size) & (column < size)
+        write_view(red, green, blue, row * size + column, inside, p_long, p_float, DTYPE)
+
+
+@kernel
+def write_pairs(red, green, blue, at, inside, p_long, p_float, DTYPE: tl.constexpr):
+    """As `write_view`, for 16-bit views of an even size: two neighbours are three words.
+
+    `at` and `inside`: of the left pixel of each pair, which has an even number.
+    """
+    red, green, blue = finish(red, green, blue, p_float, DTYPE)
+    r0, r1 = in_pairs(red, at)
+    g0, g1 = in_pairs(green, at)
+    b0, b1 = in_pairs(blue, at)
+    p_out = tl.load(p_long + _OUT).to(tl.pointer_type(tl.uint32)) + 3 * (at // 2)
+    tl.store(p_out, in_one_word(r0, g0), mask=inside)
+    tl.store(p_out + 1, in_one_word(b0, r1), mask=inside)
+    tl.store(p_out + 2, in_one_word(g1, b1), mask=inside)
+
+
+@kernel
+def in_pairs(x, at):
+    """The left and the right pixel of each pair along the last axis, in the shape of `at`."""
+    return tl.split(tl.reshape(x, tl.join(at, at).shape))
+
+
+@kernel
+def in_one_word(low, high):
+    """Two numbers of 16 bits as one uint32."""
+    low = low.to(tl.uint16, bitcast=True).to(tl.uint32)
+    return low | (high.to(tl.uint16, bitcast=True).to(tl.uint32) << 16)

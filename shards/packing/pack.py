@@ -9,7 +9,6 @@ and how often it was interrupted leave no trace in the bytes. `tools/make_shards
 import os
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
@@ -21,6 +20,7 @@ from shards.packing.staging import Staging
 from shards.quarantine import Refused, read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
+from shards.versions import version_of
 
 DEFAULT_SHARD_BYTES = 256 << 20
 ON_BAD = ("quarantine", "fail")
@@ -48,6 +48,7 @@ def pack(
     seed: int = 0,
     on_bad: str = "quarantine",
     limit: int | None = None,
+    skip: int = 0,
     overwrite: bool = False,
     progress: bool = False,
     spec: str = "",
@@ -64,6 +65,8 @@ def pack(
         seed: of the order in which samples are spread over the shards.
         on_bad: "quarantine" leaves bad images out and lists them, "fail" stops at the first.
         limit: pack only this many samples, drawn at random by `seed`.
+        skip: leave out as many, those that `limit` would draw with the same seed: what one set
+            holds out, the other does not have.
         overwrite: replace another set in `out`, once the new one is whole.
         progress: show a bar on stderr.
         spec: what the user called the source; noted in the manifest.
@@ -72,7 +75,8 @@ def pack(
         UsageError: an option out of range, or `out` holds something else.
         DataError: no image is good, a bad one with on_bad="fail", or `out` cannot be written.
     """
-    options = PackOptions(name, shard_size_bytes, resize, seed, limit)
+    options = PackOptions(name, shard_size_bytes, resize, seed, limit, skip)
+    options.positions(len(source))
     workers = default_workers() if workers is None else workers
     if workers < 1 or on_bad not in ON_BAD:
         raise UsageError(
@@ -109,8 +113,9 @@ def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
         "kind": source.kind,
         "fingerprint": source.fingerprint,
         "num_source_samples": len(source),
-        "options": {field: getattr(options, field) for field in PackOptions.__slots__},
+        "options": options.recorded(),
         "versions": {
-            package: version(package) for package in ("augengine", "numpy", "pillow", "webdataset")
+            package: version_of(package)
+            for package in ("augengine", "numpy", "pillow", "webdataset")
         },
     }

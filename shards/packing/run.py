@@ -44,6 +44,7 @@ class PackOptions:
     short_side_px: int | None
     seed: int
     limit: int | None
+    skip: int = 0  # samples, the first of the order
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.name):
@@ -57,8 +58,29 @@ class PackOptions:
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{what} must be at least 1, got {value}")
+        if self.skip < 0:
+            raise UsageError(f"skip must not be negative, got {self.skip}")
         if self.seed < 0:
             raise UsageError(f"seed must not be negative, got {self.seed}")
+
+    def positions(self, num_samples: int) -> tuple[int, int]:
+        """First and end of what is packed, as positions of the packing order.
+
+        Raises:
+            UsageError: nothing is left.
+        """
+        if self.skip >= num_samples:
+            raise UsageError(
+                f"--skip leaves images to pack, got {self.skip:,} of the {num_samples:,} that "
+                f"SOURCE has; skip fewer"
+            )
+        stop = num_samples if self.limit is None else min(num_samples, self.skip + self.limit)
+        return self.skip, stop
+
+    def recorded(self) -> dict[str, object]:
+        """What a manifest says of them; nothing of a skip of 0, as before there was one."""
+        values = {field: getattr(self, field) for field in self.__slots__}
+        return values if self.skip else {k: v for k, v in values.items() if k != "skip"}
 
 
 class PackRun:
@@ -85,18 +107,18 @@ class PackRun:
             DataError: no image is good, or one is bad and the run is to stop there.
         """
         finished = self.staging.finished
-        start = finished[-1].next_position if finished else 0
-        total = min(len(self._source), self._options.limit or len(self._source))
-        numbers = _numbers(self._source, self._options.seed, start, total)
+        first, stop = self._options.positions(len(self._source))
+        start = finished[-1].next_position if finished else first
+        numbers = _numbers(self._source, self._options.seed, start, stop)
         encoded = encode_in_order(self._source, numbers, self._options.short_side_px, workers)
         with contextlib.closing(encoded), _bar(progress) as bar:
-            task = bar.add_task("packing", total=total, completed=start)
+            task = bar.add_task("packing", total=stop - first, completed=start - first)
             self._fill(encoded, start, lambda: bar.advance(task))
         if not finished:
-            first = self.refused[0]
+            refused = self.refused[0]
             self._give_up(
-                f"a set needs at least one good image, got none of {total:,}; the first is "
-                f"{first.name}: {first.reason}"
+                f"a set needs at least one good image, got none of {stop - first:,}; the first "
+                f"is {refused.name}: {refused.reason}"
             )
 
     def _fill(

@@ -9,6 +9,7 @@ same source. What is an image is told by the ending here and by the content late
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
@@ -18,6 +19,10 @@ from shards.sources.raw import RawSample, fingerprint_of
 # Endings, in lower case, of the formats that `shards.image` parses.
 IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
+)
+# Photographs, too, but of formats that are not read here.
+_PHOTO_ENDINGS = frozenset(
+    ".heic .heif .avif .jxl .jp2 .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .psd".split()
 )
 _SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
@@ -41,7 +46,7 @@ class FolderSource:
         self._names = [name for name, _ in found]
         self.classes, self._labels = _label(self._names, self._root)
         self.fingerprint = fingerprint_of(f"{name}\0{size}" for name, size in found)
-        self.notes = (f"skipped, as no images: {_told(skipped)}",) if skipped else ()
+        self.notes = tuple(_notes(skipped))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -54,7 +59,8 @@ class FolderSource:
 
 def _choose_split(root: Path, split: str | None) -> Path:
     """The folder itself, or its split; a folder of splits must not become classes train and val."""
-    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    entries = (entry for entry in root.iterdir() if not entry.name.startswith("."))
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
     splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
     if split is not None:
         if split not in folders:
@@ -63,7 +69,7 @@ def _choose_split(root: Path, split: str | None) -> Path:
                 f"{', '.join(folders[:5]) or 'none'}; leave it out to take the whole folder"
             )
         return root / split
-    if splits and splits == [name for name in folders if not name.startswith(".")]:
+    if splits and splits == folders:
         raise UsageError(
             f"SOURCE must be one split, got {root} with {', '.join(splits)}; give "
             f"{root / splits[0]}, or --split {splits[0]}"
@@ -134,8 +140,19 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
     return tuple(_printable(name) for name in classes), labels
 
 
+def _notes(skipped: Counter[str]) -> Iterator[str]:
+    """What was left out: photographs that could be had, and files that are none."""
+    photos = Counter({k: n for k, n in skipped.items() if k in _PHOTO_ENDINGS})
+    if photos:
+        yield f"skipped, not read here: {_told(photos)}; convert them to JPEG or PNG to pack them"
+    if others := skipped - photos:
+        yield f"skipped, as no images: {_told(others)}"
+
+
 def _told(skipped: Counter[str]) -> str:
-    return ", ".join(f"{count} {ending}" for ending, count in skipped.most_common(4))
+    told = [f"{count} {ending}" for ending, count in skipped.most_common(4)]
+    rest = skipped.total() - sum(count for _, count in skipped.most_common(4))
+    return ", ".join([*told, f"{rest} others"] if rest else told)
 
 
 def _printable(name: str) -> str:

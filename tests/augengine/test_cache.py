@@ -288,15 +288,14 @@ def test_images_stay_on_the_gpu(index: ShardIndex, share: float) -> None:
     max_bytes = int(share * sizes_of("image", index).sum())
     cache = create_cache("gpu", index, cuda, max_bytes)
     settings = {
-        "backend": create_backend("kornia", cuda),
+        "backend": create_backend("fused", cuda),
         "decoder": create_decoder("pillow", CPU),  # the same pixels every time
         "num_workers": 3,
     }
     plain, _ = epochs_of(index, **settings)
     cached, loader = epochs_of(index, cache=cache, **settings)
     for a, b in zip(plain, cached, strict=True):
-        # A mean over pixels may round differently in another batch: see the kornia backend.
-        assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(a.crops, b.crops, strict=True))
+        assert all(torch.equal(x, y) for x, y in zip(a.crops, b.crops, strict=True))
     kept = [item for item in cache.get(np.arange(37)) if item is not None]
     assert all(image.is_cuda for image in kept)
     assert num_images(loader)[1] < NUM_EPOCHS * 37

@@ -198,6 +198,14 @@ def test_a_wrong_seed_is_named() -> None:
         draw(seed=-1)
 
 
+def test_rows_that_do_not_belong_together_are_named() -> None:
+    """One id, one epoch and one size an image."""
+    with pytest.raises(
+        ValueError, match=r"one row an image, got shapes \(1,\), \(2,\) and \(2, 2\)"
+    ):
+        draw_plan(POLICY, IDS[:1], EPOCHS[:2], SIZES[:2], seed=0)
+
+
 def test_mean_std_and_interpolation_pass_through() -> None:
     """What is not drawn comes from the policy unchanged."""
     policy = replace(load_policy("dino"), mean=(0.1, 0.2, 0.3))

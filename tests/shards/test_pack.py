@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL, QUARANTINE_NAME
 from shards.index import ShardIndex
 from shards.packing import run as pack_run
+from shards.packing.pack import PackReport
 from shards.reader import ShardReader
 from shards.scan import scan_tar
 
@@ -33,6 +35,20 @@ def test_the_index_is_what_a_scan_of_the_tars_finds(tmp_path: Path) -> None:
         np.testing.assert_array_equal(index.records[name], scanned[name])
     assert index.records["label"].tolist() == [label for scan in scans for label in scan.labels]
     assert sorted(key for scan in scans for key in scan.keys) == [f"{i:06d}" for i in range(60)]
+
+
+def test_a_source_tree_packs_without_being_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python then knows no version of ours: the manifest says so."""
+
+    def nowhere(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("shards.versions.version", nowhere)
+    versions = pack_small(Noise(), tmp_path / "out").manifest.made["versions"]
+    assert isinstance(versions, dict)
+    assert versions["augengine"] == "unknown"
 
 
 def test_the_pixels_come_back(tmp_path: Path) -> None:
@@ -120,6 +136,29 @@ def test_limit_takes_a_random_part(tmp_path: Path) -> None:
     assert keys != set(range(10))
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_what_limit_packs_skip_leaves_out(tmp_path: Path, seed: int) -> None:
+    """A held-out set and the rest share no image and lack none; both together cut a part out."""
+    held_out = numbers_in(pack_small(Noise(), tmp_path / "val", seed=seed, limit=10))
+    rest = numbers_in(pack_small(Noise(), tmp_path / "train", seed=seed, skip=10))
+    assert (len(held_out), len(rest)) == (10, 50)
+    assert held_out | rest == set(range(60))
+    part = numbers_in(pack_small(Noise(), tmp_path / "part", seed=seed, skip=10, limit=20))
+    assert len(part) == 20
+    assert part < rest
+
+
+def test_a_skip_of_none_leaves_no_trace(tmp_path: Path) -> None:
+    """Sets that were packed before one could skip are still known as the same."""
+    made = [pack_small(Noise(), tmp_path / str(n), skip=n).manifest.made for n in (0, 1)]
+    assert ["skip" in m["options"] for m in made] == [False, True]
+
+
+def numbers_in(report: PackReport) -> set[int]:
+    index = ShardIndex.open(report.directory)
+    return {int(index.key(i)) for i in range(len(index))}
+
+
 def test_bad_images_are_left_out_and_listed(tmp_path: Path) -> None:
     """By name and with the reason; the rest is packed."""
     report = pack_small(Noise(bad=(3, 30)), tmp_path / "out")
@@ -189,6 +228,8 @@ def test_indexed_tars_of_others_are_not_replaced(shard_folder: Path) -> None:
         {"shard_size_bytes": 0},
         {"resize": 0},
         {"limit": 0},
+        {"skip": -1},
+        {"skip": 60},
         {"seed": -1},
         {"workers": 0},
         {"on_bad": "ignore"},

@@ -95,21 +95,36 @@ def test_what_a_kill_left_is_removed_by_the_next_save(tmp_path: Path) -> None:
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
+def test_a_checkpoint_is_read_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever device wrote it: step counts of Adam on a GPU would make it wait in every step."""
+    checkpoint.save(tmp_path, make_state(1), keep=1)
+    places, load = [], torch.load
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        places.append(options["map_location"])
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", watched)
+    checkpoint.load_newest(tmp_path, lambda _: None)
+    checkpoint.load_step(tmp_path, 1)
+    assert places == ["cpu", "cpu"]
+
+
 def test_a_torn_newest_file_costs_no_older_one(tmp_path: Path) -> None:
     """It is named; the one before it is used; and it does not count as one of the newest."""
     checkpoint.save(tmp_path, make_state(3), keep=1)
     torn = checkpoint.save(tmp_path, make_state(9), keep=2)
     torn.write_bytes(torn.read_bytes()[:200])
     warnings: list[str] = []
-    assert checkpoint.load_newest(tmp_path, "cpu", warnings.append)["step"] == 3
+    assert checkpoint.load_newest(tmp_path, warnings.append)["step"] == 3
     assert len(warnings) == 1
     assert str(torn) in warnings[0]
     checkpoint.save(tmp_path, make_state(5), keep=1)
     assert [p.name for p in checkpoint.steps(tmp_path)] == ["step-00000005.pt", "step-00000009.pt"]
-    assert checkpoint.load_newest(tmp_path, "cpu", warnings.append)["step"] == 5
+    assert checkpoint.load_newest(tmp_path, warnings.append)["step"] == 5
     torn.with_name("step-00000005.pt").write_bytes(b"")
     with pytest.raises(DataError, match="that can be read, got none"):
-        checkpoint.load_newest(tmp_path, "cpu", warnings.append)
+        checkpoint.load_newest(tmp_path, warnings.append)
 
 
 @pytest.mark.parametrize(

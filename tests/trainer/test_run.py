@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tiny_run import tiny_config
 
@@ -113,6 +114,9 @@ def test_evaluate_scores_a_run(
         assert 0 <= score["knn"] <= 1
         assert score["what"] in table
     assert result["conditions"]["k"] == 5
+    # 37 images, classes in turn: 13, 12 and 12.
+    assert result["conditions"]["largest_class"] == 13 / 37
+    assert "35.1% of them of one class" in table.replace("\n", " ")
     assert result["conditions"]["train_images"] == 37
     # The training images are the test images here: a linear map over 768 pixels knows them all.
     assert result["scores"][2]["linear"] == 1.0
@@ -176,6 +180,7 @@ def test_a_run_is_not_written_over(
     ("argv", "parts"),
     [
         (["--method", "swaw"], ["unknown method 'swaw'", "did you mean swav?"]),
+        (["--method", "simclrv2"], ["got recipe simclrv2", "--config simclrv2"]),
         (["policy.blurr=0.5"], ["'blurr'", "did you mean blur", "allowed"]),
         (["policy.name=swaw"], ["unknown policy 'swaw'", "swav"]),
         (["--backend", "cuda"], ["'cuda'", "fused", "dali", "kornia"]),
@@ -223,6 +228,26 @@ def test_what_is_wrong_is_one_line(
     for part in parts:
         assert part in captured.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_step_too_large_for_the_gpu_is_one_line(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 2, what was asked of the GPU, and what to change."""
+
+    def train(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79 GiB"
+        )
+
+    monkeypatch.setattr("trainer.run.train", train)
+    assert run(["--config", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "got --batch-size 8: CUDA out of memory. Tried to allocate 2.00 GiB; lower it" in error
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tiny_run import tiny_config
 from torch import nn
 
 from trainer import checkpoint
+from trainer.build import build_parts
 from trainer.config import LoopConfig
 from trainer.eval.online import OnlineKnn
 from trainer.evaluate import main as evaluate
@@ -53,6 +54,24 @@ def test_clip_norm_bounds_all_together() -> None:
 def test_no_clipping_unless_asked_for() -> None:
     """clip_norm null leaves every gradient as it is, whatever clip_each says."""
     assert clipped(None, clip_each=True) == [[3.0, 4.0], pytest.approx([0.6, 0.8]), [0.0, 12.0]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
+)
+def test_views_come_as_the_network_takes_them(
+    shard_folder: Path, tmp_path: Path, precision: str, dtype: torch.dtype
+) -> None:
+    """Under bf16 autocast in bf16; the kNN's, which has none, are float32 whatever it is."""
+    config = tiny_config(
+        shard_folder, loop={"precision": precision}, eval={"data": str(shard_folder), "k": 3}
+    )
+    parts = build_parts(config)
+    with parts.loader(parts.cursor(0)) as loader:
+        assert {crop.dtype for crop in next(loader).crops} == {dtype}
+    assert parts.knn is not None
+    views = next(iter(parts.knn.views(parts.index)))
+    assert views.crops[0].dtype == torch.float32
 
 
 def test_the_encoder_is_what_is_scored(

@@ -29,6 +29,7 @@ TOY: dict[str, dict[str, Any]] = {
     },
     "simclr": {"out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
+    "sslhsic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "width_rate": 0.02},
     "swav": {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2,
         "queue_length": 24, "queue_start_epoch": 0.3,

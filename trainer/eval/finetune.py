@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from augengine.pipeline import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
+from augengine.streams import upload
 from augengine.views import Views
 from shards.index import ShardIndex
 from trainer.build import build_method
@@ -128,7 +129,7 @@ def fit(
         views = next(loader)
         for group in optimizer.param_groups:
             group["lr"] = cosine(peak, 0.0, step / total)
-        labels = torch.from_numpy(views.labels).long().to(device)
+        labels = upload(torch.from_numpy(views.labels).long(), device)
         loss = F.cross_entropy(classifier(views.crops[0][0].to(device)), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -126,6 +126,12 @@ def sample_ids(num_images: int, max_images: int) -> np.ndarray:
     return np.sort(chosen)
 
 
+def largest_class(index: ShardIndex, max_images: int) -> float:
+    """The share of the most frequent class: what one guess for all images would score."""
+    labels = index.labels(sample_ids(len(index), max_images))
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
 def require_same_classes(train: ShardIndex, test: ShardIndex) -> None:
     """Both sets must be labelled, with the same classes in the same order; DataError otherwise."""
     for index in (train, test):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from augengine.streams import upload
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
@@ -88,7 +89,7 @@ class DeepClusterV2(Method):
             self._cluster(math.floor(progress.epoch))
         features = forward_groups(self.backbone, views.crops, per_view=False)
         z = unit_rows(forward_views(self.projector, features, per_view=False))
-        ids = torch.from_numpy(views.ids).to(z.device)
+        ids = upload(torch.from_numpy(views.ids), z.device)
         # Not in bf16: these are logits of 3,000 classes at temperature 0.1.
         with torch.autocast(z.device.type, enabled=False):
             scores = torch.einsum("vbd,hkd->vbhk", z, self.centroids)
@@ -104,7 +105,7 @@ class DeepClusterV2(Method):
         for head in range(settings.num_heads):
             bank = rows[:, head % settings.num_assign]
             order = torch.randperm(len(bank), generator=generator)
-            first = bank[order[: settings.num_prototypes].to(bank.device)]
+            first = bank[upload(order[: settings.num_prototypes], bank.device)]
             found = spherical_kmeans(bank, first, iterations=settings.iterations)
             self.centroids[head], self.labels[:, head] = found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from augengine.streams import upload
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
@@ -73,7 +74,7 @@ class Distill(Method):
             most, num_classes = int(views.labels.max()), scores.shape[-1]
             rule = f"distill's teacher knows every class of the data, {most} among them"
             require(most < num_classes, rule, f"{num_classes} classes", "try method.alpha=1")
-            labels = torch.from_numpy(views.labels).long().to(scores.device)
+            labels = upload(torch.from_numpy(views.labels).long(), scores.device)
             labels = labels.repeat(len(features))  # view-major, as the scores
             loss = alpha * loss + (1 - alpha) * labelled_loss(scores, labels)
         embeddings = features[: len(views.crops[0])].detach().flatten(0, 1)

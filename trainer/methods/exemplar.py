@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from augengine.streams import upload
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require
@@ -62,6 +63,6 @@ class Exemplar(Method):
         features = forward_groups(self.backbone, views.crops, per_view=False)
         z = forward_views(self.projector, features, per_view=False)
         scores = forward_views(self.classifier, z, per_view=False)  # [V, B, N]
-        ids = torch.from_numpy(views.ids).to(scores.device)
+        ids = upload(torch.from_numpy(views.ids), scores.device)
         embeddings = z[: len(views.crops[0])].detach().flatten(0, 1)
         return StepResult(class_loss(scores, ids), embeddings)

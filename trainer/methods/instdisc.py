@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from augengine.streams import upload
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import choose, require
@@ -72,7 +73,7 @@ class InstDisc(Method):
         """Find the image of every view in the bank."""
         features = forward_groups(self.backbone, views.crops, per_view=True)
         v = unit_rows(forward_views(self.projector, features, per_view=True))  # [V, B, D]
-        ids = torch.from_numpy(views.ids).to(v.device)
+        ids = upload(torch.from_numpy(views.ids), v.device)
         loss = self._loss(v, ids, progress)
         if self.settings.proximal:
             distances = (v - self.bank.rows[ids]).square().sum(-1)

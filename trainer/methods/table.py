@@ -25,6 +25,7 @@ METHODS = {
     "nnclr": "trainer.methods.nnclr:NNCLR",
     "simclr": "trainer.methods.simclr:SimCLR",
     "simsiam": "trainer.methods.simsiam:SimSiam",
+    "sslhsic": "trainer.methods.sslhsic:SSLHSIC",
     "swav": "trainer.methods.swav:SwAV",
     "vicreg": "trainer.methods.vicreg:VICReg",
 }

@@ -14,25 +14,41 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from augengine.kernels.gpu_launch import KERNELS, OPTIONS, POINTERS, TRITON_TYPES, Kernel
+from augengine.kernels.gpu_launch import (
+    EXACT_KERNELS,
+    HALF_KERNELS,
+    OPTIONS,
+    POINTERS,
+    TRITON_TYPES,
+    Kernel,
+)
 from augengine.kernels.gpu_task import ALIGNMENT
 
+# Kernels, the type of what they keep, ALIGNED, and for which views each form is there.
+FORMS = {
+    "exact": (EXACT_KERNELS, "*i64", False, tuple(TRITON_TYPES)),
+    "half": (HALF_KERNELS, "*fp16", True, (torch.float16, torch.bfloat16)),
+    "half of odd size": (HALF_KERNELS, "*fp16", False, (torch.bfloat16,)),
+}
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
-def compile_kernel(kernel: Kernel, dtype: object, architecture: str) -> dict[str, int]:
+def compile_kernel(
+    kernel: Kernel, kept: str, constants: dict[str, object], architecture: str
+) -> dict[str, int]:
     """Compile as a launch would; registers, bytes of stack and shared memory, spills."""
-    constants = {"DTYPE": dtype, **kernel.constants}
-    signature = POINTERS | dict.fromkeys(constants, "constexpr")
+    constants = {n: constants.get(n, v) for n, v in ({"DTYPE": None} | kernel.constants).items()}
+    signature = POINTERS | {"p_kept": kept} | dict.fromkeys(constants, "constexpr")
     # What a launch finds out about the pointers it is given; without it code would differ.
     aligned = {(k,): [["tt.divisibility", ALIGNMENT]] for k in range(len(POINTERS))}
     source = ASTSource(kernel.function, signature, constexprs=constants, attrs=aligned)
     target = GPUTarget("cuda", int(architecture.removeprefix("sm_")), 32)
-    options = {"num_warps": kernel.num_warps, **OPTIONS}
+    options = {**kernel.options, **OPTIONS}
     compiled = triton.compile(source, target=target, options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
@@ -56,15 +72,16 @@ def main(architectures: list[str]) -> None:
     """Compile every kernel for every type of view."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRITON_CACHE_DIR"] = folder
-        kernels = {
-            f"{name}, {str(dtype).removeprefix('torch.')}, {architecture}": compile_kernel(
-                kernel, triton_type, architecture
+        found = {
+            f"{form} {name}, {str(dtype).removeprefix('torch.')}, {architecture}": compile_kernel(
+                kernel, kept, {"DTYPE": TRITON_TYPES[dtype], "ALIGNED": aligned}, architecture
             )
             for architecture in architectures
-            for name, kernel in KERNELS.items()
-            for dtype, triton_type in TRITON_TYPES.items()
+            for form, (kernels, kept, aligned, dtypes) in FORMS.items()
+            for name, kernel in kernels.items()
+            for dtype in dtypes
         }
-    json.dump({"triton": triton.__version__, "kernels": kernels}, sys.stdout, indent=1)
+    json.dump({"triton": triton.__version__, "kernels": found}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

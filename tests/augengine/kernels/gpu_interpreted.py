@@ -8,6 +8,7 @@ output and all scratch begin as NaN, and every image ends where memory does.
 import ctypes
 import json
 import mmap
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ OPS: dict[str, dict[str, Any]] = {
     },
 }
 PROT_NONE = 0
+DTYPE = os.environ.get("VIEWS", "float32")  # of the views of `errors` and `worst`
 NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "order": 0}
 NEUTRAL |= {"flip": False, "gray": False, "sigma": 0, "solarize": NO_SOLARIZE}
 
@@ -115,7 +117,8 @@ def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
 def errors(images: Sequence[torch.Tensor], plan: Plan) -> Iterator[np.ndarray]:
     """Per view of each image the differences from the reference, in levels."""
     std = np.array(plan.std)[:, None, None] * 255
-    for group, crop in zip(plan.groups, FusedCudaBackend("cpu")(images, plan), strict=True):
+    crops = FusedCudaBackend("cpu", getattr(torch, DTYPE))(images, plan)
+    for group, crop in zip(plan.groups, crops, strict=True):
         for v, view in zip(group, crop.float().numpy(), strict=True):
             for b, image in enumerate(images):
                 yield np.abs(view[b] - render(image.numpy(), plan, b, v)) * std
@@ -212,29 +215,36 @@ def blocks() -> tuple[float, float]:
     return found
 
 
-def halves() -> dict[str, float]:
-    """Worst difference of 16-bit views from the reference, relative to max(1, value)."""
+def halves() -> dict[str, list[float]]:
+    """Worst difference of 16-bit views from the reference, relative to max(1, value).
+
+    Of the exact form, and of float16 between the steps.
+    """
     images, plan = busy()
     found = {}
     for dtype in (torch.float16, torch.bfloat16):
-        crops = FusedCudaBackend("cpu", dtype)(images[:1], plan.rows(slice(0, 1)))
-        ratios = [
-            np.abs(view[0].float().numpy() - truth) / np.maximum(1, np.abs(truth))
-            for group, crop in zip(plan.groups, crops, strict=True)
-            for v, view in zip(group, crop, strict=True)
-            for truth in (render(images[0].numpy(), plan, 0, v),)
-        ]
-        found[str(dtype)] = float(np.max([ratio.max() for ratio in ratios]))
+        found[str(dtype)] = []
+        for exact in (True, False):
+            backend = FusedCudaBackend("cpu", dtype, exact=exact)
+            crops = backend(images[:1], plan.rows(slice(0, 1)))
+            ratios = [
+                np.abs(view[0].float().numpy() - truth) / np.maximum(1, np.abs(truth))
+                for group, crop in zip(plan.groups, crops, strict=True)
+                for v, view in zip(group, crop, strict=True)
+                for truth in (render(images[0].numpy(), plan, 0, v),)
+            ]
+            found[str(dtype)].append(float(np.max([ratio.max() for ratio in ratios])))
     return found
 
 
 def batches() -> bool:
     """Whether a batch, its images one by one, and its pieces in little scratch are bit-equal."""
     images, plan = busy()
-    whole = FusedCudaBackend("cpu")(images, plan)
-    alone = [FusedCudaBackend("cpu")([images[b]], plan.rows(slice(b, b + 1))) for b in range(3)]
+    backend = FusedCudaBackend("cpu", getattr(torch, DTYPE))
+    whole = backend(images, plan)
+    alone = [backend([images[b]], plan.rows(slice(b, b + 1))) for b in range(3)]
     fused_cuda.SCRATCH_BYTES = 1
-    pieces = FusedCudaBackend("cpu")(images, plan)
+    pieces = backend(images, plan)
     return all(
         torch.equal(crop, torch.cat([part[group] for part in alone], dim=1))
         and torch.equal(crop, pieces[group])
@@ -282,7 +292,7 @@ def _poison() -> None:
 
     def grown(scratch: gpu_launch.Scratch, needs: Any) -> None:
         grow(scratch, needs)
-        scratch.pixels.fill_(-1)
+        scratch.pixels.fill_(255)  # -1, or NaN
         scratch.floats.fill_(torch.nan)
 
     torch.empty = poisoned

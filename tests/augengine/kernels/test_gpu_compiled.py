@@ -16,9 +16,10 @@ pytest.importorskip("triton", reason="Triton is there on Linux only")
 SCRIPT = Path(__file__).with_name("gpu_compiled.py")
 SNAPSHOT = json.loads(SCRIPT.with_suffix(".json").read_text())
 ROOT = Path(__file__).parents[3]
-MAX_REGISTERS = 128  # of 255: sixteen warps a multiprocessor at least
+# Of 255: sixteen warps a multiprocessor at least, ten for the products on tensor cores.
+MAX_REGISTERS, MAX_PRODUCT_REGISTERS = 128, 200
 MAX_SHARED_BYTES = 8192  # of 163 KiB or more: as many blocks as registers allow
-NUM_KERNELS = 4 * 3  # each for three types of views
+NUM_KERNELS = 4 * 3 + 3 * 2 + 3  # by type of view; those for two types once more for odd sizes
 
 
 @pytest.mark.slow
@@ -34,7 +35,9 @@ def test_every_kernel_compiles_without_spills(architecture: str) -> None:
     assert len(found["kernels"]) == NUM_KERNELS
     for name, figures in found["kernels"].items():
         assert figures["stack_bytes"] == figures["spills"] == 0, name
-        assert figures["registers"] <= MAX_REGISTERS, name
+        of_products = name.startswith("half") and "contrast" not in name
+        limit = MAX_PRODUCT_REGISTERS if of_products else MAX_REGISTERS
+        assert figures["registers"] <= limit, name
         assert figures["shared_bytes"] <= MAX_SHARED_BYTES, name
     if found["triton"] == SNAPSHOT["triton"]:  # another version may do it another way
         expected = {k: v for k, v in SNAPSHOT["kernels"].items() if k.endswith(architecture)}

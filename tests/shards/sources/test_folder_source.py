@@ -47,6 +47,15 @@ def test_other_files_are_counted_and_hidden_ones_are_not_seen(tmp_path: Path) ->
     assert source.notes == ("skipped, as no images: 1 .txt, 1 without an ending",)
 
 
+def test_photographs_of_other_formats_are_not_called_no_images(tmp_path: Path) -> None:
+    """Who has HEIC or raw files learns it first, with what to do; of many kinds a few are named."""
+    names = ["1.jpg", "2.HEIC", "3.heic", "4.dng", *(f"x.{letter}" for letter in "abcdef")]
+    assert FolderSource(make(tmp_path, *names)).notes == (
+        "skipped, not read here: 2 .heic, 1 .dng; convert them to JPEG or PNG to pack them",
+        "skipped, as no images: 1 .a, 1 .b, 1 .c, 1 .d, 2 others",
+    )
+
+
 def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     """Class folders are often links; a link to a parent ends there."""
     make(tmp_path, "elsewhere/1.jpg", "data/a/0.jpg")
@@ -77,13 +86,13 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 
 def test_splits_do_not_become_classes(tmp_path: Path) -> None:
     """A folder of train/ and val/ asks which; --split picks."""
-    make(tmp_path, "train/a/1.jpg", "val/a/2.jpg", "val/b/3.jpg")
+    make(tmp_path, "train/a/1.jpg", "val/a/2.jpg", "val/b/3.jpg", ".cache/4.jpg")
     with pytest.raises(UsageError, match="--split train"):
         FolderSource(tmp_path)
     source = FolderSource(tmp_path, "val")
     assert source.classes == ("a", "b")
     assert source[0].name == "a/2.jpg"
-    with pytest.raises(UsageError, match="'test'"):
+    with pytest.raises(UsageError, match=r"'test', and .* has train, val;"):
         FolderSource(tmp_path, "test")
 
 

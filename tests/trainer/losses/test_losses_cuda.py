@@ -1,4 +1,9 @@
-"""The fused losses' kernels on a GPU: what its own arithmetic makes of them."""
+"""The fused losses' kernels on a GPU: what its own arithmetic makes of them.
+
+Not in float64: a launch passes temperatures and weights as float32.
+"""
+
+import os
 
 import contrast_cases
 import loss_cases
@@ -7,6 +12,8 @@ import torch
 from loss_checks import Case, errors, evaluate
 
 pytestmark = pytest.mark.gpu
+# What older versions of torch ask for before a product may count as deterministic; loss_checks.py.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 CASES = {
     f"{group}, {name}": case
     for group, cases in (vars(loss_cases) | vars(contrast_cases)).items()
@@ -16,7 +23,7 @@ CASES = {
 ROUND_BFLOAT16 = ("BARLOW", "VICREG")  # their features once more, standardised, for tensor cores
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", CASES)
 def test_error_is_that_of_the_equation_on_cuda(name: str, dtype: torch.dtype) -> None:
     """Value and gradient are as near to float64 as the plain form is, twice at most."""

@@ -1,0 +1,24 @@
+"""Where a run computes, and in what precision."""
+
+import torch
+
+from shards.errors import UsageError
+from trainer.config import TrainConfig
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of this process; UsageError when cuda is asked for and absent."""
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UsageError(
+            f"--device cuda needs an NVIDIA GPU and a CUDA build of torch, got torch "
+            f"{torch.__version__} without one; use --device cpu"
+        )
+    return torch.device("cuda", local_rank) if has_cuda and name != "cpu" else torch.device("cpu")
+
+
+def use_bf16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the forward runs under bf16 autocast."""
+    return config.loop.precision == "bf16" or (
+        config.loop.precision == "auto" and device.type == "cuda"
+    )

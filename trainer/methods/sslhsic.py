@@ -1,0 +1,109 @@
+"""SSL-HSIC: views of an image depend on which one it is, by a measure over pairs of a kernel.
+
+Li, Pogodin, Sutherland and Gretton 2021, 2106.08320; github.com/google-deepmind/ssl_hsic. Networks,
+target and views are BYOL's. Predictions and the target's projections are views alike. The kernel is
+taken between all pairs of rows (losses/hsic.py), which the code approximates by 512 random features
+of each; its width is learned as there (losses/kernel_width.py). The trained backbone is evaluated,
+in place of the code's further moving average of it. Views beyond two are our generalisation: local
+ones are predicted from, not projected by the target. Batch statistics are per view.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from augengine.views import Views
+from trainer.backbones import feature_dim
+from trainer.checks import require
+from trainer.distributed import gather_views, world_size
+from trainer.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.heads import mlp
+from trainer.losses.hsic import hsic_loss
+from trainer.losses.kernel_width import follow_slope, width_slope
+from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.multicrop import forward_groups, forward_views
+
+_WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The code's values."""
+
+    hidden_dim: int = 4096  # of projector and predictor
+    out_dim: int = 256
+    gamma: float = 3.0  # weight of what features have in common whatever the image
+    width: float = 1.0  # c of the kernel at the start
+    width_rate: float = 3e-4  # Adam's, of c; 0 leaves it as it is
+    momentum: float = 0.99  # of the target at step 0; a cosine takes it to 1 at the end
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "out_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"sslhsic {name} is at least 1", value, "leave it out")
+        for name in ("gamma", "width_rate"):
+            value = getattr(self, name)
+            require(value >= 0, f"sslhsic {name} is not negative", value, "leave it out")
+        require(self.width > 0, "sslhsic width is positive", self.width, "try 1")
+        rule = "sslhsic momentum lies in [0, 1]"
+        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.99")
+
+
+class SSLHSIC(Method):
+    """Online backbone, projector, predictor; target backbone and projector; the kernel's width."""
+
+    batch_loss = "pairs"
+    width: torch.Tensor  # [] float32 - c
+    width_moments: torch.Tensor  # [3] float32 - of Adam
+
+    def __init__(self, backbone: nn.Module, settings: Settings) -> None:
+        super().__init__()
+        dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
+        self.settings = settings
+        self.backbone = backbone
+        self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
+        self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
+        self.target_backbone = frozen_copy(self.backbone)
+        self.target_projector = frozen_copy(self.projector)
+        self.register_buffer("width", torch.tensor(settings.width))
+        self.register_buffer("width_moments", torch.zeros(3))
+
+    def step(self, views: Views, progress: Progress) -> StepResult:
+        """Predictions of every view and projections of the global ones, in one batch of rows."""
+        features = forward_groups(self.backbone, views.crops, per_view=True)
+        z = forward_views(self.projector, features, per_view=True)
+        p = forward_views(self.predictor, z, per_view=True)
+        targets = self._targets(views.crops[0])
+        rows = torch.cat([p, targets])
+        # Read back, one number a step: kernels take it from the host.
+        width = self.width.item()
+        loss = hsic_loss(rows, self.settings.gamma, width)
+        self._learn_width(rows)
+        embeddings = z[: len(targets)].detach().flatten(0, 1)
+        metrics = {"momentum": self._tau(progress), "width": width}
+        return StepResult(loss, embeddings, metrics)
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the target towards the new weights."""
+        tau = self._tau(progress)
+        ema_update(self.target_backbone, self.backbone, tau)
+        ema_update(self.target_projector, self.projector, tau)
+
+    def _tau(self, progress: Progress) -> float:
+        return cosine_momentum(self.settings.momentum, progress.fraction)
+
+    @torch.no_grad()
+    def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:
+        """[G, B, out_dim]: in train mode, so batch statistics and running ones of its own."""
+        features = forward_views(self.target_backbone, global_crops, per_view=True)
+        return forward_views(self.target_projector, features, per_view=True)
+
+    @torch.no_grad()
+    def _learn_width(self, rows: torch.Tensor) -> None:
+        """After its use; from the first images of every rank, alike on all of them."""
+        if self.settings.width_rate:
+            num_images = max(1, _WIDTH_ROWS // (len(rows) * world_size()))
+            sample = gather_views(rows[:, :num_images]).flatten(0, 1)
+            slope = width_slope(sample, self.width)
+            follow_slope(self.width, self.width_moments, slope, self.settings.width_rate)
