@@ -232,12 +232,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--finetune", type=float, metavar="SHARE", help="train it on 0.01, 0.1, ... of the labels"
     )
-    parser.add_argument(
-        "--finetune-epochs", type=float, metavar="N", help="passes over them (60 for 1 %%, else 30)"
-    )
-    parser.add_argument(
-        "--head-layers", type=int, default=0, metavar="N", help="projector's, kept (SimCLR v2: 1)"
-    )
+    epochs, layers = "passes over them (60 for 1 %%, else 30)", "projector's, kept (SimCLR v2: 1)"
+    parser.add_argument("--finetune-epochs", type=float, metavar="N", help=epochs)
+    parser.add_argument("--head-layers", type=int, default=0, metavar="N", help=layers)
     parser.add_argument("--k", type=int, metavar="N", help="neighbours (default: the run's, 20)")
     parser.add_argument("--temperature", type=float, metavar="T", help="of the votes (0.07)")
     parser.add_argument(

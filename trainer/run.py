@@ -10,7 +10,6 @@ if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
-import math
 import os
 import shlex
 import sys
@@ -24,10 +23,9 @@ import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
 from shards.errors import DataError, UsageError, room_named, run_command
-from trainer.badlog import describe_bad_samples
 from trainer.checks import choose
 from trainer.config import TrainConfig
-from trainer.log import read_metrics
+from trainer.ending import describe_end
 from trainer.methods.table import METHODS, describe_methods, method_settings
 from trainer.recipe import RECIPES, read_recipe, recipe_names, resolve, to_yaml
 from trainer.rundir import CONFIG_NAME, check_out, default_out
@@ -102,7 +100,7 @@ def _main(arguments: list[str]) -> int:
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
         raise
     if os.environ.get("RANK", "0") == "0":
-        stdout.print(_summary(config, out, outcome))
+        stdout.print(describe_end(config, out, outcome))
     return outcome.exit_code
 
 
@@ -184,25 +182,6 @@ def _recipe(args: argparse.Namespace) -> str:
 def _quoted(value: object) -> str:
     """A flag's value as YAML: texts in quotes, so that --out 1e3 stays a text."""
     return repr(value) if not isinstance(value, str) else "'" + value.replace("'", "''") + "'"
-
-
-def _summary(config: TrainConfig, out: Path, outcome: Outcome) -> str:
-    bad = describe_bad_samples(out)
-    if outcome.exit_code:
-        lines = [f"stopped after step {outcome.step} of {outcome.total_steps}; continue with"]
-        lines += [f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"]
-        return "\n".join([bad, *lines] if bad else lines)
-    # A run that is continued after its last step has no loss of its own.
-    loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
-    lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
-    knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
-    if knn:
-        last = max(knn)
-        lines.append(f"kNN {knn[last]:.1%}, random encoder {knn[0]:.1%}")
-    lines += [bad] if bad else []
-    data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
-    lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")
-    return "\n".join(lines)
 
 
 def _catalogue() -> str:
