@@ -37,6 +37,8 @@ def lightly(tmp_path, monkeypatch):
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "transforms.py").write_text(LIGHTLY.format(log=str(log)))
+    # timm brings torchvision, and these tests want a Python without it.
+    (package.parent / "torchvision.py").write_text("raise ImportError('hidden')")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     return log
 
