@@ -180,8 +180,8 @@ def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
         "data": args.eval_data or config.eval.data,
         "max_train_images": args.max_train_images,
         "max_test_images": 0,
-        "k": args.k or config.eval.k,
-        "temperature": args.temperature or config.eval.temperature,
+        "k": config.eval.k if args.k is None else args.k,
+        "temperature": config.eval.temperature if args.temperature is None else args.temperature,
     }
     data = {"train": args.data or config.data.train, "backend": args.backend or config.data.backend}
     return replace(

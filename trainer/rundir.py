@@ -78,8 +78,8 @@ def read_config(run: Path) -> TrainConfig:
     path = run / CONFIG_NAME
     if not path.is_file():
         raise UsageError(
-            f"a run is a folder with {CONFIG_NAME}, got {run}; start one with "
-            f"python -m trainer.run --out {run}"
+            f"a run is a folder with {CONFIG_NAME}, got {run}; give the folder that "
+            f"python -m trainer.run has left (--out)"
         )
     return resolve(read_recipe(str(path)))
 

@@ -81,8 +81,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB: 16 bits scaled, transparency over white, anything else by Pillow's conversion."""
     if image.mode.startswith("I;16"):
         return _from_pixels(np.asarray(image))
-    if image.mode == "I" and image.format == "PNG":  # older Pillow's name for 16-bit gray PNG
-        return _from_pixels(np.asarray(image).astype(np.uint16))
     if image.mode in ("I", "F"):
         raise ImageError(
             f"32-bit pixels (mode {image.mode}) have no defined range; save as 8 or 16 bit"

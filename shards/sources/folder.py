@@ -150,8 +150,10 @@ def _notes(skipped: Counter[str]) -> Iterator[str]:
 
 
 def _told(skipped: Counter[str]) -> str:
-    told = [f"{count} {ending}" for ending, count in skipped.most_common(4)]
-    rest = skipped.total() - sum(count for _, count in skipped.most_common(4))
+    """The most frequent endings first, equals by name: the same on every machine."""
+    ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{count} {ending}" for ending, count in ranked[:4]]
+    rest = sum(count for _, count in ranked[4:])
     return ", ".join([*told, f"{rest} others"] if rest else told)
 
 

@@ -64,7 +64,9 @@ def test_it_is_an_error_that_names_the_tar(kind: str, tmp_path: Path) -> None:
     info = ShardInfo("x.tar", 0, path.stat().st_size, None)
     job = ShardJob(tmp_path, info, "", 0, np.empty(0, INDEX_DTYPE), (), decode=False)
     report = check_shard(job)
-    assert any("not a whole tar" in problem for problem in report.problems)
+    # Python 3.13's tarfile ends at some of these instead of raising.
+    said = ("not a whole tar", "cut off or damaged")
+    assert any(words in problem for problem in report.problems for words in said)
 
 
 def test_names_that_climb_are_only_names(tmp_path: Path) -> None:

@@ -68,8 +68,11 @@ def test_the_picture_the_table_and_the_trace_are_written(shard_folder, tmp_path)
     assert {"read", "decode", "draw", "augment", "wait"} < {event["name"] for event in events}
 
 
-def test_with_peers_ours_start_where_theirs_do(shard_folder, tmp_path, capsys):
+def test_with_peers_ours_start_where_theirs_do(shard_folder, tmp_path, monkeypatch, capsys):
     """`from pixels`, `from bytes` and `end to end`; what the peers' Python lacks is named."""
+    for name in ("lightly", "torchvision"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path = tmp_path / "profile.json"
     options = ["--backends", "kornia", "--peers-python", sys.executable, "--json", str(path)]
     assert profile(shard_folder, *options) == 0
