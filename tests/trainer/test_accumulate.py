@@ -17,7 +17,7 @@ from trainer.strict import merge
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
-REFUSES = {"barlow", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg"}
+REFUSES = {"barlow", "dcl", "dclw", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg"}
 
 
 def accumulating(folder: Path, name: str, accumulate: int, **changes: Any) -> Any:

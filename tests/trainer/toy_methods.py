@@ -8,6 +8,8 @@ from typing import Any
 TOY: dict[str, dict[str, Any]] = {
     "barlow": {"hidden_dim": 16, "out_dim": 8},
     "byol": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9},
+    "dcl": {"out_dim": 8, "temperature": 0.5},
+    "dclw": {"out_dim": 8, "temperature": 0.5},
     "dino": {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2, "momentum": 0.9,
         "head_norm": True, "warmup_epochs": 0.5,

@@ -1,10 +1,11 @@
-"""SimCLR v1 and v2: a view finds the other view of its image among all views of the batch.
+"""SimCLR v1 and v2, DCL, DCLW: a view finds the other one of its image among a batch's views.
 
 Chen et al. 2020, 2002.05709 (v1) and 2006.10029 (v2); github.com/google-research/simclr. v1 has two
 projector layers, v2 three, and optionally a memory: then candidates come from a slowly moving copy,
 those of this batch and of past ones. It is not in the code; the authors describe it in its issues
 54, 77 and 115, and what they leave open is our choice: losses/info_nce.py, over the keys of another
-global view and the queue. Batch statistics are of all views of a forward, as published.
+global view and the queue. DCL and DCLW (Yeh et al. 2021, 2110.06848) are v1 with another loss
+(losses/dcl.py). Batch statistics are of all views of a forward, as published.
 """
 
 from dataclasses import dataclass
@@ -14,21 +15,26 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.backbones import feature_dim
-from trainer.checks import require
+from trainer.checks import choose, require
 from trainer.ema import ema_update, frozen_copy
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import unit_rows
+from trainer.losses.dcl import dcl_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
+
+LOSSES = ("nt_xent", "dcl", "dclw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """v1's values; v2 has three projector layers. Hidden layers are as wide as the features."""
 
+    loss: str = "nt_xent"  # `dcl` and `dclw` set theirs
+    sigma: float = 0.5  # of dclw's weights: smaller, the more they differ
     projector_layers: int = 2
     out_dim: int = 128
     temperature: float = 0.1  # 0.5 on CIFAR
@@ -43,12 +49,17 @@ class Settings:
         layers = self.projector_layers
         rule = f"simclr projector_layers is at most {MAX_LAYERS}"
         require(layers <= MAX_LAYERS, rule, layers, "leave it out")
-        rule = "simclr temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 0.1")
+        for name in ("temperature", "sigma"):
+            value = getattr(self, name)
+            require(value > 0, f"simclr {name} is positive", value, "leave it out")
         rule = "simclr queue_length is not negative"
         require(self.queue_length >= 0, rule, self.queue_length, "try 0")
         rule = "simclr momentum lies in [0, 1]"
         require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.999")
+        choose("simclr loss", self.loss, LOSSES)
+        rule = "simclr has a memory with loss nt_xent alone"
+        alone = self.loss == "nt_xent" or not self.queue_length
+        require(alone, rule, self.loss, "try method.queue_length=0")
 
 
 class SimCLR(Method):
@@ -80,8 +91,11 @@ class SimCLR(Method):
             loss = batch_info_nce(z, keys, settings.temperature, self.queue.rows)
             for view in keys:
                 self.queue.push(view)
-        else:
+        elif settings.loss == "nt_xent":
             loss = nt_xent_loss(z, num_global, settings.temperature)
+        else:
+            sigma = settings.sigma if settings.loss == "dclw" else None
+            loss = dcl_loss(z, num_global, settings.temperature, sigma)
         if settings.code_scale:
             loss = 2 * loss
         return StepResult(loss, z[:num_global].detach().flatten(0, 1))

@@ -14,6 +14,8 @@ from trainer.strict import build
 METHODS = {
     "barlow": "trainer.methods.barlow:BarlowTwins",
     "byol": "trainer.methods.byol:BYOL",
+    "dcl": "trainer.methods.simclr:SimCLR",
+    "dclw": "trainer.methods.simclr:SimCLR",
     "deepclusterv2": "trainer.methods.deepclusterv2:DeepClusterV2",
     "dino": "trainer.methods.dino:DINO",
     "distill": "trainer.methods.distill:Distill",
@@ -30,7 +32,11 @@ METHODS = {
     "vicreg": "trainer.methods.vicreg:VICReg",
 }
 # What a name says besides its class.
-SETTINGS: dict[str, dict[str, Any]] = {"mocov1": {"head": "linear", "temperature": 0.07}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dcl": {"loss": "dcl"},
+    "dclw": {"loss": "dclw"},
+    "mocov1": {"head": "linear", "temperature": 0.07},
+}
 
 
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from trainer.distributed import all_reduce_
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.losses.cosine import unit_rows
+from trainer.losses.dcl import dcl_loss
 from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
@@ -33,6 +34,8 @@ def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
     losses = {
         "nt_xent": nt_xent_loss(z @ weight, 2, 0.2),
         "fused nt_xent": nt_xent_loss(z @ weight, 2, 0.2, "fused"),
+        "dclw": dcl_loss(z @ weight, 2, 0.2, 0.5),
+        "fused dclw": dcl_loss(z @ weight, 2, 0.2, 0.5, "fused"),
         "hsic": hsic_loss(z @ weight, impl="torch"),
         "fused hsic": hsic_loss(z @ weight, impl="fused"),
         "mocov3": batch_info_nce(z @ weight, keys, 0.2),

@@ -12,6 +12,7 @@ from shards.errors import UsageError
 from trainer.batchnorm import BatchNorm1d
 from trainer.methods.protocol import Progress
 from trainer.methods.simclr import Settings, SimCLR
+from trainer.methods.table import create_method, method_settings
 
 START = Progress(0, 100, 10)
 
@@ -51,6 +52,35 @@ def test_the_code_gives_twice_as_much(make_backbone, make_views) -> None:
             for flag in (False, True)
         )
         torch.testing.assert_close(code, 2 * paper)
+
+
+@pytest.mark.parametrize("name", ["dcl", "dclw"])
+def test_dcl_leaves_the_positive_out(name: str, make_backbone, make_views) -> None:
+    """Loss and gradients of two views: 2N - 2 candidates a row, and DCLW's weights."""
+    torch.manual_seed(1)
+    method = create_method(name, make_backbone(), {"out_dim": 8, "temperature": 0.2})
+    twin, views = copy.deepcopy(method), make_views()
+    z = embed(twin, views.crops[0])
+    pull = (z[:16] * z[16:]).sum(1).repeat(2)
+    # Both of an image's rows are no candidates of it.
+    scores = z @ z.T / 0.2 + torch.full((16, 16), 0.0).fill_diagonal_(-math.inf).repeat(2, 2)
+    weights = 2 - 16 * (pull[:16].detach() / 0.5).softmax(0).repeat(2) if name == "dclw" else 1
+    paper = (scores.logsumexp(1) - weights * pull / 0.2).mean()
+    ours = method.step(views, START).loss
+    torch.testing.assert_close(ours, paper)
+    ours.backward()
+    paper.backward()
+    for (parameter, p), q in zip(method.named_parameters(), twin.parameters(), strict=True):
+        if p.requires_grad:
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=parameter)
+
+
+def test_dcl_and_dclw_are_names_of_settings() -> None:
+    """Simclr with another loss, else alike; whoever says the loss gets it under any name."""
+    simclr, dcl, dclw = (method_settings(name, {}) for name in ("simclr", "dcl", "dclw"))
+    assert [s.loss for s in (simclr, dcl, dclw)] == ["nt_xent", "dcl", "dclw"]
+    assert method_settings("simclr", {"loss": "dcl"}) == dcl
+    assert dcl.sigma == dclw.sigma == 0.5
 
 
 @pytest.mark.parametrize("layers", [2, 3])
@@ -130,6 +160,9 @@ def test_a_continued_memory_repeats(make_backbone, make_views) -> None:
         ({"projector_layers": 0}, "simclr projector_layers is at least 1"),
         ({"queue_length": -1}, "simclr queue_length is not negative"),
         ({"momentum": 1.5}, r"simclr momentum lies in \[0, 1\]"),
+        ({"sigma": -1.0}, "simclr sigma is positive, got -1.0"),
+        ({"loss": "dlc"}, "unknown simclr loss 'dlc'; did you mean dcl"),
+        ({"loss": "dcl", "queue_length": 9}, "has a memory with loss nt_xent alone, got 'dcl'"),
     ],
 )
 def test_wrong_settings_are_named(values: dict, message: str) -> None:
