@@ -18,7 +18,7 @@ BACKBONE = {"arch": "resnet10", "image_size_px": 16, "stem": "small", "width": 0
 def make(num_layers: int) -> Classifier:
     torch.manual_seed(0)
     encoder = create_backbone(**BACKBONE)
-    head = mlp((32, 12, 10, 8), hidden_bias=False, out_bias=True)
+    head = mlp((64, 12, 10, 8), hidden_bias=False, out_bias=True)
     return Classifier(encoder, first_layers(head, num_layers), 5)
 
 
@@ -45,7 +45,7 @@ def test_it_starts_from_zeros() -> None:
 ])  # fmt: skip
 def test_first_layers(num_layers: int, kinds: list[str]) -> None:
     """Each kept linear layer comes with what follows it."""
-    head = mlp((32, 12, 10, 8), hidden_bias=False, out_bias=True, out_norm=True)
+    head = mlp((64, 12, 10, 8), hidden_bias=False, out_bias=True, out_norm=True)
     assert [type(layer).__name__ for layer in first_layers(head, num_layers)] == kinds
 
 
