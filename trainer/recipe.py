@@ -14,6 +14,7 @@ import yaml
 from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
+from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.table import method_settings
 from trainer.strict import build, check_keys, coerce, flatten, to_mapping
@@ -65,9 +66,11 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
     shipped = RECIPES / f"{name_or_path}.yaml"
     path = shipped if shipped.is_file() else Path(name_or_path)
     if not path.is_file():
+        if path.name == name_or_path and not path.suffix:
+            choose("recipe", name_or_path, recipe_names())
         raise UsageError(
-            f"--config takes a recipe's name or a YAML file, got {name_or_path!r}; "
-            f"recipes: {', '.join(recipe_names())}"
+            f"--config takes a recipe's name or a YAML file, got no file {name_or_path}; "
+            "python -m trainer.run --list names the recipes"
         )
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -213,3 +214,7 @@ def _refuse_another_run(parts: Parts, state: dict[str, Any]) -> None:
             f"(fingerprint {parts.index.fingerprint[:12]}, not {state['data_fingerprint'][:12]}); "
             "give the former --data"
         )
+
+
+if __name__ == "__main__":
+    sys.exit("error: this file is the loop, not the command; run python -m trainer.run")
