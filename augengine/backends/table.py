@@ -2,8 +2,9 @@
 
 `auto` is `fused` where it is installed, else `dali` on CUDA, else `kornia`. On the CPU that is what
 was fastest (benchmarks/fused_cpu.py: SwAV 2+6 of an image takes `fused` 1.3 ms of CPU time,
-`kornia` 24, `dali` 29). On CUDA nothing was measured yet; there `fused` makes a whole batch in four
-launches, `dali` the views of a crop size together, and `kornia` starts kernels for every crop.
+`kornia` 24, `dali` 29). On CUDA nothing was measured yet; there `fused` makes a whole batch in
+three launches or four, `dali` the views of a crop size together, and `kornia` starts kernels for
+every crop.
 """
 
 from collections.abc import Callable
