@@ -17,6 +17,7 @@ from torch import nn
 
 from shards.errors import DataError, UsageError
 from trainer.atomic import atomic_file, remove_leftovers
+from trainer.finite import not_finite
 
 CHECKPOINT_VERSION = 1
 FOLDER_NAME = "checkpoints"
@@ -96,7 +97,7 @@ def load_step(run: Path, step: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """To the host; DataError when it is torn, of another version or has unknown keys."""
+    """To the host; DataError when it is torn, not finite, of another version or has odd keys."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -122,6 +123,13 @@ def load(path: Path) -> dict[str, Any]:
                 f"a checkpoint's {key} is a {kind.__name__}, got a {type(state[key]).__name__} in "
                 f"{path}; use another one of {path.parent}"
             )
+    odd = not_finite({key: state[key] for key in ("method", "optimizer")})
+    if odd:
+        raise DataError(
+            f"a checkpoint's weights are finite, got NaN or infinity in {len(odd)} tensors of "
+            f"{path} ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of "
+            f"{path.parent}"
+        )
     return state
 
 

@@ -1,12 +1,13 @@
-"""Looks at the losses now and then, not after every step, and still names the step that went wrong.
+"""Reads losses and weights now and then, not after every step, and names the step that went wrong.
 
-Losses stay on the device until `check` reads those of all ranks at once, so the host waits for the
-device every few steps only. What a step saw is a pure function of its number: when a loss is not
-finite its images and their plan are computed again, and the plan is saved for a look at the views
-(`tools/show_views.py --plan`). Ranks agree in the same exchange on whether one was told to stop.
+Every step leaves two numbers on the device: its loss, and the largest magnitude in the weights,
+buffers and optimizer state it made. `check` reads those of all ranks at once, so the host waits for
+the device every few steps only; the loop checks before it saves, so what is saved is finite. What a
+step saw is a pure function of its number: when one of its numbers is not finite its images and
+their plan are computed again, and the plan is saved for a look at the views (`tools/show_views.py
+--plan`). Ranks agree in the same exchange on whether one was told to stop.
 """
 
-import math
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -17,30 +18,45 @@ import torch
 from augengine.batches import MAX_SUBSTITUTES
 from augengine.draw import draw_plan
 from augengine.plan import Plan
-from shards.errors import DataError
+from shards.errors import DataError, UsageError
 from trainer.build import Parts
 from trainer.distributed import gather_rows, rank, world_size
+from trainer.finite import largest_magnitude, not_finite
 
 CHECK_EVERY = 10  # steps at most, whatever run.log_every
 
 
 class Guard:
-    """The losses since the last check."""
+    """The losses and weights since the last check."""
 
     def __init__(self, parts: Parts, out: Path) -> None:
         self._parts = parts
         self._out = out
         self._first_step = 0  # of those below
         self._losses: list[torch.Tensor] = []
+        self._weights: list[torch.Tensor] = []  # largest magnitude after each step
+        odd = not_finite(parts.method.state_dict())
+        if odd:
+            raise UsageError(
+                f"a method's weights and buffers are finite, got NaN or infinity in {odd[0]} "
+                "before the first step; register a mask with persistent=False, or choose another "
+                "arch or method"
+            )
 
     def note(self, step: int, loss: torch.Tensor) -> None:
-        """Keep the loss of step `step`, counted from 1; does not wait for the device."""
+        """Keep the loss of step `step`, counted from 1, and look at the weights that it made.
+
+        Does not wait for the device.
+        """
         if not self._losses:
             self._first_step = step
         self._losses.append(loss.detach().float())
+        # The optimizer's too: a second moment that is infinite keeps its weight for ever.
+        state = (self._parts.method.state_dict(), list(self._parts.optimizer.state.values()))
+        self._weights.append(largest_magnitude(state))
 
     def check(self, signal: int, bad_ids: Collection[int]) -> tuple[float | None, int]:
-        """Read the losses; every rank calls it after the same step.
+        """Read losses and weights; every rank calls it after the same step.
 
         Args:
             signal: the number of the one that this rank got, 0 for none.
@@ -50,24 +66,33 @@ class Guard:
             The last loss, a mean over ranks (None: nothing is new), and the signal of any rank.
 
         Raises:
-            DataError: a loss is not finite.
+            DataError: a loss or a weight is not finite.
         """
         if not self._losses and world_size() == 1:
             return None, signal
         mine = torch.tensor([signal], dtype=torch.float32, device=self._parts.device)
-        everyone = gather_rows(torch.stack([*self._losses, mine[0]])[None]).cpu()  # [W, steps + 1]
-        losses, signal = everyone[:, :-1], int(everyone[:, -1].max())
-        self._losses = []
-        means = losses.mean(dim=0).tolist()
-        for i, mean in enumerate(means):
-            if not math.isfinite(mean):
-                ranks = np.flatnonzero(~losses[:, i].isfinite().numpy()).tolist()
-                self._stop(self._first_step + i, mean, ranks or range(world_size()), bad_ids)
-        return (means[-1] if means else None), signal
+        numbers = torch.stack([*self._losses, *self._weights, mine[0]])
+        everyone = gather_rows(numbers[None]).cpu()  # [W, 2 x steps + 1]
+        losses, weights = everyone[:, :-1].chunk(2, dim=1)
+        signal = int(everyone[:, -1].max())
+        self._losses, self._weights = [], []
+        for i in range(losses.shape[1]):
+            for what, values in (("loss", losses[:, i]), ("weights", weights[:, i])):
+                if not bool(values.isfinite().all()):
+                    self._stop(
+                        what, values, self._first_step + i, float(losses[:, i].mean()), bad_ids
+                    )
+        return (float(losses[:, -1].mean()) if losses.numel() else None), signal
 
     def _stop(
-        self, step: int, loss: float, ranks: Collection[int], bad_ids: Collection[int]
+        self,
+        what: str,  # is not finite
+        values: torch.Tensor,  # [W] - what each rank got
+        step: int,
+        loss: float,  # of the step, a mean over the ranks
+        bad_ids: Collection[int],
     ) -> None:
+        ranks = np.flatnonzero(~values.isfinite().numpy()).tolist()
         plan = redraw(self._parts, step, ranks, bad_ids)
         path = self._out / f"nonfinite-step-{step}.npz"
         if rank() == 0:
@@ -75,8 +100,11 @@ class Guard:
             with suppress(OSError):
                 plan.save(path)
         names = ", ".join(map(str, plan.ids[:8].tolist()))
+        got = f"got {loss} at step {step}"
+        if what == "weights":
+            got = f"got NaN or infinity from the update of step {step}, whose loss was {loss:.6g}"
         raise DataError(
-            f"the loss must stay finite, got {loss} at step {step} (rank "
+            f"the {what} must stay finite, {got} (rank "
             f"{', '.join(map(str, ranks))}: samples {names}{', ...' * (len(plan.ids) > 8)}); look "
             f"at its views with tools/show_views.py --plan {path} --data "
             f"{self._parts.index.directory}; checkpoints of earlier steps are intact: lower "

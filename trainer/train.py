@@ -64,6 +64,7 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         on_cuda = config.run.device != "cpu" and torch.cuda.is_available()
         group = process_group("cuda" if on_cuda else "cpu", config.run.collective_seconds)
         parts = build_parts(config, stack.enter_context(group))
+        guard = Guard(parts, out)  # refuses weights that are odd from the start
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, warnings.append)
         if rank() == 0:
@@ -87,7 +88,7 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
             batches = id_log.watch(batches, loader, config.loop.batch_size)
-        reporter = Reporter(stack.enter_context(display), log, loader, Guard(parts, out))
+        reporter = Reporter(stack.enter_context(display), log, loader, guard)
         _loop(parts, out, batches, reporter, interrupt, outcome)
         return outcome
 

@@ -127,6 +127,24 @@ def test_a_torn_newest_file_costs_no_older_one(tmp_path: Path) -> None:
         checkpoint.load_newest(tmp_path, warnings.append)
 
 
+@pytest.mark.parametrize("where", ["method", "optimizer"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_no_checkpoint(
+    value: str, where: str, tmp_path: Path
+) -> None:
+    """`load` names the tensor; resume goes on from the file before."""
+    checkpoint.save(tmp_path, make_state(3), keep=2)
+    bad = make_state(5)
+    odd = bad["method"] if where == "method" else bad["optimizer"]["state"][0]
+    next(iter(odd.values()))[1] = float(value)
+    path = checkpoint.save(tmp_path, bad, keep=2)
+    with pytest.raises(DataError, match=rf"infinity in 1 tensors of {path} \({where}\."):
+        checkpoint.load(path)
+    warnings: list[str] = []
+    assert checkpoint.load_newest(tmp_path, warnings.append)["step"] == 3
+    assert str(path) in warnings[0]
+
+
 @pytest.mark.parametrize(
     "damage", ["torn", "garbage", "version", "versions", "keys", "numbered", "config", "list"]
 )

@@ -5,15 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_run import tiny_config
+from torch import nn
 
+import trainer.step
+import trainer.train
 from augengine.plan import Plan
 from shards.cursor import Cursor
-from shards.errors import DataError
+from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from tools.show_views import main as show_views
 from trainer import checkpoint
-from trainer.build import build_parts
+from trainer.build import Parts, build_parts
+from trainer.config import LoopConfig
 from trainer.guards import redraw
 from trainer.report import Reporter
 from trainer.train import train
@@ -50,6 +55,71 @@ def test_the_step_is_named_although_losses_are_read_rarely(
     argv += ["--plan", str(run / "nonfinite-step-5.npz")]
     assert show_views(argv) == 0
     assert picture.stat().st_size > 0
+
+
+def corrupt(method: nn.Module, optimizer: torch.optim.Optimizer, where: str) -> None:
+    """One value is infinite, as after an overflow."""
+    if where == "gradient":
+        grads = (p.grad for p in method.parameters() if p.grad is not None)
+        next(grads).mul_(float("inf"))
+        return
+    if where == "buffer":
+        tensor = next(b for b in method.buffers() if b.is_floating_point())
+    else:
+        tensor = next(iter(optimizer.state.values()))["momentum_buffer"]
+    tensor[(0,) * tensor.ndim] = float("nan")
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("where", ["gradient", "buffer", "optimizer"])
+def test_a_finite_loss_with_an_update_that_is_not_names_its_step_and_saves_nothing(
+    where: str,
+    clip_norm: float | None,
+    shard_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Step 5's update is named, not step 6's loss; step 3 is left; the cause gone, it goes on."""
+    loop = {"epochs": 2, "batch_size": 8, "clip_norm": clip_norm}
+    config, run = tiny_config(shard_folder, loop=loop, **RARELY), tmp_path / "run"
+    clip = trainer.step.clip_gradients
+    steps = iter(range(1, 100))
+
+    def clip_and_corrupt(method: nn.Module, loop: LoopConfig) -> None:
+        if next(steps) == 5:
+            corrupt(method, built[-1].optimizer, where)
+        clip(method, loop)
+
+    def build_and_remember(*arguments: Any) -> Parts:
+        built.append(build_parts(*arguments))
+        return built[-1]
+
+    built: list[Parts] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.step, "clip_gradients", clip_and_corrupt)
+        patch.setattr(trainer.train, "build_parts", build_and_remember)
+        with pytest.raises(DataError, match=r"weights must stay finite, got .* step 5, whose loss"):
+            train(config, run)
+    assert [path.name for path in checkpoint.steps(run)] == ["step-00000003.pt"]
+    assert Plan.load(run / "nonfinite-step-5.npz").batch_size == 8
+    assert train(config, run, resume=True).exit_code == 0
+    assert checkpoint.load(checkpoint.find(run))["step"] == 9
+
+
+def test_weights_that_are_odd_from_the_start_are_refused_before_the_folder_is_made(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An infinite buffer could not be told from an overflow: one line names it."""
+
+    def build_with_mask(*arguments: Any) -> Parts:
+        parts = build_parts(*arguments)
+        parts.method.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+        return parts
+
+    monkeypatch.setattr(trainer.train, "build_parts", build_with_mask)
+    with pytest.raises(UsageError, match="NaN or infinity in mask before the first step"):
+        train(tiny_config(shard_folder, **RARELY), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
