@@ -11,14 +11,17 @@ import torch
 from torch.nn.utils import get_total_norm
 
 
-def largest_magnitude(state: Any) -> torch.Tensor:
-    """The largest absolute value of all floating-point tensors in nested mappings and lists.
+def total_magnitude(state: Any) -> torch.Tensor:
+    """The sum of absolute values of all floating-point tensors in nested mappings and lists.
 
-    NaN where one of them holds NaN, infinity where one holds an infinity; 0 without tensors. The
-    tensors lie on one device, where the [] float32 result stays.
+    It is finite if and only if all values are (and their sum is below 3e38). Of the reductions that
+    NaN and both infinities pass through, this is the fastest that torch has for many tensors on a
+    GPU and on a CPU alike. The tensors lie on one device, where the [] result stays; 0 without any.
     """
     tensors = [tensor.detach() for _, tensor in _floats(state)]
-    return get_total_norm(tensors, float("inf")).float()
+    # Sums have their values' type, and float16 ends at 65,504.
+    wide = [x if x.dtype.itemsize > 2 or x.dtype is torch.bfloat16 else x.float() for x in tensors]
+    return get_total_norm(wide, 1.0).float()
 
 
 def not_finite(state: Any) -> list[str]:

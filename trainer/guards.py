@@ -1,6 +1,6 @@
 """Reads losses and weights now and then, not after every step, and names the step that went wrong.
 
-Every step leaves two numbers on the device: its loss, and the largest magnitude in the weights,
+Every step leaves two numbers on the device: its loss, and the total magnitude of the weights,
 buffers and optimizer state it made. `check` reads those of all ranks at once, so the host waits for
 the device every few steps only; the loop checks before it saves, so what is saved is finite. What a
 step saw is a pure function of its number: when one of its numbers is not finite its images and
@@ -21,7 +21,7 @@ from augengine.plan import Plan
 from shards.errors import DataError, UsageError
 from trainer.build import Parts
 from trainer.distributed import gather_rows, rank, world_size
-from trainer.finite import largest_magnitude, not_finite
+from trainer.finite import not_finite, total_magnitude
 
 CHECK_EVERY = 10  # steps at most, whatever run.log_every
 
@@ -34,7 +34,7 @@ class Guard:
         self._out = out
         self._first_step = 0  # of those below
         self._losses: list[torch.Tensor] = []
-        self._weights: list[torch.Tensor] = []  # largest magnitude after each step
+        self._weights: list[torch.Tensor] = []  # total magnitude after each step
         odd = not_finite(parts.method.state_dict())
         if odd:
             raise UsageError(
@@ -53,7 +53,7 @@ class Guard:
         self._losses.append(loss.detach().float())
         # The optimizer's too: a second moment that is infinite keeps its weight for ever.
         state = (self._parts.method.state_dict(), list(self._parts.optimizer.state.values()))
-        self._weights.append(largest_magnitude(state))
+        self._weights.append(total_magnitude(state))
 
     def check(self, signal: int, bad_ids: Collection[int]) -> tuple[float | None, int]:
         """Read losses and weights; every rank calls it after the same step.
