@@ -1,7 +1,9 @@
 # What people type. Every target makes its own environment in .venv first, from constraints.txt.
 #
 #   make demo         a fresh machine to a trained encoder: demo shards, SwAV 2+6 on the CPU, kNN against a random one
-#   make test         every check and every test that needs no GPU
+#   make test         every check, and a test of every promise that needs no GPU
+#   make test-all     the long tests too: every kernel compiled and interpreted anew, every pair of features, every method
+#                     learning (hours)
 #   make check        format, lint, import contracts, types, spelling: the quick part of `make test`
 #   make bench        the CPU benchmarks that need nothing else; writes benchmarks/results/*.json, docs/growth.png
 #   make bench-peers  fused against lightly's and torchvision's transforms, in an environment of their own (6 GB, built
@@ -25,7 +27,7 @@ PEERS_VENV ?= .venv-peers
 PEERS_PYTHON := $(PEERS_VENV)/bin/python
 PEERS ?= torch torchvision lightly rich pyyaml webdataset
 
-.PHONY: demo test check bench bench-peers bench-methods soak gpu-check env clean
+.PHONY: demo test test-all check bench bench-peers bench-methods soak gpu-check env clean
 
 env: $(VENV)/.augengine
 
@@ -48,7 +50,10 @@ check: env
 	$(BIN)/codespell
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu and not long'
+
+test-all: check
+	AUGENGINE_RUN_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
 	$(BIN)/python benchmarks/index.py

@@ -5,12 +5,10 @@ than there is cannot run at all; neither is an error when a kernel is compiled.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from kept_output import output_of
 
 pytest.importorskip("triton", reason="Triton is there on Linux only")
 SCRIPT = Path(__file__).with_name("gpu_compiled.py")
@@ -26,12 +24,7 @@ NUM_KERNELS = 4 * 3 + 3 * 2 + 3  # by type of view; those for two types once mor
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 def test_every_kernel_compiles_without_spills(architecture: str) -> None:
     """Nothing is spilled, and registers and shared memory are what they were."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment["PYTHONPATH"] = str(ROOT)
-    command = [sys.executable, "-W", "error", str(SCRIPT), architecture]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
+    found = output_of(SCRIPT, architecture)
     assert len(found["kernels"]) == NUM_KERNELS
     for name, figures in found["kernels"].items():
         assert figures["stack_bytes"] == figures["spills"] == 0, name

@@ -4,19 +4,15 @@ Interpreted, a kernel's arithmetic and addresses are tested; how threads share m
 rounding of a GPU's own instructions, are not: tests/augengine/kernels/test_gpu_fused.py needs one.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_output import output_of
 from tolerances import BOUNDS, FLOAT16, FLOAT32, THRESHOLD, Bound
 
 pytest.importorskip("triton", reason="Triton is there on Linux only")
 SCRIPT = Path(__file__).with_name("gpu_interpreted.py")
-ROOT = Path(__file__).parents[3]
 # The interpreter cuts a float32 to a bfloat16 where a GPU rounds it: twice the error of rounding.
 HALF_STEPS = {"torch.float16": 2**-11, "torch.bfloat16": 2**-7}
 # A packed pixel between launches is off by 2.4e-7, and sums of float32 by as much.
@@ -29,12 +25,8 @@ each_form = pytest.mark.parametrize("views", BOUND)
 
 
 def interpreted(*names: str, views: str = "float32") -> dict[str, Any]:
-    """What the checks of these names found, in a process that interprets kernels."""
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT), "VIEWS": views}
-    command = [sys.executable, "-W", "error", str(SCRIPT), *names]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
+    """What the checks of these names find where kernels are interpreted."""
+    found = output_of(SCRIPT, *names, TRITON_INTERPRET="1", VIEWS=views)
     assert set(found) == set(names)
     return found
 

@@ -5,13 +5,12 @@ GPU's own instructions, are not.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kept_output import output_of
 
 pytest.importorskip("triton", reason="Triton is there on Linux only")
 FOLDER = Path(__file__).parent
@@ -23,16 +22,6 @@ MAX_SHARED_BYTES = 16384  # of 163 KiB or more: as many blocks as registers allo
 MAX_SHARED_BYTES_OF_PRODUCTS = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10}
 
 
-def output_of(script: str, *arguments: str, **environment: str) -> Any:
-    """What a script prints, run in a process of its own."""
-    others = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    others |= {"PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-W", "error", str(FOLDER / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=others, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
@@ -40,7 +29,7 @@ def output_of(script: str, *arguments: str, **environment: str) -> Any:
 )
 def test_interpreted_kernels_are_the_equation(loss: str) -> None:
     """Values and gradients as near to float64 as the plain form's, twice at most; gradcheck."""
-    found = output_of("loss_kernels_interpreted.py", loss, TRITON_INTERPRET="1")
+    found = output_of(FOLDER / "loss_kernels_interpreted.py", loss, TRITON_INTERPRET="1")
     assert len(found) >= 2 * 5
     for case, by_name in found.items():
         for name, (ours, bound) in by_name.items():
@@ -51,7 +40,7 @@ def test_interpreted_kernels_are_the_equation(loss: str) -> None:
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 def test_every_kernel_compiles_without_spills(architecture: str) -> None:
     """Nothing is spilled, and registers and shared memory are what they were."""
-    found = output_of("loss_kernels_compiled.py", architecture)
+    found = output_of(FOLDER / "loss_kernels_compiled.py", architecture)
     expected = {k: v for k, v in SNAPSHOT["kernels"].items() if k.endswith(architecture)}
     assert found["kernels"].keys() == expected.keys()
     for name, figures in found["kernels"].items():
