@@ -133,7 +133,9 @@ def body(number: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module", params=[2, 4], ids=["two", "four"])
+@pytest.fixture(
+    scope="module", params=[2, pytest.param(4, marks=pytest.mark.long)], ids=["two", "four"]
+)
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What each of two or four ranks found."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param

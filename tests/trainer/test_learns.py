@@ -10,10 +10,14 @@ from trainer.run import main
 # What the recipes say for BYOL and SimSiam, less than half of it for SwAV. One of each family; the
 # others take half an hour and are held to the same by benchmarks/methods.py.
 EPOCHS = {"byol": 8, "simsiam": 8, "swav": 8}
+ON_EVERY_COMMIT = "swav"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", EPOCHS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=() if m == ON_EVERY_COMMIT else pytest.mark.long) for m in EPOCHS],
+)
 def test_neighbours_beat_a_random_encoder(
     method: str,
     tmp_path: Path,

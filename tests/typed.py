@@ -1,0 +1,46 @@
+"""Commands as they are typed in a terminal: what they say and how they end.
+
+    typed("python tools/make_shards.py photos shards", folder)
+    typed("torchrun --nproc-per-node 2 -m trainer.run --data shards ...", folder, STOP_AFTER="3")
+
+Each runs in a process of its own, in `folder`. With a fault of faulty_run.py the run is that one.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FAULTY_RUN = Path(__file__).with_name("faulty_run.py")
+MODULES = Path(__file__).with_name("modules")  # stand-ins for libraries that are not installed
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+FAULTS = ("STOP_AFTER", "KILL_AFTER", "FULL_AFTER")
+
+
+def typed(command: str, folder: Path, code: int | None = 0, **environment: str) -> str:
+    """Everything that the command says; `code` is the exit code it must end with, None: any."""
+    first, *words = shlex.split(command)
+    words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
+    if any(fault in environment for fault in FAULTS):
+        at = words.index("-m")
+        assert words[at + 1] == "trainer.run"
+        words[at : at + 2] = [str(FAULTY_RUN)]
+    program = TORCHRUN if first == "torchrun" else [sys.executable]
+    path = os.pathsep.join((str(ROOT), str(MODULES)))
+    done = subprocess.run(
+        [*program, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    said = done.stdout + done.stderr
+    assert code is None or done.returncode == code, f"{command}\n{said}"
+    # torchrun prints a traceback of its own when a rank ends badly; ours are never seen.
+    assert not re.search(r'File ".*/(shards|augengine|trainer|tools)/\w+', said), said
+    return said
