@@ -14,7 +14,7 @@ from trainer.batchnorm import adopt_batch_norm
 from trainer.checks import choose, require
 from trainer.resnet import DEPTHS, STEMS, ResNet
 from trainer.sk_resnet import SK_DEPTHS, sk_resnet
-from trainer.vit import PATCHES_PX, POSITIONS, SIZES, VisionTransformer
+from trainer.vit import INITS, PATCHES_PX, POSITIONS, SIZES, VisionTransformer
 
 # Of at least eight channels: for fewer oneDNN (torch 2.13, AVX2 without AVX-512) writes past the
 # gradient of a 1x1 convolution of stride 2 in channels_last.
@@ -44,6 +44,7 @@ def create_backbone(
     position: str = "learned",  # or sincos, fixed. ViTs only
     freeze_patch: bool = False,  # the patch projection keeps its random weights. ViTs only
     drop_path: float = 0.0,  # share of images that skip the last block. ViTs only
+    init: str = "trunc_normal",  # or xavier, how weights start. ViTs only
 ) -> nn.Module:
     """A randomly initialised backbone with an int attribute `feature_dim`.
 
@@ -52,13 +53,14 @@ def create_backbone(
     """
     choose("stem", stem, ("auto", *STEMS))
     choose("position embedding", position, POSITIONS)
+    choose("backbone.init", init, INITS)
     low, high = WIDTHS
     rule = f"backbone.width lies in [{low:g}, {high:g}]"
     require(low <= width <= high, rule, width, "try backbone.width=1")
     require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
-        _refuse_vit_options(arch, position, freeze_patch, drop_path)
+        _refuse_vit_options(arch, position, freeze_patch, drop_path, init)
         return _create_timm(arch.removeprefix("timm:"), image_size_px)
     choose("arch", arch, [*backbone_names(), "timm:NAME"])
     if arch in _VITS:
@@ -71,8 +73,9 @@ def create_backbone(
             position=position,
             freeze_patch=freeze_patch,
             drop_path=drop_path,
+            init=init,
         )
-    _refuse_vit_options(arch, position, freeze_patch, drop_path)
+    _refuse_vit_options(arch, position, freeze_patch, drop_path, init)
     if stem == "auto":
         stem = "small" if image_size_px <= SMALL_IMAGE_PX else "imagenet"
     if arch in _SK_RESNETS:
@@ -102,11 +105,14 @@ def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) 
         )
 
 
-def _refuse_vit_options(arch: str, position: str, freeze_patch: bool, drop_path: float) -> None:
-    if position != "learned" or freeze_patch or drop_path:
+def _refuse_vit_options(
+    arch: str, position: str, freeze_patch: bool, drop_path: float, init: str
+) -> None:
+    if position != "learned" or freeze_patch or drop_path or init != "trunc_normal":
         raise UsageError(
-            f"position, freeze_patch and drop_path belong to ViTs, got position={position}, "
-            f"freeze_patch={freeze_patch}, drop_path={drop_path:g} with {arch}; leave them out"
+            f"position, freeze_patch, drop_path and init belong to ViTs, got position={position}, "
+            f"freeze_patch={freeze_patch}, drop_path={drop_path:g}, init={init} with {arch}; "
+            "leave them out"
         )
 
 

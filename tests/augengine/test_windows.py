@@ -132,7 +132,7 @@ def test_areas_have_the_published_distribution(crop: str) -> None:
 
 @pytest.mark.parametrize("crop", ["byol", "simclr"])
 def test_the_plain_algorithms_with_other_numbers_agree(crop: str) -> None:
-    """Python's own generator in the plain algorithm gives the same quantiles: none is ours alone."""
+    """The plain algorithm on Python's own numbers has the same quantiles: none is ours alone."""
     generator = random.Random(3)
     areas = []
     for _ in range(20_000):
@@ -169,7 +169,7 @@ def test_a_rule_changes_windows_alone() -> None:
 
 
 def test_torchvisions_windows_are_those_of_former_releases() -> None:
-    """Digests of plans drawn before there was a choice: runs that go on see what they would have."""
+    """Digests of plans from before there was a choice: runs that go on see the same views."""
     sizes = odd_sizes()
     for name, digest in FORMER.items():
         policy = override_policy(load_policy(name), {"crop": "torchvision"})
