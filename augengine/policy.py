@@ -60,7 +60,7 @@ class ViewPolicy:
         low, high = self.scale
         _require(0 < low <= high <= 1, "crop scale must satisfy 0 < low <= high <= 1", self.scale)
         _require(self.crop in CROPS, f"crop is one of {', '.join(CROPS)}", self.crop)
-        rule = f"crop simclr covers {LEAST_COVERED} of the image or more, so scale reaches that far"
+        rule = f"scale reaches {LEAST_COVERED}, which crop simclr covers at least (or another crop)"
         _require(self.crop != "simclr" or high >= LEAST_COVERED, rule, self.scale)
         # Wider than any image or crop can be.
         for name, least, most in (("ratio", 1e-4, 1e4), ("sigma", 0, MAX_SIZE_PX)):

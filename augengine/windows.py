@@ -80,7 +80,10 @@ def _simclr(numbers: Numbers) -> Windows:
     heights -= heights * np.rint(heights * ratio) > most
     widths = np.rint(heights * ratio)
     areas = heights * widths
-    fits = (areas >= np.maximum(least, LEAST_COVERED * area)) & (areas <= most) & (areas > 0)
+    # To a row and a column, or a range like [0.5, 0.5], which the op refuses, would give the whole
+    # image; at SimCLR's [0.08, 1] neither bound decides.
+    fits = ((heights + 1) * (widths + 1) >= least) & ((heights - 1) * (widths - 1) <= most)
+    fits &= (areas >= LEAST_COVERED * area) & (areas > 0)
     fits &= (widths <= numbers.width) & (heights <= numbers.height)
     found = fits.any(axis=-1)
     # The op never reaches the last place.

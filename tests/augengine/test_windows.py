@@ -107,6 +107,16 @@ def test_windows_are_the_published_algorithms(crop: str, num_tries: int) -> None
         assert window == by_hand(*size, u, place), size
 
 
+def test_a_narrow_range_of_areas_is_met() -> None:
+    """Half of the image and no other share: to a row and a column, and never the whole image."""
+    sizes = np.random.default_rng(1).integers(20, 500, (500, 2))
+    sizes[:, 1] = sizes[:, 0]
+    for crop in AREAS:
+        _, _, height, width = windows(crop, sizes, scale=(0.5, 0.5), ratio=(1, 1)).T
+        assert (np.abs(height - np.sqrt(0.5) * sizes[:, 0]) < 1.5).all()
+        assert (height == width).all()
+
+
 def test_some_images_need_more_tries_than_are_drawn_for_all() -> None:
     """Of images 12.5 times as wide as high, some fit late and some never: both paths are walked."""
     sizes = np.tile([100, 1250], (2000, 1))
@@ -192,7 +202,10 @@ def test_published_policies_name_their_rule() -> None:
     [
         ({"crop": "bylo"}, "crop is one of torchvision, byol, simclr, got 'bylo'"),
         ({"crop": 1}, "crop is text, got 1"),
-        ({"crop": "simclr", "scale": [0.05, 0.09]}, r"covers 0.1 of the image.*\(0.05, 0.09\)"),
+        (
+            {"crop": "simclr", "scale": [0.05, 0.09]},
+            r"scale reaches 0.1, which crop simclr.*\(0.05, 0.09\)",
+        ),
     ],
 )
 def test_wrong_rules_are_named(changes: dict, message: str) -> None:
