@@ -173,7 +173,8 @@ def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
     for name in np.unique(names):
         rule, views = RULES[name], np.flatnonzero(names == name)
         # A position is a field of its own, not part of a try, so it needs drawing only once.
-        fields = (draws.uniforms(Field.WINDOW), draws.uniforms(Field.POSITION))
+        tries = draws.uniforms(Field.WINDOW)[..., : 2 * rule.num_tries]
+        fields = (tries, draws.uniforms(Field.POSITION))
         drawn, found = rule.windows(draws.numbers(*fields, image_sizes, views))
         if rule.num_tries > NUM_TRIES and not found.all():
             # Few images need the further tries, of which the first are those that they had.
