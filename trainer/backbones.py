@@ -45,6 +45,7 @@ def create_backbone(
     freeze_patch: bool = False,  # the patch projection keeps its random weights. ViTs only
     drop_path: float = 0.0,  # share of images that skip the last block. ViTs only
     init: str = "trunc_normal",  # or xavier, how weights start. ViTs only
+    heads: int | None = None,  # of attention; null: the size's own. ViTs only
 ) -> nn.Module:
     """A randomly initialised backbone with an int attribute `feature_dim`.
 
@@ -60,12 +61,15 @@ def create_backbone(
     require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
-        _refuse_vit_options(arch, position, freeze_patch, drop_path, init)
+        _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
         return _create_timm(arch.removeprefix("timm:"), image_size_px)
     choose("arch", arch, [*backbone_names(), "timm:NAME"])
     if arch in _VITS:
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         size, patch_px = _VITS[arch]
+        dim, _ = SIZES[size]
+        rule = f"backbone.heads divides the {dim} features of {arch}"
+        require(heads is None or (heads >= 1 and dim % heads == 0), rule, heads, "try 12")
         return VisionTransformer(
             size,
             patch_px,
@@ -74,8 +78,9 @@ def create_backbone(
             freeze_patch=freeze_patch,
             drop_path=drop_path,
             init=init,
+            heads=heads,
         )
-    _refuse_vit_options(arch, position, freeze_patch, drop_path, init)
+    _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
     if stem == "auto":
         stem = "small" if image_size_px <= SMALL_IMAGE_PX else "imagenet"
     if arch in _SK_RESNETS:
@@ -106,13 +111,14 @@ def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) 
 
 
 def _refuse_vit_options(
-    arch: str, position: str, freeze_patch: bool, drop_path: float, init: str
+    arch: str, position: str, freeze_patch: bool, drop_path: float, init: str, heads: int | None
 ) -> None:
-    if position != "learned" or freeze_patch or drop_path or init != "trunc_normal":
+    defaults = position == "learned" and init == "trunc_normal" and heads is None
+    if not defaults or freeze_patch or drop_path:
         raise UsageError(
-            f"position, freeze_patch, drop_path and init belong to ViTs, got position={position}, "
-            f"freeze_patch={freeze_patch}, drop_path={drop_path:g}, init={init} with {arch}; "
-            "leave them out"
+            "position, freeze_patch, drop_path, init and heads belong to ViTs, got "
+            f"position={position}, freeze_patch={freeze_patch}, drop_path={drop_path:g}, "
+            f"init={init}, heads={heads} with {arch}; leave them out"
         )
 
 

@@ -195,6 +195,7 @@ def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
         freeze_patch=config.freeze_patch,
         drop_path=config.drop_path,
         init=config.init,
+        heads=config.heads,
     )
 
 

@@ -58,10 +58,11 @@ class BackboneConfig:
     stem: str = "auto"  # imagenet, small (for images up to about 64 px); auto: by the largest crop
     width: float = 1.0  # channels, times the published ones
     zero_init_residual: bool = False  # every block starts as its shortcut
-    position: str = "learned"  # or sincos; ViTs only, as are the next three
+    position: str = "learned"  # or sincos; ViTs only, as are the next four
     freeze_patch: bool = False  # the patch projection keeps its random weights (MoCo v3)
     drop_path: float = 0.0  # share of images that skip the last block; less before (DINO: 0.1)
     init: str = "trunc_normal"  # or xavier (MoCo v3): how weights start
+    heads: int | None = None  # of attention; null: the size's own, of 64 features (MoCo v3: 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

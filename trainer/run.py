@@ -36,7 +36,7 @@ from trainer.train import Outcome, train
 # What one kind of encoder has alone: trainer/backbones.py refuses them for any other.
 KIND_KEYS = {
     "resnet": ("stem", "width", "zero_init_residual"),
-    "vit_": ("position", "freeze_patch", "drop_path", "init"),
+    "vit_": ("position", "freeze_patch", "drop_path", "init", "heads"),
 }
 DEFAULT_METHOD = "swav"
 # flag -> key of the config

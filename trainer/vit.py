@@ -113,11 +113,14 @@ class VisionTransformer(nn.Module):
         freeze_patch: bool = False,  # the patch projection keeps its random weights (MoCo v3)
         drop_path: float = 0.0,  # of the last block; it rises linearly from 0 at the first
         init: str = "trunc_normal",  # or xavier (MoCo v3): how weights start
+        heads: int | None = None,  # of attention, a divisor of D; None: the size's (MoCo v3: 12)
     ) -> None:
         super().__init__()
-        dim, num_heads = SIZES[size]
+        dim, own_heads = SIZES[size]
+        num_heads = own_heads if heads is None else heads
         _require_patches(image_size_px, patch_px)
         self.feature_dim = dim
+        self.num_heads = num_heads
         self.patch_px = patch_px
         self.grid = image_size_px // patch_px
         self.patch_embed = PatchEmbed(dim, patch_px)

@@ -16,7 +16,7 @@ from trainer.strict import merge
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
-NEW_KEYS = (("loop", "norm_images"), ("backbone", "init"))
+NEW_KEYS = (("loop", "norm_images"), ("backbone", "init"), ("backbone", "heads"))
 
 
 def forget(values: dict) -> dict:

@@ -151,5 +151,31 @@ def test_another_start_is_refused() -> None:
     """One line, with the starts there are; and for a ResNet."""
     with pytest.raises(UsageError, match=r"unknown backbone.init 'kaiming'.*trunc_normal, xavier"):
         create_backbone("vit_tiny16", init="kaiming")
-    with pytest.raises(UsageError, match="init=xavier with resnet18"):
+    with pytest.raises(UsageError, match="init=xavier, heads=None with resnet18"):
         create_backbone("resnet18", init="xavier")
+
+
+def test_moco_v3_has_twelve_heads() -> None:
+    """The same weights under 6 and 12 heads are two functions, each that of its formula."""
+    model = published("mocov3_vit")
+    attention = model.get_submodule("blocks.0.attn")
+    x = torch.randn(2, 5, 384, generator=torch.Generator().manual_seed(0))
+    q, k, v = attention.get_submodule("qkv")(x).chunk(3, dim=2)
+    outputs = []
+    for heads in (12, 6):
+        parts = []
+        for a, b, c in zip(*(t.chunk(heads, dim=2) for t in (q, k, v)), strict=True):
+            parts.append((a @ b.transpose(1, 2) / math.sqrt(384 / heads)).softmax(-1) @ c)
+        outputs.append(attention.get_submodule("proj")(torch.cat(parts, dim=2)))
+    ours = attention(x)
+    torch.testing.assert_close(ours, outputs[0], rtol=1e-4, atol=1e-5)
+    assert (ours - outputs[1]).abs().max() > 1e-3
+    assert published("dino_vit").get_submodule("blocks.0.attn").num_heads == 6
+
+
+def test_heads_that_do_not_divide_the_features_are_refused() -> None:
+    """One line, with the number of features."""
+    with pytest.raises(UsageError, match="heads divides the 384 features of vit_small16, got 7"):
+        create_backbone("vit_small16", heads=7)
+    with pytest.raises(UsageError, match="heads=12 with resnet18; leave them out"):
+        create_backbone("resnet18", heads=12)
