@@ -4,7 +4,7 @@ A plan is drawn before anything is decoded, from the image sizes in the index. E
 from `rng.uniforms`, keyed by (seed, epoch, sample id, view, field), so a row of a plan is the same
 in any batch, and a field is the same whatever the other fields' probabilities are.
 
-Legend: B images, V views over all crop groups, T tries of a window.
+Legend: B images, V views over all crop groups.
 """
 
 from enum import IntEnum
@@ -13,9 +13,10 @@ import numpy as np
 
 from augengine.plan import NO_SOLARIZE, ORDERS, Plan
 from augengine.policy import MAX_GROUP_VIEWS, Policy, ViewPolicy
-from augengine.rng import uniform_fields
+from augengine.rng import uniform_fields, uniforms
+from augengine.windows import RULES, Numbers
 
-NUM_TRIES = 10  # of a random window before the centred fallback, as in torchvision
+NUM_TRIES = 10  # of a window that are drawn for every image
 
 
 class Field(IntEnum):
@@ -106,18 +107,32 @@ class _Draws:
 
     def __init__(self, policy: Policy, ids: np.ndarray, epochs: np.ndarray, seed: int) -> None:
         self._views = [view for _, _, view in policy.flat_views]
-        keys = np.array(
+        self._seed, self._epochs, self._ids = seed, epochs, ids
+        self._keys = np.array(
             [
                 MAX_GROUP_VIEWS * g + i
                 for g, group in enumerate(policy.groups)
                 for i in range(group.count)
             ]
         )
-        self._numbers = uniform_fields(seed, epochs, ids, keys, _COUNTS)
+        self._numbers = uniform_fields(seed, epochs, ids, self._keys, _COUNTS)
 
     def uniforms(self, field: Field) -> np.ndarray:
         """[B, V, count of the field] float64 in [0, 1)."""
         return self._numbers[field]
+
+    def further(self, rows: np.ndarray, field: Field, count: int) -> np.ndarray:
+        """[rows, V, count]: as many numbers of a field for some images, beginning with theirs."""
+        return uniforms(self._seed, self._epochs[rows], self._ids[rows], self._keys, field, count)
+
+    def numbers(
+        self, tries: np.ndarray, position: np.ndarray, image_sizes: np.ndarray, views: np.ndarray
+    ) -> Numbers:
+        """What a crop rule makes the windows of some views of."""
+        # int64: the area of 65535 x 65535 pixels, the most an index can say, exceeds 2^31.
+        height, width = image_sizes.astype(np.int64).T[:, :, None, None]
+        scale, ratio = (self.each(name)[:, views, None] for name in ("scale", "ratio"))
+        return Numbers(tries[:, views], position[:, views], height, width, scale, ratio)
 
     def each(self, name: str) -> np.ndarray:
         """The policy's value for every view: [V], or [2, V] for a range."""
@@ -152,39 +167,20 @@ def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
 
 
 def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:
-    """[B, V, 4] int32 - torchvision's RandomResizedCrop: the first of ten tries that fits."""
-    # int64: the area of 65535 x 65535 pixels, the most an index can say, exceeds 2^31.
-    image_height, image_width = image_sizes.astype(np.int64).T[:, :, None]  # [B, 1] each
-    tries = draws.uniforms(Field.WINDOW)
-    share = draws.between(tries[..., 0::2], draws.each("scale")[..., None])  # [B, V, T]
-    log_ratio = draws.between(tries[..., 1::2], np.log(draws.each("ratio"))[..., None])
-    area, ratio = share * (image_height * image_width)[..., None], np.exp(log_ratio)
-    # rint rounds half to even, as Python's round.
-    widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
-    fits = (widths > 0) & (widths <= image_width[..., None])
-    fits &= (heights > 0) & (heights <= image_height[..., None])
-    # argmax of booleans is the first that fits, or 0 where none does (replaced below).
-    first = fits.argmax(axis=-1)[..., None]
-    width = np.take_along_axis(widths, first, axis=-1)[..., 0]
-    height = np.take_along_axis(heights, first, axis=-1)[..., 0]
-    # A position is a field of its own, not part of a try, so it needs drawing only once.
-    position = draws.uniforms(Field.POSITION)
-    top = np.floor(position[..., 0] * (image_height - height + 1))
-    left = np.floor(position[..., 1] * (image_width - width + 1))
-    drawn = np.stack([top, left, height, width], axis=-1)
-    fallback = _centred_window(image_height, image_width, draws.each("ratio"))
-    return np.where(fits.any(axis=-1)[..., None], drawn, fallback).astype(np.int32)
-
-
-def _centred_window(
-    image_height: np.ndarray,  # [B, 1]
-    image_width: np.ndarray,  # [B, 1]
-    ratio: np.ndarray,  # [2, V]
-) -> np.ndarray:
-    """[B, V, 4] - the whole image, cut to the nearest allowed ratio, in the centre."""
-    low, high = ratio
-    image_ratio = image_width / image_height
-    # At least one pixel: a ratio above 2 or below 1/2 can round a side of a thin image to none.
-    height = np.where(image_ratio < low, np.maximum(1, np.rint(image_width / low)), image_height)
-    width = np.where(image_ratio > high, np.maximum(1, np.rint(image_height * high)), image_width)
-    return np.stack([(image_height - height) // 2, (image_width - width) // 2, height, width], -1)
+    """[B, V, 4] int32 - each view's by the crop rule of its policy."""
+    names = draws.each("crop")
+    window = np.empty((*draws.uniforms(Field.WINDOW).shape[:2], 4), np.int32)
+    for name in np.unique(names):
+        rule, views = RULES[name], np.flatnonzero(names == name)
+        # A position is a field of its own, not part of a try, so it needs drawing only once.
+        tries = draws.uniforms(Field.WINDOW)[..., : 2 * rule.num_tries]
+        fields = (tries, draws.uniforms(Field.POSITION))
+        drawn, found = rule.windows(draws.numbers(*fields, image_sizes, views))
+        if rule.num_tries > NUM_TRIES and not found.all():
+            # Few images need the further tries, of which the first are those that they had.
+            rows = np.flatnonzero(~found.all(axis=1))
+            more = draws.further(rows, Field.WINDOW, 2 * rule.num_tries)
+            fields = (more, fields[1][rows])
+            drawn[rows], _ = rule.windows(draws.numbers(*fields, image_sizes[rows], views))
+        window[:, views] = drawn
+    return window

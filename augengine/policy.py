@@ -14,6 +14,8 @@ from shards.errors import UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+CROPS = ("torchvision", "byol", "simclr")  # rules by which windows are drawn: windows.py
+LEAST_COVERED = 0.1  # share of the image that crop simclr covers at least
 MAX_STRENGTH = 100  # of brightness, contrast, saturation: all is black or white long before
 MAX_GROUP_VIEWS = 64  # also the stride of the views' random keys (draw.py)
 # PIL and torchvision solarize uint8 pixels >= 128; on [0, 1] floats that is 128/255, not 0.5.
@@ -30,6 +32,7 @@ class ViewPolicy:
 
     scale: tuple[float, float]  # crop area as a fraction of the image's
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # crop width / height
+    crop: str = "torchvision"  # rule by which windows are drawn: byol, simclr (windows.py)
     interpolation: str = "bilinear"  # antialiased either way
     flip: float = 0.5  # probability of a horizontal flip
     jitter: float = 0.0  # probability that the four colour ops apply
@@ -56,6 +59,9 @@ class ViewPolicy:
         _require(0 <= self.hue <= 0.5, "hue is a strength in turns, 0 to 0.5", self.hue)
         low, high = self.scale
         _require(0 < low <= high <= 1, "crop scale must satisfy 0 < low <= high <= 1", self.scale)
+        _require(self.crop in CROPS, f"crop is one of {', '.join(CROPS)}", self.crop)
+        rule = f"scale reaches {LEAST_COVERED}, which crop simclr covers at least (or another crop)"
+        _require(self.crop != "simclr" or high >= LEAST_COVERED, rule, self.scale)
         # Wider than any image or crop can be.
         for name, least, most in (("ratio", 1e-4, 1e4), ("sigma", 0, MAX_SIZE_PX)):
             low, high = getattr(self, name)

@@ -107,8 +107,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def policies() -> dict[str, Policy]:
     """What is timed, by name; `tiny` is for the small cuts, the others for the photographs."""
-    byol = load_policy("byol").with_views((2,), (224,))
-    tiny = override_policy(load_policy("simclr"), {"blur": 0.0, "scale": [0.2, 1.0]})
+    # Windows as the peers draw them, or ours would be of another size.
+    byol, simclr = (
+        override_policy(load_policy(name), {"crop": "torchvision"}) for name in ("byol", "simclr")
+    )
+    byol = byol.with_views((2,), (224,))
+    tiny = override_policy(simclr, {"blur": 0.0, "scale": [0.2, 1.0]})
     return {
         "swav": load_policy("swav").with_views((2, 6), (224, 96)),
         "byol": byol,

@@ -14,7 +14,7 @@ from trainer.batchnorm import adopt_batch_norm
 from trainer.checks import choose, require
 from trainer.resnet import DEPTHS, STEMS, ResNet
 from trainer.sk_resnet import SK_DEPTHS, sk_resnet
-from trainer.vit import PATCHES_PX, POSITIONS, SIZES, VisionTransformer
+from trainer.vit import INITS, PATCHES_PX, POSITIONS, SIZES, VisionTransformer
 
 # Of at least eight channels: for fewer oneDNN (torch 2.13, AVX2 without AVX-512) writes past the
 # gradient of a 1x1 convolution of stride 2 in channels_last.
@@ -44,6 +44,8 @@ def create_backbone(
     position: str = "learned",  # or sincos, fixed. ViTs only
     freeze_patch: bool = False,  # the patch projection keeps its random weights. ViTs only
     drop_path: float = 0.0,  # share of images that skip the last block. ViTs only
+    init: str = "trunc_normal",  # or xavier, how weights start. ViTs only
+    heads: int | None = None,  # of attention; null: the size's own. ViTs only
 ) -> nn.Module:
     """A randomly initialised backbone with an int attribute `feature_dim`.
 
@@ -52,18 +54,22 @@ def create_backbone(
     """
     choose("stem", stem, ("auto", *STEMS))
     choose("position embedding", position, POSITIONS)
+    choose("backbone.init", init, INITS)
     low, high = WIDTHS
     rule = f"backbone.width lies in [{low:g}, {high:g}]"
     require(low <= width <= high, rule, width, "try backbone.width=1")
     require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
-        _refuse_vit_options(arch, position, freeze_patch, drop_path)
+        _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
         return _create_timm(arch.removeprefix("timm:"), image_size_px)
     choose("arch", arch, [*backbone_names(), "timm:NAME"])
     if arch in _VITS:
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         size, patch_px = _VITS[arch]
+        dim, _ = SIZES[size]
+        rule = f"backbone.heads divides the {dim} features of {arch}"
+        require(heads is None or (heads >= 1 and dim % heads == 0), rule, heads, "try 12")
         return VisionTransformer(
             size,
             patch_px,
@@ -71,8 +77,10 @@ def create_backbone(
             position=position,
             freeze_patch=freeze_patch,
             drop_path=drop_path,
+            init=init,
+            heads=heads,
         )
-    _refuse_vit_options(arch, position, freeze_patch, drop_path)
+    _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
     if stem == "auto":
         stem = "small" if image_size_px <= SMALL_IMAGE_PX else "imagenet"
     if arch in _SK_RESNETS:
@@ -102,11 +110,15 @@ def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) 
         )
 
 
-def _refuse_vit_options(arch: str, position: str, freeze_patch: bool, drop_path: float) -> None:
-    if position != "learned" or freeze_patch or drop_path:
+def _refuse_vit_options(
+    arch: str, position: str, freeze_patch: bool, drop_path: float, init: str, heads: int | None
+) -> None:
+    defaults = position == "learned" and init == "trunc_normal" and heads is None
+    if not defaults or freeze_patch or drop_path:
         raise UsageError(
-            f"position, freeze_patch and drop_path belong to ViTs, got position={position}, "
-            f"freeze_patch={freeze_patch}, drop_path={drop_path:g} with {arch}; leave them out"
+            "position, freeze_patch, drop_path, init and heads belong to ViTs, got "
+            f"position={position}, freeze_patch={freeze_patch}, drop_path={drop_path:g}, "
+            f"init={init}, heads={heads} with {arch}; leave them out"
         )
 
 

@@ -23,6 +23,7 @@ class ViewBatchNorm(_BatchNorm):
 
     num_chunks: int = 1  # equal parts of the batch with statistics of their own, in training
     synchronized: bool = False  # statistics over all ranks
+    num_ranks: int | None = None  # or over so many neighbours only
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise [N, C, ...]; N is a multiple of num_chunks."""
@@ -44,7 +45,7 @@ class ViewBatchNorm(_BatchNorm):
         return self.synchronized and world_size() > 1
 
     def _forward_synchronized(self, input: torch.Tensor) -> torch.Tensor:
-        """The same with mean and variance over the rows of all ranks, in float32.
+        """The same with mean and variance over the rows of all these ranks, in float32.
 
         Every rank has as many rows (batches are always full), so means of means are exact:
         mean = avg_r mean_r;  var = avg_r (var_r + (mean_r - mean)^2)
@@ -53,7 +54,7 @@ class ViewBatchNorm(_BatchNorm):
         dims = [d for d in range(input.ndim) if d != 1]
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         var, mean = torch.var_mean(x, dims, correction=0)
-        parts = gather_with_grad(torch.stack([mean, var]))  # [W, 2, C]
+        parts = gather_with_grad(torch.stack([mean, var]), self.num_ranks)  # [W, 2, C]
         mean = parts[:, 0].mean(0)
         var = (parts[:, 1] + (parts[:, 0] - mean).square()).mean(0)
         self._track(mean.detach(), var.detach(), rows=x.numel() // x.shape[1] * len(parts))
@@ -98,8 +99,11 @@ def chunked_statistics(network: nn.Module, num_chunks: int) -> Iterator[None]:
             layer.num_chunks = 1
 
 
-def synchronize_batch_norm(network: nn.Module) -> None:
-    """Take batch statistics over all ranks from now on (SyncBN); call before DDP wraps it."""
+def synchronize_batch_norm(network: nn.Module, num_ranks: int | None = None) -> None:
+    """Take batch statistics over all ranks from now on (SyncBN); call before DDP wraps it.
+
+    With `num_ranks` over groups of so many neighbours, made by `distributed.join_rank_group`.
+    """
     for layer in _layers(network):
         if not isinstance(layer, BatchNorm1d | BatchNorm2d):
             raise UsageError(
@@ -107,6 +111,7 @@ def synchronize_batch_norm(network: nn.Module) -> None:
                 f"{type(layer).__name__}; choose another arch or one process"
             )
         layer.synchronized = True
+        layer.num_ranks = num_ranks
 
 
 def adopt_batch_norm(network: nn.Module) -> nn.Module:

@@ -28,7 +28,6 @@ from shards.remote import remote_folder
 from shards.remotecache import note_on_window
 from trainer.accumulate import check_batch, describe_parts
 from trainer.backbones import create_backbone
-from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
 from trainer.device import choose_device, use_bf16
@@ -38,6 +37,7 @@ from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
 from trainer.optim.build import build_optimizer
 from trainer.room import check_room
+from trainer.sharednorm import share_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     method.prepare(len(index))
     method.to(device)
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if world_size() > 1 and method.sync_batch_norm:
-        synchronize_batch_norm(method)
+    share_statistics(method, config)
     # What autocast would make of them anyway, in half the bytes.
     dtype = torch.bfloat16 if use_bf16(config, device) else torch.float32
     backend = create_backend(config.data.backend, device, dtype, config.data.workers)
@@ -195,6 +194,8 @@ def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
         position=config.position,
         freeze_patch=config.freeze_patch,
         drop_path=config.drop_path,
+        init=config.init,
+        heads=config.heads,
     )
 
 

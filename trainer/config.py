@@ -58,9 +58,11 @@ class BackboneConfig:
     stem: str = "auto"  # imagenet, small (for images up to about 64 px); auto: by the largest crop
     width: float = 1.0  # channels, times the published ones
     zero_init_residual: bool = False  # every block starts as its shortcut
-    position: str = "learned"  # or sincos; ViTs only, as are the next two
+    position: str = "learned"  # or sincos; ViTs only, as are the next four
     freeze_patch: bool = False  # the patch projection keeps its random weights (MoCo v3)
     drop_path: float = 0.0  # share of images that skip the last block; less before (DINO: 0.1)
+    init: str = "trunc_normal"  # or xavier (MoCo v3): how weights start
+    heads: int | None = None  # of attention; null: the size's own, of 64 features (MoCo v3: 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,9 @@ class LoopConfig:
     # compare the images of a batch (SimCLR, Barlow Twins, VICReg, SSL-HSIC, MoCo v3, NNCLR, SwAV
     # without a queue): they would see fewer, and be other losses.
     accumulate: int = 1
+    # Images of all ranks that share batch statistics: those of as many whole ranks as hold them
+    # (SwAV at 4096: 512, which are 8 of 64 GPUs). null: all.
+    norm_images: int | None = None
     clip_norm: float | None = None  # gradient norm above which gradients are scaled down to it
     clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
@@ -100,6 +105,9 @@ class LoopConfig:
         )
         parts = self.accumulate
         require(parts >= 1, "loop.accumulate is at least 1", parts, "try loop.accumulate=1")
+        shared = self.norm_images
+        rule = "loop.norm_images is at least 2 or null"
+        require(shared is None or shared >= 2, rule, shared, "try loop.norm_images=null")
         clip = self.clip_norm
         require(clip is None or clip > 0, "loop.clip_norm is positive or null", clip, "try 1.0")
         choose("loop.precision", self.precision, ("auto", "bf16", "fp32"))

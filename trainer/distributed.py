@@ -29,6 +29,11 @@ if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC_BUFFERS = "broadcast_buffers"
 
 
+# Of neighbouring ranks, by their number. Here and not in the layers that use them, since a process
+# group cannot be copied and a method can.
+_RANK_GROUPS: dict[int, dist.ProcessGroup] = {}
+
+
 def is_distributed() -> bool:
     """Whether a process group is joined."""
     return dist.is_available() and dist.is_initialized()
@@ -86,6 +91,7 @@ def process_group(device_type: str, timeout_s: float) -> Iterator[int]:
             "it wrote says why, and if it wrote nothing it was killed (out of memory?)"
         ) from error
     dist.destroy_process_group()
+    _RANK_GROUPS.clear()
 
 
 def _join(backend: str, timeout: timedelta) -> None:
@@ -103,6 +109,15 @@ def _join(backend: str, timeout: timedelta) -> None:
 def _is_of_a_collective(error: RuntimeError) -> bool:
     """Gloo's errors have no type of their own, only the path of its source."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def join_rank_group(num_ranks: int, timeout_s: float) -> None:
+    """Make groups of so many neighbouring ranks; every rank calls it, with a divisor of all."""
+    if num_ranks not in _RANK_GROUPS:
+        timeout = timedelta(seconds=timeout_s)
+        group, _ = dist.new_subgroups(group_size=num_ranks, timeout=timeout)
+        assert isinstance(group, dist.ProcessGroup)
+        _RANK_GROUPS[num_ranks] = group
 
 
 def data_parallel(module: nn.Module) -> DistributedDataParallel:
@@ -155,9 +170,13 @@ def gather_last(
 
 def gather_with_grad(
     tensor: torch.Tensor,  # any shape, the same on every rank
+    num_ranks: int | None = None,  # of `join_rank_group`, to stay among these neighbours
 ) -> torch.Tensor:
     """Tensors of all ranks stacked, [W, ...]; the backward sums the gradients of all ranks."""
-    return _Gather.apply(tensor) if is_distributed() else tensor[None]
+    if not is_distributed():
+        return tensor[None]
+    group = dist.group.WORLD if num_ranks is None else _RANK_GROUPS[num_ranks]
+    return _Gather.apply(tensor, group)
 
 
 def gather_views(
@@ -172,10 +191,15 @@ def gather_views(
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        return gather_rows(tensor[None])
+    def forward(ctx: Any, tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+        ctx.group = group
+        parts = [torch.empty_like(tensor) for _ in range(group.size())]
+        dist.all_gather(parts, tensor.contiguous(), group=group)
+        return torch.stack(parts)
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         # A clone: autograd may share the incoming gradient with another branch.
-        return all_reduce_(grads[0].clone())[rank()]
+        total = grads[0].clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total[ctx.group.rank()], None

@@ -25,6 +25,7 @@ from trainer.build import build_method
 from trainer.config import TrainConfig
 from trainer.resnet import ResNet
 from trainer.rundir import read_config
+from trainer.vit import VisionTransformer
 
 SUFFIX = ".safetensors"
 EXAMPLES = """\
@@ -89,6 +90,8 @@ def encoder_of(
         "arch": config.backbone.arch,
         "width": f"{config.backbone.width:g}",
         "stem": encoder.stem if isinstance(encoder, ResNet) else "none",
+        # The weights do not tell: another number is another function.
+        "heads": str(encoder.num_heads) if isinstance(encoder, VisionTransformer) else "none",
         "feature_dim": str(feature_dim(encoder)),
         "image_size_px": str(max(group.size_px for group in policy.groups)),
         "mean": ", ".join(map(str, policy.mean)),

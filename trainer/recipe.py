@@ -16,6 +16,7 @@ from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
+from trainer.former import as_it_was
 from trainer.methods.table import method_settings
 from trainer.strict import build, check_keys, coerce, flatten, to_mapping
 
@@ -82,8 +83,9 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
 
 
 def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
-    """The keys that differ and may not, as "key: old -> new"."""
-    old, new = dict(flatten(before)), dict(flatten(as_mapping(now)))
+    """The keys that differ and may not, as "key: old -> new"; one not known before: its default."""
+    defaults = dict(flatten(as_mapping(TrainConfig())))
+    old, new = defaults | dict(flatten(as_it_was(before))), dict(flatten(as_mapping(now)))
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"

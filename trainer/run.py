@@ -26,6 +26,7 @@ from shards.errors import DataError, UsageError, room_named, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
 from trainer.ending import describe_end
+from trainer.former import as_it_was
 from trainer.methods.table import METHODS, describe_methods, method_settings
 from trainer.recipe import RECIPES, read_recipe, recipe_names, resolve, to_yaml
 from trainer.rundir import CONFIG_NAME, check_out, default_out
@@ -35,7 +36,7 @@ from trainer.train import Outcome, train
 # What one kind of encoder has alone: trainer/backbones.py refuses them for any other.
 KIND_KEYS = {
     "resnet": ("stem", "width", "zero_init_residual"),
-    "vit_": ("position", "freeze_patch", "drop_path"),
+    "vit_": ("position", "freeze_patch", "drop_path", "init", "heads"),
 }
 DEFAULT_METHOD = "swav"
 # flag -> key of the config
@@ -128,7 +129,10 @@ def resolve_config(args: argparse.Namespace) -> TrainConfig:
                 f"--method names a method, got recipe {args.method}; give --config {args.method}"
             )
         choose("method", args.method, METHODS)
-    values = merge(_for_arch(read_recipe(_recipe(args)), args.arch), flags)
+    recipe = read_recipe(_recipe(args))
+    if args.resume and args.config is None:
+        recipe = as_it_was(recipe)
+    values = merge(_for_arch(recipe, args.arch), flags)
     for override in args.overrides:
         values = merge(values, parse_override(override))
     config = resolve(values)

@@ -25,6 +25,7 @@ import trainer.checkpoint as checkpoint
 import trainer.idlog as idlog
 from shards.errors import DataError, UsageError
 from trainer.config import TrainConfig
+from trainer.former import as_it_was
 from trainer.recipe import read_recipe, resolve, to_yaml
 
 CONFIG_NAME = "config.yaml"
@@ -81,7 +82,7 @@ def read_config(run: Path) -> TrainConfig:
             f"a run is a folder with {CONFIG_NAME}, got {run}; give the folder that "
             f"python -m trainer.run has left (--out)"
         )
-    return resolve(read_recipe(str(path)))
+    return resolve(as_it_was(read_recipe(str(path))))
 
 
 def _remove_run(out: Path) -> None:

@@ -3,10 +3,13 @@
 Parameter names are timm's, so weights go back and forth. The class token, after the last norm, is
 the feature. Position embeddings belong to the grid of `image_size_px`; for another crop size they
 are interpolated, so that one set serves all crops of a batch (DINO, 2104.14294).
+The two starts are DINO's, which is timm's, and MoCo v3's.
 Dosovitskiy et al. 2020, 2010.11929; sizes of tiny and small: DeiT, 2012.12877.
 
 Legend: N images, P patches, D features, H heads, S side in pixels.
 """
+
+import math
 
 import torch
 from torch import nn
@@ -17,6 +20,7 @@ from shards.errors import UsageError
 SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # features, heads
 PATCHES_PX = (16, 8, 4)
 POSITIONS = ("learned", "sincos")
+INITS = ("trunc_normal", "xavier")
 NUM_BLOCKS = 12
 
 
@@ -108,11 +112,15 @@ class VisionTransformer(nn.Module):
         position: str = "learned",  # or sincos, fixed
         freeze_patch: bool = False,  # the patch projection keeps its random weights (MoCo v3)
         drop_path: float = 0.0,  # of the last block; it rises linearly from 0 at the first
+        init: str = "trunc_normal",  # or xavier (MoCo v3): how weights start
+        heads: int | None = None,  # of attention, a divisor of D; None: the size's (MoCo v3: 12)
     ) -> None:
         super().__init__()
-        dim, num_heads = SIZES[size]
+        dim, own_heads = SIZES[size]
+        num_heads = own_heads if heads is None else heads
         _require_patches(image_size_px, patch_px)
         self.feature_dim = dim
+        self.num_heads = num_heads
         self.patch_px = patch_px
         self.grid = image_size_px // patch_px
         self.patch_embed = PatchEmbed(dim, patch_px)
@@ -122,8 +130,12 @@ class VisionTransformer(nn.Module):
             Block(dim, num_heads, drop_path * i / (NUM_BLOCKS - 1)) for i in range(NUM_BLOCKS)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.apply(_initialize)
-        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        if init == "xavier":
+            self.apply(_xavier)
+            nn.init.normal_(self.cls_token, std=1e-6)
+        else:
+            self.apply(_truncated_normal)
+            nn.init.trunc_normal_(self.cls_token, std=0.02)
         if position == "sincos":
             self.pos_embed.requires_grad_(False)[0, 1:] = sincos_positions(self.grid, dim)
         else:
@@ -148,22 +160,24 @@ class VisionTransformer(nn.Module):
         if grid == self.grid:
             return self.pos_embed
         table = self.pos_embed[:, 1:].unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 2)
-        # Interpolated in every forward, so that the one table gets all gradients.
-        table = F.interpolate(table, (grid, grid), mode="bicubic", align_corners=False)
+        # Interpolated in every forward, so that the one table gets all gradients. DINO's code asks
+        # for a tenth of a patch more than it takes, and so moves the places by up to 1.6 %.
+        scale = (grid + 0.1) / self.grid
+        table = F.interpolate(table, scale_factor=scale, mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2)], dim=1)
 
 
 def sincos_positions(grid: int, dim: int) -> torch.Tensor:
-    """[grid^2, dim] float32: sines and cosines of column and row, a quarter of the features each.
+    """[grid^2, dim] float32: sines and cosines of row and column, a quarter of the features each.
 
     Chen, Xie and He 2021 (MoCo v3), 2104.02057; facebookresearch/moco-v3 vits.py.
     """
     omega = 10_000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     angles = torch.arange(grid, dtype=torch.float64)[:, None] * omega  # [grid, dim/4]
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, dim/2]
-    columns = waves[None].expand(grid, -1, -1)
     rows = waves[:, None].expand(-1, grid, -1)
-    return torch.cat([columns, rows], dim=2).flatten(0, 1).float()
+    columns = waves[None].expand(grid, -1, -1)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1).float()
 
 
 def _require_patches(side_px: int, patch_px: int) -> None:
@@ -174,7 +188,26 @@ def _require_patches(side_px: int, patch_px: int) -> None:
         )
 
 
-def _initialize(module: nn.Module) -> None:
+def _truncated_normal(module: nn.Module) -> None:
+    """DINO's and timm's start; patches keep that of nn.Conv2d."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
+
+
+def _xavier(module: nn.Module) -> None:
+    """MoCo v3's start (vits.py of its code): matrices by their fans, patches as one, q, k, v apart.
+
+    Its fixed positions are waves of height 1, beside which smaller patches would hardly be seen.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        _start_uniform(module, sum(module.weight.flatten(1).shape))
+    elif isinstance(module, Attention):
+        _start_uniform(module.qkv, 2 * module.qkv.in_features)
+
+
+def _start_uniform(layer: nn.Linear | nn.Conv2d, fans: int) -> None:
+    bound = math.sqrt(6 / fans)
+    nn.init.uniform_(layer.weight, -bound, bound)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)

@@ -158,7 +158,7 @@ def test_drop_path() -> None:
         ("vit_tiny16", {"image_size_px": 28}, "multiple of the ViT's patch, got 28 px and 16 px"),
         ("vit_tiny16", {"position": "none"}, "unknown position embedding"),
         ("vit_tiny16", {"drop_path": 1.0}, r"backbone.drop_path lies in \[0, 1\), got 1.0"),
-        ("resnet18", {"drop_path": 0.1}, "belong to ViTs.*drop_path=0.1 with resnet18"),
+        ("resnet18", {"drop_path": 0.1}, "belong to ViTs.*drop_path=0.1, init=trunc_normal"),
         ("resnet18", {"freeze_patch": True}, "belong to ViTs"),
         ("resnet18", {"position": "sincos"}, "belong to ViTs"),
     ],

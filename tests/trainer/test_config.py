@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from shards.errors import UsageError
+from trainer.backbones import create_backbone
 from trainer.config import TrainConfig
 from trainer.methods.table import METHODS, method_settings
 from trainer.recipe import (
@@ -17,6 +19,7 @@ from trainer.recipe import (
     resolve,
     to_yaml,
 )
+from trainer.resnet import BasicBlock, Bottleneck
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -45,7 +48,7 @@ def test_every_method_has_its_recipes(method: str) -> None:
         ("swav", 200, 256, 0.6, 1e-6),
         ("byol", 300, 4096, 4.8, 1e-6),
         ("simsiam", 100, 512, 0.1, 1e-4),
-        ("barlow", 1000, 2048, 1.6, 1e-6),
+        ("barlow", 1000, 2048, 1.6, 32 * 1e-6),  # test_barlow.py: of a gradient 32 times theirs
         ("vicreg", 1000, 2048, 1.6, 1e-6),
         ("dino", 100, 512, 0.06, 1e-4),
         ("dino_vit", 100, 512, 0.001, 0.04),
@@ -62,7 +65,61 @@ def test_published_numbers(name: str, epochs: int, batch: int, peak: float, deca
     config = resolve(read_recipe(name))
     assert (config.loop.epochs, config.loop.batch_size) == (epochs, batch)
     assert config.optim.base_lr * batch / 256 == pytest.approx(peak)
-    assert config.optim.weight_decay == decay
+    assert config.optim.weight_decay == pytest.approx(decay)
+
+
+# Recipes whose code starts the last norm of every block at 0; all others' starts it at 1.
+ZERO_INIT = {
+    "byol", "sslhsic",  # haiku's ResNet BlockV1
+    "simclr", "simclr_cifar", "simclrv2", "distill",  # google-research/simclr resnet.py
+    "barlow", "vicreg", "simsiam", "simsiam_cifar", "mocov3",  # torchvision's, asked to
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_blocks_start_as_in_the_code(name: str) -> None:
+    """zero_init_residual where the official code has it, and nowhere else."""
+    config = resolve(read_recipe(name))
+    assert config.backbone.zero_init_residual == (name in ZERO_INIT)
+    if name in ZERO_INIT:
+        torch.manual_seed(0)
+        network = create_backbone(config.backbone.arch, width=0.125, zero_init_residual=True)
+        last = [m.last_norm for m in network.modules() if isinstance(m, BasicBlock | Bottleneck)]
+        assert last
+        assert not any(norm.weight.any() for norm in last)
+
+
+# The rule by which global crops are drawn, where it is not torchvision's.
+OWN_CROPS = {
+    "byol": "byol", "sslhsic": "byol",  # sslhsic imports byol's pipeline
+    "nnclr": "byol",  # from memory: no official code
+    "simclr": "simclr", "simclrv2": "simclr", "simclr_cifar": "simclr", "distill": "simclr",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_crops_are_drawn_as_in_the_code(name: str) -> None:
+    """TensorFlow's and JAX's code has its own rule; PyTorch's, and local views, torchvision's."""
+    first, *local = resolve(read_recipe(name)).policy.load().groups
+    assert {view.crop for view in first.views} == {OWN_CROPS.get(name, "torchvision")}
+    assert {view.crop for group in local for view in group.views} <= {"torchvision"}
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("instdisc_cifar", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)),  # cifar.py
+        ("mocov1_cifar", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)),
+        ("dcl", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # lightly's IMAGENET_NORMALIZE
+        ("dclw", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("simclr", (0, 0, 0), (1, 1, 1)),
+        ("swav", (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)),
+    ],
+)
+def test_pixels_are_normalised_as_in_the_code(name: str, mean: tuple, std: tuple) -> None:
+    """By the numbers of the script, which are not always the data set's."""
+    policy = resolve(read_recipe(name)).policy.load()
+    assert (policy.mean, policy.std) == (mean, std)
 
 
 @pytest.mark.parametrize("name", recipe_names())

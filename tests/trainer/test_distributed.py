@@ -1,5 +1,6 @@
 """Two and four processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
 
+import copy
 import warnings
 from datetime import timedelta
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from trainer.distributed import (
     data_parallel,
     gather_rows,
     gather_with_grad,
+    join_rank_group,
     rank,
     world_size,
 )
@@ -107,6 +109,18 @@ def run_own_statistics(views: torch.Tensor) -> list[torch.Tensor]:
     return means
 
 
+def run_in_pairs(views: torch.Tensor) -> dict[str, object]:
+    """A network whose batch norms see two neighbouring ranks; its copy does the same."""
+    join_rank_group(2, 60.0)
+    model = network()
+    synchronize_batch_norm(model, 2)
+    loss, grads = run_network(copy.deepcopy(model), views)
+    again, _ = run_network(model, views)
+    assert torch.equal(loss, again)
+    grads = [all_reduce_(g, "mean") for g in grads]
+    return {"loss": loss, "grads": grads, "buffers": list(model.buffers())}
+
+
 def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
     warnings.simplefilter("error")  # here, as in the process that the tests run in
@@ -127,6 +141,7 @@ def body(number: int, world: int, folder: str) -> None:
         "gather_grad": rows.grad,
         "codes": sinkhorn(20 * views, epsilon=0.5),
         "own": run_own_statistics(views),
+        "pairs": run_in_pairs(views),
         **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
@@ -152,6 +167,27 @@ def test_synchronised_batch_norm_is_the_single_process(found: list[dict]) -> Non
         torch.testing.assert_close(result["loss"], loss)
         torch.testing.assert_close(result["grads"], grads)
         torch.testing.assert_close(result["buffers"], list(model.buffers()))
+
+
+@pytest.mark.slow
+def test_pairs_of_ranks_are_a_process_each(found: list[dict]) -> None:
+    """Groups of two: statistics of a process on their images alone, gradients over all groups."""
+    num_pairs = len(found) // 2
+    alone = []
+    for pair in range(num_pairs):
+        model = network()
+        loss, grads = run_network(model, share(batch(), 1, pair, num_pairs))
+        alone.append((loss, grads, list(model.buffers())))
+    grads = [torch.stack(same).mean(0) for same in zip(*[g for _, g, _ in alone], strict=True)]
+    for number, result in enumerate(found):
+        loss, _, buffers = alone[number // 2]
+        both = found[number // 2 * 2 : number // 2 * 2 + 2]
+        mean = torch.stack([r["pairs"]["loss"] for r in both]).mean(0)
+        torch.testing.assert_close(mean, loss)
+        torch.testing.assert_close(result["pairs"]["grads"], grads)
+        torch.testing.assert_close(result["pairs"]["buffers"], buffers)
+    if num_pairs > 1:  # nor are they those of all
+        assert not torch.equal(found[0]["pairs"]["buffers"][0], found[0]["buffers"][0])
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from tiny_run import tiny_config
 
 from trainer import checkpoint
 from trainer.backbones import create_backbone
+from trainer.build import build_method
+from trainer.export import encoder_of
 from trainer.export import main as export
 from trainer.train import train
 
@@ -34,8 +36,19 @@ def test_the_encoder_comes_back(method: str, shard_folder: Path, tmp_path: Path)
         assert torch.equal(value, trained[prefix + name])
     assert backbone(torch.zeros(2, 3, 16, 16)).shape == (2, int(metadata["feature_dim"]))
     assert metadata["stem"] == "small"
+    assert metadata["heads"] == "none"
     assert metadata["mean"].count(",") == 2
     assert (metadata["method"], metadata["step"]) == (method, "2")
+
+
+@pytest.mark.parametrize("heads", [None, 12])
+def test_a_vits_heads_are_told(shard_folder: Path, heads: int | None) -> None:
+    """The weights are alike for any number of heads, so the metadata says which it is."""
+    backbone = {"arch": "vit_tiny4", "stem": "auto", "width": 1.0, "heads": heads}
+    config = tiny_config(shard_folder, "simsiam", backbone=backbone)
+    weights = build_method(config, config.policy.load()).state_dict()
+    _, metadata = encoder_of(config, weights, 0)
+    assert metadata["heads"] == str(heads or 3)
 
 
 def test_what_cannot_be_exported_is_one_line(

@@ -1,5 +1,8 @@
 """Heads as the papers' cards describe them."""
 
+import math
+
+import pytest
 import torch
 from torch import nn
 
@@ -58,3 +61,12 @@ def test_weight_norm() -> None:
     trained = WeightNormLinear(5, 3, train_length=True)
     trained(x).sum().backward()
     assert trained.length.grad is not None
+
+
+def test_weight_norm_starts_as_a_linear_layer() -> None:
+    """DINO's last layer: rows of length 0.577, uniform within 1 / sqrt(D), as nn.Linear's."""
+    torch.manual_seed(0)
+    ours, theirs = WeightNormLinear(256, 4096).weight, nn.Linear(256, 4096, bias=False).weight
+    assert ours.norm(dim=1).mean().item() == pytest.approx(1 / math.sqrt(3), rel=2e-3)
+    assert theirs.norm(dim=1).mean().item() == pytest.approx(1 / math.sqrt(3), rel=2e-3)
+    assert 0.999 / 16 < ours.abs().max().item() <= 1 / 16

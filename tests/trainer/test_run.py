@@ -47,6 +47,7 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
         "epochs": 3.0,
         "batch_size": 32,
         "accumulate": 1,
+        "norm_images": None,
         "clip_norm": None,
         "clip_each": False,
         "precision": "auto",

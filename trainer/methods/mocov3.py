@@ -75,16 +75,18 @@ class MoCoV3(Method):
         # The code sums two directions, each times 2 T, which keeps gradients alike at every T.
         loss = 2 * 2 * temperature * batch_info_nce(q, k, temperature)
         embeddings = z[: len(k)].detach().flatten(0, 1)
-        return StepResult(loss, embeddings, {"momentum": self._momentum(progress)})
+        return StepResult(loss, embeddings, {"momentum": self._momentum(progress.step, progress)})
 
     def after_step(self, progress: Progress) -> None:
         """Move the keys' network towards the new weights."""
-        momentum = self._momentum(progress)
+        # The code moves it before it makes the next step's keys, by that step's momentum.
+        momentum = self._momentum(progress.step + 1, progress)
         ema_update(self.key_backbone, self.backbone, momentum)
         ema_update(self.key_projector, self.projector, momentum)
 
-    def _momentum(self, progress: Progress) -> float:
-        return cosine_momentum(self.settings.momentum, progress.fraction)
+    def _momentum(self, step: int, progress: Progress) -> float:
+        """By which the network of this step's keys was moved."""
+        return cosine_momentum(self.settings.momentum, step / max(1, progress.total_steps))
 
     @torch.no_grad()
     def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:

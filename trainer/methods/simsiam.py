@@ -22,15 +22,17 @@ from trainer.multicrop import forward_groups, forward_views
 class Settings:
     """The paper's ImageNet values; on CIFAR it uses two projector layers."""
 
-    out_dim: int = 2048  # of the projector, its hidden layers and the predictor's output
+    out_dim: int = 2048  # of the projector and the predictor's output
+    hidden_dim: int | None = None  # of the projector's hidden layers; null: as wide as the features
     predictor_dim: int = 512  # the predictor's bottleneck
     projector_layers: int = 3
     stop_gradient: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
-        for name in ("out_dim", "predictor_dim", "projector_layers"):
+        for name in ("out_dim", "hidden_dim", "predictor_dim", "projector_layers"):
             value = getattr(self, name)
-            require(value >= 1, f"simsiam {name} is at least 1", value, "leave it out")
+            rule = f"simsiam {name} is at least 1"
+            require(value is None or value >= 1, rule, value, "leave it out")
         layers = self.projector_layers
         rule = f"simsiam projector_layers is at most {MAX_LAYERS}"
         require(layers <= MAX_LAYERS, rule, layers, "leave it out")
@@ -44,7 +46,9 @@ class SimSiam(Method):
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
         out, bottleneck = settings.out_dim, settings.predictor_dim
-        dims = (feature_dim(backbone), *[out] * settings.projector_layers)
+        features = feature_dim(backbone)
+        hidden = features if settings.hidden_dim is None else settings.hidden_dim
+        dims = (features, *[hidden] * (settings.projector_layers - 1), out)
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True)

@@ -46,7 +46,7 @@ def lr_share(
     """
     if schedule == "cosine":
         return warmup_cosine(progress, warmup_epochs=warmup_epochs, start=start, final=final)
-    warm = min(1.0, start + (1 - start) * progress.epoch / max(warmup_epochs, 1e-12))
+    warm = _warm_up(progress, warmup_epochs, start)
     return warm * drop_factor ** sum(progress.epoch >= epoch for epoch in drop_epochs)
 
 
@@ -66,6 +66,14 @@ def warmup_cosine(
     """
     warmup_steps = warmup_epochs * progress.steps_per_epoch
     if progress.step < warmup_steps:
-        return start + (1 - start) * progress.step / warmup_steps
+        return _warm_up(progress, warmup_epochs, start)
     done = (progress.step - warmup_steps) / max(1.0, progress.total_steps - warmup_steps)
     return cosine(1.0, final, done)
+
+
+def _warm_up(progress: Progress, warmup_epochs: float, start: float) -> float:
+    """In a line from start at step 0 to 1; 1 at once without a warm-up."""
+    warmup_steps = warmup_epochs * progress.steps_per_epoch
+    if progress.step >= warmup_steps:
+        return 1.0
+    return start + (1 - start) * progress.step / warmup_steps

@@ -161,6 +161,22 @@ def test_prototypes_are_frozen_at_first(norm_last_layer: bool, make_backbone, ma
     assert torch.equal(method.prototypes.length, torch.ones(12, 1))
 
 
+def test_the_head_starts_as_published(make_backbone) -> None:
+    """Matrices of std 0.02 without bias, prototypes as nn.Linear's; the teacher is a copy."""
+    method = toy(make_backbone, hidden_dim=512, out_dim=256, num_prototypes=2048, head_norm=False)
+    for layer in method.projector:
+        if isinstance(layer, nn.Linear):
+            assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
+            assert not layer.bias.any()
+    lengths = method.prototypes.weight.norm(dim=1)
+    assert lengths.mean().item() == pytest.approx(1 / math.sqrt(3), rel=5e-3)
+    assert torch.equal(method.prototypes.length, torch.ones(2048, 1))
+    for name in ("backbone", "projector", "prototypes"):
+        student, teacher = (method.get_submodule(p + name) for p in ("", "teacher_"))
+        for p, q in zip(student.parameters(), teacher.parameters(), strict=True):
+            assert torch.equal(p, q)
+
+
 def test_equal_prototypes_start_at_log_k(make_backbone, make_views) -> None:
     """Prototypes that are all alike: loss and teacher entropy are ln K."""
     method = toy(make_backbone)

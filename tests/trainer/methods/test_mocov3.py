@@ -99,20 +99,36 @@ def test_heads_of_resnet_and_vit(make_backbone) -> None:
 
 
 def test_keys_follow_after_the_step(make_backbone, make_views) -> None:
-    """after_step: m old + (1 - m) new on the schedule, which is logged and ends at 1."""
+    """after_step: m old + (1 - m) new by the next step's m, as the code, which moves it then."""
     method = toy(make_backbone)
     assert method.step(make_views(), HALF_WAY).metrics["momentum"] == cosine_momentum(0.9, 0.5)
     old = copy.deepcopy(method)
     method.after_step(HALF_WAY)
-    m = cosine_momentum(0.9, 0.5)
+    m = cosine_momentum(0.9, 0.51)
     for name in ("backbone", "projector"):
         target, before = method.get_submodule(f"key_{name}"), old.get_submodule(f"key_{name}")
         online = method.get_submodule(name)
         for p, q, new in zip(
             target.parameters(), before.parameters(), online.parameters(), strict=True
         ):
-            torch.testing.assert_close(p, m * q + (1 - m) * new)
+            torch.testing.assert_close(p, m * q + (1 - m) * new, rtol=1e-6, atol=1e-7)
     assert method.step(make_views(), Progress(100, 100, 10)).metrics["momentum"] == 1.0
+
+
+def test_keys_are_the_codes_over_a_run(make_backbone) -> None:
+    """Ten steps: the code moves the keys before it makes them, by m of that step; so do we."""
+    method = toy(make_backbone)
+    weight, key = method.projector[0].weight, method.key_projector[0].weight
+    theirs = key.detach().clone()
+    generator = torch.Generator().manual_seed(5)
+    for step in range(10):
+        if step:  # at step 0 the code moves it as well, from a copy of the network to itself
+            m = 1 - 0.5 * (1 + math.cos(math.pi * step / 10)) * (1 - 0.9)  # adjust_moco_momentum
+            theirs = theirs * m + weight.detach() * (1 - m)
+        torch.testing.assert_close(key, theirs, rtol=1e-6, atol=1e-7)
+        with torch.no_grad():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))  # the optimizer
+        method.after_step(Progress(step, 10, 5))
 
 
 @pytest.mark.parametrize(

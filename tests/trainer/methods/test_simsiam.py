@@ -2,9 +2,12 @@
 
 import copy
 
+import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cosine_similarity
 
+from shards.errors import UsageError
 from trainer.losses.cosine import unit_rows
 from trainer.methods.protocol import Progress
 from trainer.methods.simsiam import Settings, SimSiam
@@ -60,3 +63,15 @@ def test_stop_gradient_prevents_collapse(make_backbone, make_views) -> None:
 def test_predictor_keeps_its_rate() -> None:
     """The predictor is named for a constant learning rate."""
     assert SimSiam.constant_lr == ("predictor",)
+
+
+def test_hidden_layers_are_as_wide_as_the_features(make_backbone) -> None:
+    """The code's projector: hidden layers of the features' width, or of the one that is asked."""
+    backbone = make_backbone()
+    for hidden_dim, expected in ((None, backbone.feature_dim), (48, 48)):
+        settings = Settings(out_dim=32, hidden_dim=hidden_dim, predictor_dim=8)
+        method = SimSiam(backbone, settings)
+        shapes = [tuple(x.weight.shape) for x in method.projector if isinstance(x, nn.Linear)]
+        assert shapes == [(expected, backbone.feature_dim), (expected, expected), (32, expected)]
+    with pytest.raises(UsageError, match="simsiam hidden_dim is at least 1, got 0"):
+        Settings(hidden_dim=0)

@@ -1,0 +1,93 @@
+"""Runs of an earlier release are read as they were, and go on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_run import tiny_config
+
+import trainer.checkpoint as checkpoint
+from trainer.former import as_it_was
+from trainer.recipe import as_mapping, changed_on_resume, resolve
+from trainer.run import main
+from trainer.rundir import CONFIG_NAME, read_config
+from trainer.strict import merge
+from trainer.train import train
+
+pytestmark = pytest.mark.usefixtures("no_tensorboard")
+NEW_KEYS = (("loop", "norm_images"), ("backbone", "init"), ("backbone", "heads"))
+
+
+def forget(values: dict) -> dict:
+    """A config as the release before would have written it."""
+    for section, key in NEW_KEYS:
+        del values[section][key]
+    return values
+
+
+def test_former_defaults_are_written_out() -> None:
+    """Crops were torchvision's, and SimSiam's hidden layers as wide as its output."""
+    former = forget(as_mapping(resolve({"method": {"name": "simsiam", "out_dim": 64}})))
+    former["policy"]["name"] = "byol"
+    read = as_it_was(former)
+    assert read["method"] == {"name": "simsiam", "out_dim": 64, "hidden_dim": 64}
+    assert read["policy"]["crop"] == "torchvision"
+    assert "crop" not in former["policy"]  # the mapping given is left alone
+    assert as_it_was(forget(as_mapping(resolve({"method": {"name": "simsiam"}}))))["method"] == {
+        "name": "simsiam",
+        "hidden_dim": 2048,
+    }
+    assert as_it_was(read | {"method": {"name": "byol"}})["method"] == {"name": "byol"}
+
+
+def test_a_config_of_this_release_is_left_alone() -> None:
+    """What this release writes means what it says."""
+    values = as_mapping(resolve({"policy": {"name": "byol"}, "method": {"name": "simsiam"}}))
+    assert as_it_was(values) == values
+    assert {view.crop for view in resolve(values).policy.load().groups[0].views} == {"byol"}
+
+
+def test_keys_that_were_not_known_have_their_defaults_on_resume() -> None:
+    """A former checkpoint is not another run for lack of a key, and is for another value of one."""
+    former = forget(as_mapping(resolve({"policy": {"name": "byol"}})))
+    now = resolve(as_it_was(former))
+    assert changed_on_resume(former, now) == []
+    assert changed_on_resume(former, resolve({"policy": {"name": "byol"}})) == [
+        "policy.crop: torchvision -> None"
+    ]
+    wide = as_mapping(now)
+    wide["loop"]["norm_images"] = 512
+    assert changed_on_resume(former, resolve(wide)) == ["loop.norm_images: None -> 512"]
+
+
+def test_a_former_run_goes_on_with_its_views_and_layers(
+    shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Half a run as the release before left it, resumed by the command, ends as the whole one."""
+    changes = {
+        "policy": {"name": "byol", "views": "2", "crop": "torchvision"},
+        "method": {"out_dim": 24, "hidden_dim": 24},  # features are 64 wide
+        "run": {"save_every_steps": 10},
+        "loop": {"epochs": 4.4},
+    }
+    config = resolve(merge(as_mapping(tiny_config(shard_folder, "simsiam")), changes))
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(config, whole).step == 20
+    assert train(config, run).step == 20
+    for path in checkpoint.steps(run):
+        state = torch.load(path, weights_only=True)
+        if state["step"] > 10:
+            path.unlink()
+            continue
+        former = forget(state["config"])
+        del former["policy"]["crop"], former["method"]["hidden_dim"]
+        torch.save(state, path)
+    (run / CONFIG_NAME).write_text(yaml.safe_dump(former, sort_keys=False))
+    assert read_config(run).policy.load() == config.policy.load()
+    assert main(["--out", str(run), "--resume"]) == 0, capsys.readouterr()
+    ends = [checkpoint.load(checkpoint.find(folder)) for folder in (whole, run)]
+    assert ends[0]["step"] == ends[1]["step"] == 20
+    for name, tensor in ends[0]["method"].items():
+        assert torch.equal(tensor, ends[1]["method"][name]), name
+    assert read_config(run).policy.changes["crop"] == "torchvision"  # now it is written
