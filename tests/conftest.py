@@ -29,10 +29,10 @@ def jpeg_of(sample_id: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_tars(folder: Path, num_samples: int = NUM_SAMPLES) -> Path:
-    """`num_samples` labelled JPEGs in NUM_SHARDS plain tars; classes in turn."""
+def write_tars(folder: Path, num_samples: int = NUM_SAMPLES, num_shards: int | None = None) -> Path:
+    """`num_samples` labelled JPEGs in NUM_SHARDS plain tars, or so many; classes in turn."""
     folder.mkdir(parents=True, exist_ok=True)
-    for shard, ids in enumerate(np.array_split(np.arange(num_samples), NUM_SHARDS)):
+    for shard, ids in enumerate(np.array_split(np.arange(num_samples), num_shards or NUM_SHARDS)):
         path = folder / f"train-{shard:06d}.tar"
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for id in ids.tolist():
@@ -62,10 +62,10 @@ def indexed_folder(shard_folder: Path) -> Path:
 
 @pytest.fixture
 def new_shards(tmp_path: Path) -> Callable[..., Path]:
-    """Makes such a folder for one test to damage: new_shards(num_samples=37)."""
+    """Makes such a folder for one test to damage: new_shards(num_samples=37, num_shards=3)."""
 
-    def make(num_samples: int = NUM_SAMPLES) -> Path:
-        return write_tars(tmp_path / "shards", num_samples)
+    def make(num_samples: int = NUM_SAMPLES, num_shards: int = NUM_SHARDS) -> Path:
+        return write_tars(tmp_path / "shards", num_samples, num_shards)
 
     return make
 

@@ -109,7 +109,7 @@ def finetune(
         backend=views.backend,
         decoder=views.decoder,
         num_workers=views.num_workers,
-        order=SubsetOrder(ids, SEED),
+        order=SubsetOrder(ids, SEED, train),
     ) as loader:
         fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
     accuracy = score(classifier, views(test, views.settings.max_test_images), device)
