@@ -21,9 +21,9 @@ import torch
 from loss_launches import count_launches
 from loss_problems import PROBLEMS, Form, Inputs, Problem
 from peak_memory import peak_bytes
-from rich.console import Console
 from rich.table import Table
 
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from tools.measure import Case, Run, conditions, measure, times_as_fast
 from trainer.checks import choose
@@ -160,7 +160,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     out = options.out or RESULTS / f"losses_{_name_of(device)}.json"
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = table_console(130)
     report: dict[str, Any] = {
         "conditions": conditions() | {"device": _name_of(device)},
         "settings": {

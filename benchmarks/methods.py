@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from tools.measure import conditions
 from trainer.checks import choose
@@ -172,7 +172,7 @@ def _print(rows: dict[str, dict[str, Any]]) -> None:
     table = Table("method", *COLUMNS)
     for name, row in rows.items():
         table.add_row(name, *(_cell(column, row[column]) for column in COLUMNS))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    table_console().print(table)
 
 
 def _cell(column: str, value: Any) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from augengine.views import Views
+from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
 from tools.measure import Case, Run, conditions, measure, times_as_fast
@@ -87,7 +87,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         **found,
     }
     ratio = found["real_over_resident"]
-    Console(soft_wrap=True, highlight=False).print(
+    new_console(soft_wrap=True).print(
         f"{options.config}, batch {loop.batch_size}, {parts.device}: "
         + ", ".join(f"{name} {rate:,.0f} img/s" for name, rate in found["images_per_s"].items())
         + f"; ratio {ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"

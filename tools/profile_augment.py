@@ -7,6 +7,7 @@ load on the machine touches all alike. With --peers-python also lightly's and to
 transforms, and ours from where theirs begin: `from pixels` and `from bytes`.
 """
 
+from shards.console import new_bar, new_console, table_console, words
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -18,8 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
 from shards.errors import UsageError, run_command
@@ -84,7 +84,7 @@ def _profile_command(options: argparse.Namespace) -> int:
         found = profile(index, policy, settings, peers_python=options.peers_python, on_step=on_step)
     report = report_of(index, settings, found)
     # A table cut to 80 columns is of no use in a file.
-    print_report(report, Console(width=None if sys.stdout.isatty() else 150))
+    print_report(report, table_console(150))
     if path := outputs["json"]:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if path := outputs["markdown"]:
@@ -110,9 +110,9 @@ def _output(options: argparse.Namespace, name: str) -> Path | None:
 
 
 def _progress() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    to_stderr = Console(stderr=True)
-    return Progress(*columns, console=to_stderr, disable=not to_stderr.is_terminal)
+    console = new_console(sys.stderr)
+    columns = words(), BarColumn(), TimeElapsedColumn()
+    return new_bar(console, *columns, hidden=not console.is_terminal)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

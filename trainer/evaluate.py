@@ -5,6 +5,7 @@ and, with --baselines, raw pixels. A number without those beside it says little 
 with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
+from shards.console import new_console
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -18,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 import trainer.checkpoint as checkpoint
@@ -204,14 +204,13 @@ def _print(scores: list[Score], conditions: dict) -> None:
         table.add_column(heading, justify="left" if heading == "encoder" else "right")
     for score in scores:
         table.add_row(score.what, f"{score.knn:.1%}", f"{score.linear:.1%}", str(score.feature_dim))
-    console = Console(soft_wrap=True, highlight=False)
+    console = new_console(soft_wrap=True)
     console.print(table)
     console.print(
         "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
         "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
         "kNN k={k}, T={temperature:g}; "
-        "linear: {linear}".format(**conditions),
-        markup=False,
+        "linear: {linear}".format(**conditions)
     )
 
 

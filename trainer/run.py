@@ -4,6 +4,7 @@ Flags are for what people change daily; every other key of the config is `sectio
 Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
+from shards.console import new_console
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     args = _parse(arguments)
-    stdout = Console(soft_wrap=True, highlight=False, markup=False)
+    stdout = new_console(soft_wrap=True)
     if args.list:
         stdout.print(_catalogue())
         return 0
