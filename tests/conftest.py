@@ -1,6 +1,7 @@
 """Small folders of real JPEG shards, made once a session."""
 
 import io
+import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,17 @@ from tools.faulty_server import Faults, FaultyServer
 NUM_SAMPLES = 37  # odd, so that no batch or world divides it
 NUM_CLASSES = 3
 NUM_SHARDS = 3
+
+
+# In the background, as by `nohup make test &`, a shell has Ctrl-C ignored, here and in every
+# process started from here; what is tested is what a signal does.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGUSR1, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def jpeg_of(sample_id: int) -> bytes:

@@ -7,7 +7,6 @@ load on the machine touches all alike. With --peers-python also lightly's and to
 transforms, and ours from where theirs begin: `from pixels` and `from bytes`.
 """
 
-from shards.console import new_bar, new_console, table_console, words
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -22,6 +21,7 @@ import torch
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
+from shards.console import new_bar, new_console, table_console, words
 from shards.errors import UsageError, run_command
 from tools.augment_cases import Settings
 from tools.measure import num_cores

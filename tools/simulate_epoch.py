@@ -4,7 +4,6 @@ The order and the cursor of a run, with failures and other numbers of ranks, at 
 samples; docs/scale-simulation.md explains the figures.
 """
 
-from shards.console import new_bar, new_console, table_console
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
 from tools.epoch_memory import measure_memory

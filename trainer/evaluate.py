@@ -5,7 +5,6 @@ and, with --baselines, raw pixels. A number without those beside it says little 
 with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
-from shards.console import new_console
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -26,6 +25,7 @@ from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
 from augengine.views import Views
 from shards.atomic import atomic_file
+from shards.console import new_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from trainer.build import build_method, open_index

@@ -4,7 +4,6 @@ Flags are for what people change daily; every other key of the config is `sectio
 Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
-from shards.console import new_console
 from trainer.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -22,6 +21,7 @@ import torch
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
+from shards.console import new_console
 from shards.errors import DataError, UsageError, room_named, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
