@@ -1,7 +1,8 @@
 """The index of a remote folder, kept in the user's cache folder and renewed when it has changed.
 
 `index.py` opens through here. The manifest is small and asked for each time; the records are
-fetched when it says something new, and checked against its sha256. Tars without an index are not
+fetched when it says something new, and checked against its sha256; whether the tars are still those
+of the manifest `remotechanges.py` asks. Tars without an index are not
 scanned from afar: that would move every byte, for each user again.
 """
 
@@ -16,6 +17,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.remote import RemoteFolder
+from shards.remotechanges import note_changes
 from shards.remotestore import RemoteStore
 from shards.store import cache_root, locked, map_records
 
@@ -45,6 +47,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
                 if records is None:
                     records = _fetched(store, place, text, manifest)
                 if records is not None:
+                    note_changes(store, str(folder), place, manifest)
                     return records, manifest
     except (DataError, UnicodeDecodeError) as error:
         raise DataError(f"at {folder}: {error}") from None

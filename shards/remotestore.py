@@ -26,7 +26,7 @@ from shards.errors import DataError
 from shards.failure import reason_of
 from shards.format import MANIFEST_NAME
 from shards.remote import RemoteFolder, connect, file_url
-from shards.retry import GaveUpError, Request, Retries, WrongBytesError
+from shards.retry import MAX_REQUESTS, GaveUpError, Request, Retries, WrongBytesError
 from shards.shardfiles import Descriptor
 
 Result = TypeVar("Result")
@@ -96,6 +96,24 @@ class RemoteStore:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise FileNotFoundError(errno.ENOENT, error.strerror) from None
             raise
+
+    def info_many(self, names: Sequence[str]) -> dict[str, dict[str, object]]:
+        """What the server says of files without sending them, as fsspec names it.
+
+        Files of which it says nothing at once are left out: not every server answers such requests.
+        """
+        slots = asyncio.Semaphore(MAX_REQUESTS)
+
+        async def ask(name: str) -> dict[str, object]:
+            try:
+                async with slots:
+                    info = self._system._info(self._url(name))
+                    return await asyncio.wait_for(info, self._folder.limits.request_s)
+            except Exception:
+                return {}
+
+        found = self._run(lambda: _gather([ask(name) for name in names]))
+        return {name: info for name, info in zip(names, found, strict=True) if info}
 
     def copy(self, name: str, size: int, descriptor: int, *, is_exact: bool = True) -> None:
         """Write a whole file into an open one; OSError also when it has another size."""

@@ -7,6 +7,7 @@ Tests and benchmarks use `FaultyServer`; `python tools/faulty_server.py DIR --fa
 import argparse
 import http.client
 import http.server
+import os
 import random
 import re
 import socket
@@ -157,13 +158,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             with open(folder / unquote(self.path).lstrip("/"), "rb") as file:
                 size = file.seek(0, 2)
+                tag = {"ETag": f'"{os.fstat(file.fileno()).st_mtime_ns:x}-{size:x}"'}
                 if asked is None or not self.owner.faults.ranges:
                     file.seek(0)
-                    return 200, {}, file.read()
+                    return 200, tag, file.read()
                 start, end = file.seek(int(asked[1])), min(int(asked[2]) + 1, size)
                 if start >= size:
                     return 416, {}, b""
-                where = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+                where = tag | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
                 return 206, where, file.read(end - start)
         except OSError:
             return 404, {}, b""
