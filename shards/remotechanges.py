@@ -24,8 +24,8 @@ _MOST_ASKED = 1_000
 # The ranks of a run open the same address one after the other.
 _ASKED_AGAIN_S = 60.0
 # By preference: those of the content stay the same when it is copied.
-_TAGS = ("md5Hash", "crc32c", "Content-MD5", "Digest", "ETag", "etag", "LastModified")
-_TAGS += ("Last-Modified", "updated", "mtime")
+_TAGS = ("md5hash", "crc32c", "content-md5", "digest", "etag", "lastmodified", "last-modified")
+_TAGS += ("updated", "mtime")
 _log = logging.getLogger(__name__)
 
 
@@ -70,8 +70,9 @@ def _tags_of(store: RemoteStore, manifest: Manifest) -> dict[str, str]:
 
 
 def _tag(info: Mapping[str, object]) -> str:
-    tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
-    return f"{info.get('size')} {tag}" if tag else ""
+    known = {key.lower(): value for key, value in info.items()}  # headers come in any case
+    tag = next((str(known[key]) for key in _TAGS if known.get(key)), "")
+    return f"{known.get('size')} {tag}" if tag else ""
 
 
 def _read(path: Path, index_sha256: str) -> dict[str, str] | None:

@@ -20,7 +20,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shards.errors import DataError
 from shards.failure import reason_of
@@ -107,8 +107,8 @@ class RemoteStore:
         async def ask(name: str) -> dict[str, object]:
             try:
                 async with slots:
-                    info = self._system._info(self._url(name))
-                    return await asyncio.wait_for(info, self._folder.limits.request_s)
+                    about = self._about(self._url(name))
+                    return await asyncio.wait_for(about, self._folder.limits.request_s)
             except Exception:
                 return {}
 
@@ -147,6 +147,17 @@ class RemoteStore:
             future.cancel()  # after Ctrl-C it still runs
             with self._lock:
                 self._running.discard(future)
+
+    async def _about(self, url: str) -> dict[str, object]:
+        if not url.startswith("http"):
+            return await self._system._info(url)
+        # fsspec asks a server that refuses HEAD for the whole file instead.
+        system: Any = self._system
+        session = await system.set_session()
+        head = session.head(system.encode_url(url), allow_redirects=True, **system.kwargs)
+        async with head as answer:
+            answer.raise_for_status()
+            return {"size": answer.headers.get("Content-Length"), **answer.headers}
 
     async def _answer(self, name: str, offset: int, size: int) -> bytes | OSError:
         try:
