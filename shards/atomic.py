@@ -45,6 +45,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             _sync(file.fileno())
         _remove_older(temporary, path)
         _rename(temporary, path)
+    except DataError:
+        raise
     except (OSError, RuntimeError) as error:
         # torch's zip writer turns a failed write into a RuntimeError of its own.
         cause = error if isinstance(error, OSError) else error.__context__

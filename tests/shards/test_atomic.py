@@ -217,6 +217,11 @@ def test_an_error_of_the_writer_is_its_own(tmp_path: Path) -> None:
     for error in (ValueError("mine"), RuntimeError("mine"), KeyboardInterrupt()):
         with pytest.raises(type(error)), atomic_file(tmp_path / "a"):
             raise error
+    with pytest.raises(DataError, match="^mine$"), atomic_file(tmp_path / "a"):
+        try:
+            raise OSError(errno.EIO, "of a download")
+        except OSError:
+            raise DataError("mine") from None
     assert only(tmp_path) == []
 
 
