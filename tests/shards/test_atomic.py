@@ -217,11 +217,18 @@ def test_an_error_of_the_writer_is_its_own(tmp_path: Path) -> None:
     for error in (ValueError("mine"), RuntimeError("mine"), KeyboardInterrupt()):
         with pytest.raises(type(error)), atomic_file(tmp_path / "a"):
             raise error
-    with pytest.raises(DataError, match="^mine$"), atomic_file(tmp_path / "a"):
+
+    def fill(file: object) -> None:
         try:
             raise OSError(errno.EIO, "of a download")
         except OSError:
-            raise DataError("mine") from None
+            raise DataError("the address is wrong") from None
+
+    with (
+        pytest.raises(DataError, match=r"^the address is wrong$"),
+        atomic_file(tmp_path / "a") as f,
+    ):
+        fill(f)
     assert only(tmp_path) == []
 
 
