@@ -30,6 +30,7 @@ from augengine.badsamples import BadSample
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policies import load_policy
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
@@ -208,7 +209,7 @@ def _run(options: argparse.Namespace) -> int:
     found["training, 10 % corrupt"] = _in_a_process(CORRUPT, options.images, trains=True)
     settings = {"images": options.images, "batch": BATCH, "max_seconds": MAX_SECONDS}
     report = {"conditions": conditions(), "settings": settings, "results": found}
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
     table_console().print(_table(found))
     wrong = [name for name, result in found.items() if not result["right"]]
     if wrong:

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
@@ -101,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
             report |= details
     report["threads"] = by_threads
     _print(report)
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -24,6 +24,7 @@ from fuzz_kinds import KINDS
 from fuzz_pool import MAX_BYTES, MAX_SECONDS, Result, run_case, run_cases
 from rich.table import Table
 
+from shards.atomic import write_whole
 from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.parallel import usable_cores
@@ -133,7 +134,7 @@ def _again(options: argparse.Namespace) -> int:
 
 
 def _finish(report: dict[str, Any], out: Path) -> int:
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=1) + "\n")
     table_console().print(_table(report))
     if report["wrong"]:
         raise DataError(

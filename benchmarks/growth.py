@@ -25,6 +25,7 @@ from rich.table import Table
 
 from augengine.policies import load_policy
 from augengine.policy import Policy
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
@@ -103,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as folder:
             report["sweeps"][name] = _sweep(SWEEPS[name], options, Path(folder))
         _print(name, report["sweeps"][name])
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     draw_growth(report, png)
     return 0
 

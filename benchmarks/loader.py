@@ -16,6 +16,7 @@ from pathlib import Path
 from photographs import pack_photographs
 
 from augengine.policies import load_policy
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
@@ -60,7 +61,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         found = profile(index, policy, settings, peers_python=options.peers_python)
         report = report_of(index, settings, found)
     print_report(report, table_console(150))
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -23,6 +23,7 @@ from loss_problems import PROBLEMS, Form, Inputs, Problem
 from peak_memory import peak_bytes
 from rich.table import Table
 
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from tools.measure import Case, Run, conditions, measure, times_as_fast
@@ -185,7 +186,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         else:
             report["problems"][name] = found
             console.print(_table(found))
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(report, indent=2) + "\n")
     if report["failed"]:
         raise DataError("; ".join(f"{name}: {why}" for name, why in report["failed"].items()))
     return 0

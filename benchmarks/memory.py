@@ -33,6 +33,7 @@ from augengine.cache import create_cache
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policies import load_policy
+from shards.atomic import write_whole
 from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
@@ -214,7 +215,7 @@ def _run(options: argparse.Namespace) -> int:
         },
         "results": results,
     }
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(options.out, json.dumps(report, indent=2) + "\n")
     table_console().print(_table(results))
     return int(not all(result["is_flat"] for result in results.values()))
 

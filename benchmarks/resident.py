@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from augengine.views import Views
+from shards.atomic import write_whole
 from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
@@ -93,7 +94,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         + f"; ratio {ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
     )
     if options.out is not None:
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=2) + "\n")
     return 0
 
 

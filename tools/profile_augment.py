@@ -21,6 +21,7 @@ import torch
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
+from shards.atomic import write_whole
 from shards.console import new_bar, new_console, table_console, words
 from shards.errors import UsageError, run_command
 from tools.augment_cases import Settings
@@ -86,9 +87,9 @@ def _profile_command(options: argparse.Namespace) -> int:
     # A table cut to 80 columns is of no use in a file.
     print_report(report, table_console(150))
     if path := outputs["json"]:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(report, indent=2) + "\n")
     if path := outputs["markdown"]:
-        path.write_text(markdown_table(report["results"]) + "\n", encoding="utf-8")
+        write_whole(path, markdown_table(report["results"]) + "\n")
     if path := outputs["png"]:
         draw_profile(report, path)
     if path := outputs["trace"]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
@@ -185,7 +186,7 @@ def _simulate(options: argparse.Namespace) -> int:
             found.append(simulate(case, lambda n, task=task: bar.advance(task, n)))
     if options.json is not None:
         report = {"conditions": conditions(), "cases": found}
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.json, json.dumps(report, indent=1) + "\n")
     console = table_console()
     for table in epoch_tables(found):
         console.print(table)

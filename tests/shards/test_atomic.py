@@ -232,17 +232,38 @@ def test_an_error_of_the_writer_is_its_own(tmp_path: Path) -> None:
     assert only(tmp_path) == []
 
 
+def test_links_and_devices_are_what_they_lead_to(tmp_path: Path) -> None:
+    """A link stays one, and its target is replaced; a pipe gets the bytes."""
+    write_whole(tmp_path / "a", b"before")
+    (tmp_path / "link").symlink_to("a")
+    write_whole(tmp_path / "link", b"after")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "a").read_bytes() == b"after"
+    write_whole(Path("/dev/null"), b"nothing")
+    command = "from pathlib import Path; from shards.atomic import write_whole; "
+    command += "write_whole(Path('/dev/stdout'), 'printed')"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == b"printed"
+    with pytest.raises(DataError, match="directory"):
+        write_whole(tmp_path, b"a folder")
+
+
 # Files that are appended to, or that a journal makes whole: everything else is written atomically.
+FOLDERS = ("shards", "augengine", "trainer", "tools")
 OTHERS = {
     "shards/atomic.py": "it is the place",
     "shards/packing/shard_writer.py": "a tar that grows for minutes, renamed when it is whole",
     "trainer/jsonlines.py": "appends lines",
+    "tools/peers.py": "what another process is asked, in a folder that goes away",
+    "tools/augment_stock.py": "many images, in a folder that goes away",
 }
 
 
 @pytest.mark.parametrize(
     "path",
-    sorted(p for name in ("shards", "augengine", "trainer") for p in (ROOT / name).rglob("*.py")),
+    sorted(p for name in FOLDERS for p in (ROOT / name).rglob("*.py")),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_every_file_is_written_in_one_place(path: Path) -> None:
