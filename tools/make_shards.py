@@ -184,7 +184,12 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out the N images that --limit N packs: --limit makes a held-out set, --skip "
         "the rest",
     )
-    add("--overwrite", action="store_true", help="replace another set in OUT once this is whole")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace another set in OUT once this is whole; of tars that are indexed where they "
+        "are: also where packed ones have changed",
+    )
     return parser
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from noise import Noise, pack_small
 
 from shards import changes, localindex
 from shards.changes import sha256_of
@@ -19,6 +20,7 @@ from shards.errors import DataError
 from shards.format import TIMES_NAME, Manifest
 from shards.index import ShardIndex, build_index, write_index
 from shards.store import cache_folder
+from shards.verify import check_folder
 
 HOUR_NS = 3600 * 10**9
 SWAPPED = {b"0": b"1", b"1": b"0"}
@@ -308,3 +310,39 @@ def test_a_label_is_compared_by_what_it_means(
     """A number by its number, a name by its place; what may be either is not the same for sure."""
     numbers = {name: place for place, name in enumerate(classes)}
     assert changes._is_label(text, number, numbers) == is_sure
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("change", [flip_a_byte, keep_time(flip_a_byte), make_older(flip_a_byte)])
+def test_a_finished_set_that_was_rewritten_is_not_complete(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """Packing it again names the tar; with overwrite it is packed again, and then it is whole."""
+    out = tmp_path / "out"
+    pack_small(Noise(20), out)
+    fingerprint = ShardIndex.open(out).fingerprint
+    assert pack_small(Noise(20), out).was_complete
+    change(min(out.glob("*.tar")))
+    with pytest.raises(DataError, match=r"never changes, got .*\.tar is another.*--overwrite"):
+        pack_small(Noise(20), out)
+    pack_small(Noise(20), out, overwrite=True)
+    assert ShardIndex.open(out).fingerprint == fingerprint
+    assert pack_small(Noise(20), out).was_complete
+
+
+def test_check_shards_looks_at_the_index_that_is_used(
+    new_shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at an older one beside read-only tars."""
+    folder = new_shards()
+    ShardIndex.open(folder)
+    swap_labels(folder / "train-000001.tar")
+    assert check_folder(folder).problems
+    lock_out(monkeypatch, folder)
+    ShardIndex.open(folder)
+    assert not check_folder(folder).problems
