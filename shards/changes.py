@@ -130,7 +130,11 @@ def _difference(job: _Job) -> str:
     """What is other in a tar than its index says; empty when nothing is."""
     try:
         if job.info.sha256 is not None:
-            return "" if sha256_of(job.path) == job.info.sha256 else f"{job.info.name} is another"
+            return (
+                ""
+                if sha256_of(job.path) == job.info.sha256
+                else f"{job.info.name} with other content"
+            )
         scan = scan_tar(job.path)
     except (DataError, OSError) as error:
         return f"{job.info.name} changed: {error}"

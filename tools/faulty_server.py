@@ -239,9 +239,8 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         server = FaultyServer(source, faults, port=options.port)
     except OSError as error:
-        raise UsageError(
-            f"--port is free, got {options.port} ({error.strerror}); try another"
-        ) from None
+        reason = f"--port is free, got {options.port} ({error.strerror}); try another"
+        raise UsageError(reason) from None
     with server:
         sys.stderr.write(f"serving {options.source} at {server.url} until Ctrl-C\n")
         threading.Event().wait()

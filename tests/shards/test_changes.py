@@ -150,7 +150,9 @@ def test_a_rewritten_packed_tar_is_refused(new_shards, change: Callable[[Path], 
     ShardIndex.open(folder)
     change(folder / "train-000001.tar")
     for _ in range(2):
-        with pytest.raises(DataError, match=r"train-000001\.tar is another.*restore it, or delete"):
+        with pytest.raises(
+            DataError, match=r"train-000001\.tar with other content.*restore it, or delete"
+        ):
             ShardIndex.open(folder)
     with pytest.raises(DataError, match=r"train-000001\.tar with other content.*restore it"):
         build_index(folder)
@@ -328,7 +330,9 @@ def test_a_finished_set_that_was_rewritten_is_not_complete(
     fingerprint = ShardIndex.open(out).fingerprint
     assert pack_small(Noise(20), out).was_complete
     change(min(out.glob("*.tar")))
-    with pytest.raises(DataError, match=r"never changes, got .*\.tar is another.*--overwrite"):
+    with pytest.raises(
+        DataError, match=r"never changes, got .*\.tar with other content.*--overwrite"
+    ):
         pack_small(Noise(20), out)
     pack_small(Noise(20), out, overwrite=True)
     assert ShardIndex.open(out).fingerprint == fingerprint
