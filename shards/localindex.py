@@ -111,10 +111,10 @@ def _is_still_so(
             folder,
             doubts.changed[0],
         )
-    other = first_other(folder, manifest, records, doubts, progress=progress)
+    other = first_other(folder, manifest, records, doubts, progress=progress, go_on=True)
     if other is None:
         if doubts.changed:
-            _log.warning("the tars of %s are the same: their index stays", folder)
+            _log.warning("the index of %s stays", folder)
         return True
     if manifest.sealed and is_beside:
         _refuse(folder, other)

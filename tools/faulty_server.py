@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -145,9 +145,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if fault == "stall":
+            self.owner.stall()
         if fault in ("fail", "stall"):
-            if fault == "stall":
-                self.owner.stall()
             return self._send(503, {}, b"")
         source = self.owner.source
         found = self._from_folder(source) if isinstance(source, Path) else self._from_server(source)
@@ -229,13 +229,12 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> int:
     folder = Path(options.source)
     source = folder if folder.is_dir() else options.source
-    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+:\d+", options.source):
+    if isinstance(source, str) and not re.fullmatch(r"[\w.-]+:\d+", options.source):
         raise UsageError(
             f"a folder is served, or another server, got {options.source}; give a folder that "
             f"exists or host:port"
         )
-    names = ("fail", "stall", "cut", "stall_s", "bytes_per_s", "ranges")
-    faults = replace(Faults(), **{name: getattr(options, name) for name in names})
+    faults = Faults(**{field.name: getattr(options, field.name) for field in fields(Faults)})
     try:
         server = FaultyServer(source, faults, port=options.port)
     except OSError as error:
