@@ -31,11 +31,9 @@ from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policies import load_policy
 from shards.atomic import write_whole
-from shards.changes import keep_times
 from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
-from shards.localfolder import tar_states
 from tools.measure import conditions
 from trainer.log import read_metrics
 from trainer.recipe import resolve
@@ -76,9 +74,6 @@ def try_damage(
         }
         bad = DAMAGES[name](index)
         if trains:
-            # As by a failing disk, which changes no time; a rewritten tar would be indexed again.
-            folder = root / "shards"
-            keep_times([folder], index.manifest, tar_states(folder))
             steps = {
                 step: train_epoch(index, root / f"run-{budget}", budget, decoder, backend)
                 for step, budget in ((EPOCH, BUDGET), (DEFAULT, 0.001))

@@ -95,8 +95,9 @@ def first_other(
 ) -> str | None:
     """Read the doubtful tars: what is other than the index says in the first of them, or None.
 
-    With `go_on`, hashed tars that differ in the bytes of single images only are damaged, no others:
-    they are named in a warning, since the run leaves out what cannot be used.
+    With `go_on`, tars that differ in the bytes of single images only, some of them unreadable or
+    all of them hashed when packed, are damaged and not others: they are named in a warning, since
+    the run leaves out what cannot be used.
     """
     names = {*doubts.changed, *_spot_check(manifest, doubts.touched)}
     ends = np.cumsum([shard.num_samples for shard in manifest.shards])
@@ -109,16 +110,17 @@ def first_other(
     results = run_jobs(_difference, jobs, size_bytes=sum(sizes))
     found = dict(with_bar(results, "comparing", sizes, show=progress))
     others = [found[position] for position in sorted(found) if found[position].text]
-    if go_on:
+    # Who changes images leaves images that can be read; a disk that fails does not.
+    failed = manifest.sealed or any(other.is_unreadable for other in others)
+    if go_on and failed and all(other.is_damage for other in others):
         for other in others:
-            if other.is_damage:
-                _log.warning(
-                    "%s in %s: some of its images are damaged, labels and places are as they were; "
-                    "tools/check_shards.py names them, data.verify=true leaves them out",
-                    other.text,
-                    folder,
-                )
-        others = [other for other in others if not other.is_damage]
+            _log.warning(
+                "%s in %s: some of its images are damaged, labels and places are as they were; "
+                "tools/check_shards.py names them, data.verify=true leaves them out",
+                other.text,
+                folder,
+            )
+        return None
     return others[0].text if others else None
 
 
@@ -137,6 +139,7 @@ class _Other:
 
     text: str = ""  # empty: nothing is
     is_damage: bool = False  # only bytes of single images
+    is_unreadable: bool = False  # some are no images any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,8 @@ def _difference(job: _Job) -> _Other:
         scan.records[_SAME_COLUMNS], job.records[_SAME_COLUMNS]
     )
     if not is_same:
-        return _Other(f"{name} holds other images")
+        damaged = _is_damaged_only(job, scan)
+        return _Other(f"{name} holds other images", damaged, damaged and bool(scan.refused))
     return _Other() if _has_labels(job, scan, job.records) else _Other(f"{name} holds other labels")
 
 

@@ -183,6 +183,26 @@ def test_a_damaged_packed_tar_is_told(
     assert len(bad) == 1
 
 
+def test_damage_is_no_edit(new_shards, caplog: pytest.LogCaptureFixture) -> None:
+    """Images that cannot be read any more are bad samples, not a new data set."""
+    folder = new_shards()
+    index = ShardIndex.open(folder)
+    for id, byte in ((3, 0), (20, 0), (30, 200)):
+        entry = index.entry(id)
+        with open(folder / index.shards[entry.shard].name, "r+b") as file:
+            file.seek(entry.offset + byte)
+            file.write(bytes(16))
+    with caplog.at_level(logging.WARNING):
+        again = ShardIndex.open(folder)
+    assert again.fingerprint == index.fingerprint
+    assert caplog.text.count("some of its images are damaged") == 3
+    with ShardReader(again, verify=True) as reader:
+        found = reader.read(np.arange(37))
+    assert [item.id for item in found if isinstance(item, SampleError)] == [3, 20, 30]
+    swap_labels(folder / "train-000000.tar")
+    assert ShardIndex.open(folder).fingerprint != index.fingerprint
+
+
 def test_indexing_again_is_what_was_asked_for(new_shards) -> None:
     """An explicit build reads the tars, also where nothing could be noticed."""
     folder = new_shards()
