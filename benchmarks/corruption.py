@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from damage import CORRUPT, DAMAGES, write_set
-from rich.console import Console
 from rich.table import Table
 
 from augengine.backends.table import create_backend
@@ -31,6 +30,8 @@ from augengine.badsamples import BadSample
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policies import load_policy
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from tools.measure import conditions
@@ -208,8 +209,8 @@ def _run(options: argparse.Namespace) -> int:
     found["training, 10 % corrupt"] = _in_a_process(CORRUPT, options.images, trains=True)
     settings = {"images": options.images, "batch": BATCH, "max_seconds": MAX_SECONDS}
     report = {"conditions": conditions(), "settings": settings, "results": found}
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(found))
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
+    table_console().print(_table(found))
     wrong = [name for name, result in found.items() if not result["right"]]
     if wrong:
         raise DataError(f"bad samples are named and no others, got otherwise: {', '.join(wrong)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.changes import sha256_of
 from shards.errors import DataError
 from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.parallel import with_bar
@@ -50,7 +51,7 @@ def scan_folder(
     previous = read_manifest(folder)
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
-    shards = _describe(tars, scans, previous.shards if previous else ())
+    shards = _describe(folder, tars, scans, previous.shards if previous else ())
     manifest = Manifest(shards, classes, {"tool": "index", "augengine": version_of("augengine")})
     # Of the same shards, only the index was lost: how they were made is still true.
     if previous is not None and previous.shards == shards:
@@ -104,11 +105,16 @@ def _scan_all(paths: Sequence[Path], progress: bool, workers: int | None) -> lis
 
 
 def _describe(
-    tars: Mapping[str, int], scans: Sequence[TarScan], previous: Sequence[ShardInfo]
+    folder: Path,
+    tars: Mapping[str, int],
+    scans: Sequence[TarScan],
+    previous: Sequence[ShardInfo],
 ) -> tuple[ShardInfo, ...]:
-    """Describe the shards; a hash from when a tar was written outlives a lost index."""
+    """Describe the shards; a hash from when a tar was written outlives a lost index if it holds."""
     hashes = {(shard.name, shard.size_bytes): shard.sha256 for shard in previous}
-    return tuple(
-        ShardInfo(name, len(scan.records), size, hashes.get((name, size)))
-        for (name, size), scan in zip(tars.items(), scans, strict=True)
-    )
+    shards = []
+    for (name, size), scan in zip(tars.items(), scans, strict=True):
+        known = hashes.get((name, size))
+        still = known is not None and sha256_of(folder / name) == known
+        shards.append(ShardInfo(name, len(scan.records), size, known if still else None))
+    return tuple(shards)

@@ -1,6 +1,7 @@
 """A folder of tars on a disk: is it there, and which tars does it hold?"""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
@@ -24,8 +25,22 @@ def local_folder(directory: Location) -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class TarState:
+    """What a disk says of a tar without reading it."""
+
+    size_bytes: int
+    modified_ns: int  # when its content was written, which copying tools may keep
+    touched_ns: int  # also when it was renamed, copied, given to another; nobody can set it
+
+
 def list_tars(folder: Path) -> dict[str, int]:
     """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
+    return {name: state.size_bytes for name, state in tar_states(folder).items()}
+
+
+def tar_states(folder: Path) -> dict[str, TarState]:
+    """The same with all that the disk says."""
     if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
             f"a set of shards is used when it is whole, got {folder}, where packing was "
@@ -34,7 +49,7 @@ def list_tars(folder: Path) -> dict[str, int]:
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if entry.is_file()]
-            tars = {e.name: e.stat().st_size for e in found if e.name.endswith(".tar")}
+            tars = {e.name: _state(e.stat()) for e in found if e.name.endswith(".tar")}
     except OSError as error:
         raise DataError(f"{folder} must be readable, got {error.strerror}") from None
     if tars:
@@ -45,3 +60,7 @@ def list_tars(folder: Path) -> dict[str, int]:
     elif inside := next((path.parent for path in sorted(folder.glob("*/*.tar"))), None):
         remedy = f"give a folder that holds them, such as {inside}"
     raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
+
+
+def _state(state: os.stat_result) -> TarState:
+    return TarState(state.st_size, state.st_mtime_ns, state.st_ctime_ns)

@@ -16,7 +16,7 @@ from pathlib import Path
 from shards.bytesize import parse_size
 from shards.errors import UsageError, run_command
 from shards.format import QUARANTINE_NAME
-from shards.index import ShardIndex
+from shards.index import build_index
 from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
 from shards.sources.detect import open_source
 from shards.sources.tars import find_tar_folder
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     shard_size_bytes = parse_size(arguments.shard_size)
     tars = find_tar_folder(arguments.source)
     if tars is not None:
-        return _index_in_place(tars, arguments.out)
+        return _index_in_place(tars, arguments.out, overwrite=arguments.overwrite)
     if arguments.out is None:
         raise UsageError("OUT is needed unless SOURCE is a folder of tars; name a new folder")
     source = open_source(arguments.source, arguments.split)
@@ -108,13 +108,14 @@ def _tell(report: PackReport) -> None:
     _say(f"next: python -m trainer.run --data {report.directory}")
 
 
-def _index_in_place(folder: Path, out: str | None) -> int:
+def _index_in_place(folder: Path, out: str | None, *, overwrite: bool) -> int:
     if out is not None and folder.resolve() != Path(out).resolve():
         raise UsageError(
             f"tars are indexed where they are, nothing is copied, got OUT {out}; leave OUT out and "
             f"use {folder} as the data"
         )
-    index = ShardIndex.open(folder, progress=True)
+    # Anew, whatever is there: that is what was asked for.
+    index = build_index(folder, overwrite=overwrite, progress=True)
     _say(
         f"{folder}: {_count(len(index), 'image')}, {_classes(index.classes)}, "
         f"{_count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
@@ -183,7 +184,12 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out the N images that --limit N packs: --limit makes a held-out set, --skip "
         "the rest",
     )
-    add("--overwrite", action="store_true", help="replace another set in OUT once this is whole")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace another set in OUT once this is whole; of tars that are indexed where they "
+        "are: also where packed ones have changed",
+    )
     return parser
 
 

@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.format import (
     INDEX_DTYPE,
     INDEX_NAME,
     MANIFEST_NAME,
     PARTIAL_NAME,
     QUARANTINE_NAME,
+    TIMES_NAME,
     Manifest,
     ShardInfo,
 )
 from shards.quarantine import Refused, write_quarantine
-from shards.store import read_manifest, write_index, write_whole
+from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"
 
@@ -148,7 +150,7 @@ def _remove_set(out: Path) -> None:
         return
     for shard in manifest.shards:
         (out / shard.name).unlink(missing_ok=True)
-    for name in (INDEX_NAME, QUARANTINE_NAME, MANIFEST_NAME):
+    for name in (TIMES_NAME, INDEX_NAME, QUARANTINE_NAME, MANIFEST_NAME):
         (out / name).unlink(missing_ok=True)
 
 
