@@ -17,14 +17,13 @@ from shards.files import open_files
 from shards.format import (
     INDEX_NAME,
     MANIFEST_NAME,
-    QUARANTINE_NAME,
     Entry,
     Manifest,
     ShardInfo,
 )
 from shards.localfolder import list_tars, local_folder
 from shards.order import SampleOrder
-from shards.quarantine import write_quarantine
+from shards.quarantine import tell_refused, write_quarantine
 from shards.remote import Location, RemoteFolder, default_window, remote_folder
 from shards.remoteindex import fetch_index
 from shards.store import (
@@ -154,10 +153,18 @@ class ShardIndex:
         )
 
 
-def build_index(directory: str | os.PathLike[str], *, progress: bool = False) -> ShardIndex:
+def build_index(
+    directory: str | os.PathLike[str], *, image_key: str | None = None, progress: bool = False
+) -> ShardIndex:
     """Scan the tars of a folder and write their index, replacing the one there is.
 
     What could not be an image is left out and listed in `quarantine.jsonl` beside the index.
+
+    Args:
+        directory: holds the tars.
+        image_key: which member of a sample is its image (samples.py); None takes what the index
+            that is there was made with.
+        progress: show a bar on a terminal.
 
     Raises:
         UsageError: not a local folder.
@@ -166,14 +173,11 @@ def build_index(directory: str | os.PathLike[str], *, progress: bool = False) ->
     folder = local_folder(directory)
     tars = list_tars(folder)
     place = folder_to_write(folder)
-    records, manifest, refused = scan_folder(folder, tars, progress=progress)
+    records, manifest, refused = scan_folder(
+        folder, tars, image_key=image_key, progress=progress
+    )
     if refused:
-        _log.warning(
-            "%d samples of %s are not in its index; see %s",
-            len(refused),
-            folder,
-            place / QUARANTINE_NAME,
-        )
+        _log.warning("%s: %s", folder, tell_refused(refused, place))
     write_quarantine(place, refused)
     manifest = write_index(place, records, manifest)
     mapped = map_records(place, len(records))

@@ -4,12 +4,15 @@ The packer and the scan write it; nothing is left out of an index without a line
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shards.format import QUARANTINE_NAME
 from shards.store import write_whole
+
+_SHOWN_KINDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +39,15 @@ def read_quarantine(folder: Path) -> list[Refused]:
     except FileNotFoundError:
         return []
     return [Refused(str(row["name"]), str(row["reason"])) for row in map(json.loads, lines) if row]
+
+
+def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
+    """One sentence: how many were left out, why, where they are listed, which was the first."""
+    kinds = Counter(item.reason.partition(" (")[0] for item in refused)
+    told = "; ".join(f"{count:,}: {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
+    more = f" ({told})" if len(kinds) > 1 else ""
+    images = f"{len(refused):,} bad image{'s' * (len(refused) != 1)}"
+    return (
+        f"left out {images}{more}, listed in {folder / QUARANTINE_NAME}; the first is "
+        f"{refused[0].name}: {refused[0].reason}"
+    )

@@ -9,7 +9,7 @@ import hashlib
 import os
 import tarfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,16 @@ from PIL import ImageOps
 
 from shards.cachedfiles import CachedFiles
 from shards.format import NO_LABEL, Manifest, ShardInfo
-from shards.image import IMAGE_EXTENSIONS, ImageError, load, open_image
+from shards.image import IMAGE_ENDINGS, ImageError, load, open_image
+from shards.labels import NoLabel, label_from_text
 from shards.remote import RemoteFolder
+from shards.samples import LABEL_ENDINGS
 from shards.tar import split_name
 from shards.tarheaders import TarHeaders
+from shards.tarlinks import TarLinks, is_link
 
 _HASHED_AT_ONCE = 8 << 20
+_MAX_TEXT_BYTES = 1 << 20  # of a `.cls`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class ShardReport:
     """What was found; the keys are for comparing shards with each other."""
 
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is not wrong, and should be known
     keys: list[str] = field(default_factory=list)  # of the images that are indexed
 
 
@@ -59,6 +64,7 @@ def check_shard(job: ShardJob) -> ShardReport:
     except OSError as error:
         report.problems.append(f"cannot be read: {error.strerror}")
     report.problems = [f"{job.info.name}: {problem}" for problem in report.problems]
+    report.notes = [f"{job.info.name}: {note}" for note in report.notes]
     return report
 
 
@@ -83,59 +89,114 @@ def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
             yield f"sha256 is {sha.hexdigest()[:12]}..., must be {info.sha256[:12]}..."
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A regular file of the tar, or a link with the data it leads to."""
+
+    name: str
+    key: str  # up to the first dot, as WebDataset has it
+    stem: str  # up to the last
+    ending: str
+    offset: int
+    size: int
+    problem: str  # why a link has no data here
+
+
 def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None:
-    """Walk the tar once, meeting each record at its member."""
-    expected = {int(record["offset"]): record for record in job.records}
-    labels: dict[str, int] = {}  # of the indexed images
-    texts: dict[str, str] = {}  # of the `.cls` members
-    strays: list[tuple[str, tarfile.TarInfo]] = []  # key and image that no record points at
-    for info in _regular_members(file, report):
-        split = split_name(info.name)
-        record = expected.pop(info.offset_data, None)
-        if split is None:
-            continue
-        key, extension = split
-        if record is not None:
-            report.keys.append(key)
-            labels[key] = int(record["label"])
+    """Meet each record at its member; a link and its target have two of one offset."""
+    expected: dict[int, list[np.void]] = defaultdict(list)
+    for record in job.records[::-1]:
+        expected[int(record["offset"])].append(record)
+    labels: dict[_Member, int] = {}  # of the indexed images
+    strays: list[_Member] = []  # images that no record points at
+    members = _members(file, report)
+    for member in members:
+        if expected[member.offset] and not member.problem and not _is_label(member):
+            record = expected[member.offset].pop()
+            report.keys.append(member.stem)
+            labels[member] = int(record["label"])
             report.problems += (
-                f"{info.name}: {problem}" for problem in _image_problems(file, info, record, job)
+                f"{member.name}: {problem}"
+                for problem in _image_problems(file, member, record, job)
             )
-        elif extension in IMAGE_EXTENSIONS:
-            strays.append((key, info))
-        elif extension == "cls":
-            texts[key] = _read(file, info).decode(errors="replace").strip()
-    report.problems += [_stray(file, info) for key, info in strays if key not in labels]
-    report.problems += [
-        f"{key}: {count} samples have this key"
-        for key, count in Counter(report.keys).items()
-        if count > 1
-    ]
-    report.problems += _label_problems(labels, texts, job.classes)
-    if expected:
-        offsets = job.records["offset"]
-        ids = job.first_id + np.flatnonzero(np.isin(offsets, list(expected)))
+        elif member.ending in IMAGE_ENDINGS or (member.problem and not _is_label(member)):
+            strays.append(member)
+    _report_strays(file, strays, {member.key for member in labels}, report)
+    if job.info.sha256 is not None:
+        report.problems += [
+            f"{key}: {count} samples have this key"
+            for key, count in Counter(report.keys).items()
+            if count > 1
+        ]
+    report.problems += _label_problems(file, labels, members, job.classes)
+    offsets = [offset for offset, left in expected.items() for _ in left]
+    if offsets:
+        ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
         report.problems.append(
-            f"{len(ids):,} samples of the index are not there (ids {ids.min()} to {ids.max()})"
+            f"{len(offsets):,} samples of the index are not there (ids {ids.min()} to {ids.max()})"
         )
 
 
-def _regular_members(file: BinaryIO, report: ShardReport) -> Iterator[tarfile.TarInfo]:
+def _members(file: BinaryIO, report: ShardReport) -> list[_Member]:
+    """What has data in a tar, or should have, in its order."""
     file.seek(0)
+    links, found = TarLinks(), []
     try:
         headers = TarHeaders(file)
-        yield from (info for info in headers if info.isreg())
+        for info in headers:
+            links.add(info)
+            if info.isreg() or is_link(info):
+                found.append(info)
         file.seek(headers.end)
         end = file.read(2 * tarfile.BLOCKSIZE)
+        if len(end) < tarfile.BLOCKSIZE or any(end):
+            report.problems.append(f"cut off or damaged at byte {headers.end:,}")
     except tarfile.TarError as error:
         report.problems.append(f"not a whole tar ({error})")
+    return [member for info in found for member in _member(info, links)]
+
+
+def _member(info: tarfile.TarInfo, links: TarLinks) -> Iterator[_Member]:
+    split = split_name(info.name)
+    place = links.find(info) if is_link(info) else (info.offset_data, info.size)
+    if isinstance(place, str):
+        last = info.name.rpartition("/")[2]
+        if split is None and (last.startswith(".") or last.startswith("__")):
+            return
+    elif split is None:
         return
-    if len(end) < tarfile.BLOCKSIZE or any(end):
-        report.problems.append(f"cut off or damaged at byte {headers.end:,}")
+    key, extension = split or (info.name, "")
+    ending = extension.rpartition(".")[2]
+    stem = info.name[: -len(ending) - 1] if ending else info.name
+    offset, size = (-1, 0) if isinstance(place, str) else place
+    problem = place if isinstance(place, str) else ""
+    yield _Member(info.name, key, stem, ending, offset, size, problem)
+
+
+def _is_label(member: _Member) -> bool:
+    return member.ending in LABEL_ENDINGS
+
+
+def _report_strays(
+    file: BinaryIO, strays: list[_Member], indexed_keys: set[str], report: ShardReport
+) -> None:
+    """Images in no index are wrong, unless another one stands for their sample."""
+    num_further = 0
+    for member in strays:
+        if member.problem:
+            report.problems.append(f"{member.name}: not in the index ({member.problem})")
+        elif member.key in indexed_keys:
+            num_further += 1
+        else:
+            report.problems.append(_stray(file, member))
+    if num_further:
+        report.notes.append(
+            f"{num_further:,} images are not in the index: another one of their sample is"
+        )
 
 
 def _image_problems(
-    file: BinaryIO, info: tarfile.TarInfo, record: np.void, job: ShardJob
+    file: BinaryIO, info: _Member, record: np.void, job: ShardJob
 ) -> Iterator[str]:
     if info.size != record["size"]:
         yield f"{info.size:,} bytes, must be {record['size']:,}"
@@ -160,7 +221,7 @@ def _image_problems(
         yield f"{height}x{width} pixels, must be {record['height']}x{record['width']}"
 
 
-def _stray(file: BinaryIO, info: tarfile.TarInfo) -> str:
+def _stray(file: BinaryIO, info: _Member) -> str:
     """Say why an image is in no index, if that is its own fault."""
     try:
         open_image(_read(file, info))
@@ -170,18 +231,29 @@ def _stray(file: BinaryIO, info: tarfile.TarInfo) -> str:
 
 
 def _label_problems(
-    labels: dict[str, int], texts: dict[str, str], classes: tuple[str, ...]
+    file: BinaryIO, labels: dict[_Member, int], members: list[_Member], classes: tuple[str, ...]
 ) -> Iterator[str]:
-    for key, text in texts.items():
-        label = labels.get(key)
-        if label is None:
+    """A class in a `.cls` of an image's name, up to the last dot or the first, must be its label."""
+    places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
+    named_elsewhere = {m.key for m in members if m.ending == "json"}
+    for image, label in labels.items():
+        place = places.get(image.stem) or places.get(image.key)
+        if place is None or place.problem:
             continue
+        data = _read(file, place)
+        try:
+            found = label_from_text(data)
+        except ValueError:
+            found = data.decode(errors="replace")
+        if isinstance(found, NoLabel):
+            if label == NO_LABEL or image.key in named_elsewhere:
+                continue
+            found = found.why
         named = classes[label] if 0 <= label < len(classes) else None
-        unlabelled = label == NO_LABEL and (text == "" or text.startswith("-"))
-        if text not in (str(label), named) and not unlabelled:
-            yield f"{key}.cls: {text!r}, must be {label} or {named!r}"
+        if str(found) not in (str(label), named):
+            yield f"{place.name}: {str(found)!r}, must be {label} or {named!r}"
 
 
-def _read(file: BinaryIO, info: tarfile.TarInfo) -> bytes:
-    file.seek(info.offset_data)
+def _read(file: BinaryIO, info: _Member) -> bytes:
+    file.seek(info.offset)
     return file.read(info.size)

@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from shards.errors import DataError, run_command
+from shards.errors import DataError, one_line, run_command
 from shards.export import EXPORTS
 from shards.index import ShardIndex
 from shards.localfolder import local_folder
@@ -23,7 +23,7 @@ Check a folder of image shards against its index.
 
 Compares file sizes and sha256 with the manifest, every image's bytes with its crc32, its decoded
 height and width with the index, and its class with the label; reports tar members that are in no
-index and records that point at no member. A folder of tars without an index gets one first. Shards
+index, links that lead nowhere, and records that point at no member. A folder of tars without an index gets one first. Shards
 at an address are fetched whole, through the local cache.
 """
 _EPILOG = """\
@@ -93,6 +93,8 @@ def _check(options: argparse.Namespace) -> int:
             f"{options.directory}; restore the files named above, or delete manifest.json there "
             f"to index the tars as they are"
         )
+    for note in report.notes:
+        print(f"note: {one_line(note)}")
     print(_summary(options.directory, report, options.decode, time.perf_counter() - start))
     for kind in options.export:
         paths = EXPORTS[kind](ShardIndex.open(options.directory))

@@ -25,6 +25,7 @@ from shards.format import (
     Manifest,
     ShardInfo,
 )
+from shards.packing.changes import CHANGES_NAME, Change, Changed, write_changes
 from shards.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index, write_whole
 
@@ -39,6 +40,7 @@ class FinishedShard:
     records: np.ndarray  # [N] INDEX_DTYPE
     next_position: int  # of the packing order: where the next shard starts
     refused: tuple[Refused, ...]  # images left out since the shard before
+    changed: tuple[Changed, ...] = ()  # images of this shard that lost something
 
 
 class Staging:
@@ -66,12 +68,17 @@ class Staging:
             "shard": asdict(shard.info),
             "next_position": shard.next_position,
             "refused": [asdict(item) for item in shard.refused],
+            "changed": [asdict(item) for item in shard.changed],
         }
         write_whole(stem.with_suffix(".json"), json.dumps(journal).encode())
         self.finished.append(shard)
 
     def publish(
-        self, classes: Sequence[str], refused: Sequence[Refused], made: Mapping[str, object]
+        self,
+        classes: Sequence[str],
+        refused: Sequence[Refused],
+        changed: Sequence[Changed],
+        made: Mapping[str, object],
     ) -> Manifest:
         """Make the shards the set of `out`, in place of the one that lies there."""
         _remove_set(self._out)
@@ -82,6 +89,7 @@ class Staging:
         for number, shard in enumerate(self.finished):
             shard.records["shard"] = number
         write_quarantine(self._out, sorted(refused, key=lambda item: item.name))
+        write_changes(self._out, sorted(changed, key=lambda item: item.name))
         manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
         records = np.concatenate([shard.records for shard in self.finished])
         manifest = write_index(self._out, records, manifest)
@@ -124,7 +132,10 @@ class Staging:
             return None
         records = np.fromfile(journal.with_suffix(".records"), dtype=INDEX_DTYPE)
         refused = tuple(Refused(**item) for item in content["refused"])
-        return FinishedShard(info, records, content["next_position"], refused)
+        changed = tuple(
+            Changed(item["name"], Change(**item["change"])) for item in content.get("changed", ())
+        )
+        return FinishedShard(info, records, content["next_position"], refused, changed)
 
 
 def read_recipe(out: Path) -> dict | None:
@@ -148,7 +159,7 @@ def _remove_set(out: Path) -> None:
         return
     for shard in manifest.shards:
         (out / shard.name).unlink(missing_ok=True)
-    for name in (INDEX_NAME, QUARANTINE_NAME, MANIFEST_NAME):
+    for name in (INDEX_NAME, QUARANTINE_NAME, CHANGES_NAME, MANIFEST_NAME):
         (out / name).unlink(missing_ok=True)
 
 

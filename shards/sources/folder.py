@@ -14,16 +14,9 @@ from pathlib import Path
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
 from shards.sources.raw import RawSample, fingerprint_of
 
-# Endings, in lower case, of the formats that `shards.image` parses.
-IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
-)
-# Photographs, too, but of formats that are not read here.
-_PHOTO_ENDINGS = frozenset(
-    ".heic .heif .avif .jxl .jp2 .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .psd".split()
-)
 _SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
@@ -92,7 +85,7 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int]], Counter[str]]:
             if entry.is_dir():
                 if not _leads_back(entry):
                     pending.append(name)
-            elif ending in IMAGE_ENDINGS:
+            elif ending[1:] in IMAGE_ENDINGS:
                 found.append((name, _size(entry)))
             else:
                 skipped[ending or "without an ending"] += 1
@@ -142,7 +135,7 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
 
 def _notes(skipped: Counter[str]) -> Iterator[str]:
     """What was left out: photographs that could be had, and files that are none."""
-    photos = Counter({k: n for k, n in skipped.items() if k in _PHOTO_ENDINGS})
+    photos = Counter({k: n for k, n in skipped.items() if k[1:] in PHOTO_ENDINGS})
     if photos:
         yield f"skipped, not read here: {_told(photos)}; convert them to JPEG or PNG to pack them"
     if others := skipped - photos:

@@ -1,0 +1,81 @@
+"""The list of images that were changed by packing, and how: beside the index, a JSON line each.
+
+What is changed the same way in every file (a PNG's profile, an animation's later frames) is easily
+missed in one of them. So each is listed, and the command tells once, at the end, of each kind.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shards.oddities import CLIPPED, DEEP
+from shards.store import write_whole
+
+CHANGES_NAME = "changed.jsonl"
+# Of 16 bits: a set whose greatest value is lower than half of them was made with fewer.
+_MAX_16_BIT = (1 << 16) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an image lost."""
+
+    what: str  # of oddities.py
+    low: float | None = None  # least and greatest value, where values were scaled
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An image that was stored, changed."""
+
+    name: str  # where it came from
+    change: Change
+
+
+def write_changes(folder: Path, changed: Sequence[Changed]) -> None:
+    """Replace the folder's list; no list when there is nothing to say."""
+    path = folder / CHANGES_NAME
+    if not changed:
+        path.unlink(missing_ok=True)
+        return
+    lines = (json.dumps({"name": item.name, **asdict(item.change)}) for item in changed)
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def read_changes(folder: Path) -> list[Changed]:
+    """The folder's list, empty when there is none."""
+    try:
+        lines = (folder / CHANGES_NAME).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    rows = (json.loads(line) for line in lines)
+    return [Changed(row["name"], Change(row["what"], row["low"], row["high"])) for row in rows]
+
+
+def tell_changes(changed: Sequence[Changed]) -> Iterator[str]:
+    """A sentence on each kind of change, the most frequent first."""
+    by_kind: dict[str, list[Changed]] = defaultdict(list)
+    for item in changed:
+        by_kind[item.change.what].append(item)
+    for what, items in sorted(by_kind.items(), key=lambda pair: -len(pair[1])):
+        images = f"{len(items):,} image{'s' * (len(items) != 1)}"
+        yield f"{images}: {what}{_told_range(what, items)} (the first is {items[0].name})"
+
+
+def _told_range(what: str, items: Sequence[Changed]) -> str:
+    if what not in (DEEP, CLIPPED):
+        return ""
+    low = min(item.change.low or 0 for item in items)
+    high = max(item.change.high or 0 for item in items)
+    told = f"; their values go from {low:,g} to {high:,g}"
+    if what == DEEP and 0 <= low < high <= _MAX_16_BIT // 2 and high == round(high):
+        bits = math.ceil(math.log2(high + 1))
+        told += (
+            f", as of {bits} bits, where 16 have 65,535: unless that was told, they are darker "
+            f"than they were; --value-range 0:{(1 << bits) - 1} makes {(1 << bits) - 1:,} white"
+        )
+    return told
