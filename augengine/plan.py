@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from shards.atomic import atomic_file
 from shards.errors import DataError
 from shards.npy import ArrayError, read_npz
 
@@ -159,7 +160,7 @@ class Plan:
             field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
         }
         # A file object, since savez adds .npz to a path that lacks it.
-        with open(path, "wb") as file:
+        with atomic_file(Path(path)) as file:
             np.savez(file, version=np.int64(PLAN_VERSION), **arrays)
 
     @staticmethod

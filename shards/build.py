@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.changes import sha256_of
 from shards.errors import DataError
 from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.labels import tell_unlabelled
 from shards.oddities import DEEP
 from shards.parallel import with_bar
 from shards.quarantine import Refused
-from shards.samples import AUTO, check_image_key
+from shards.samples import image_key_of
 from shards.scan import TarScan, scan_tars
 from shards.store import cache_folder, read_manifest
 from shards.versions import version_of
@@ -56,7 +57,7 @@ def scan_folder(
         DataError: no sample is left, or tars are torn or hold a key twice; all of these are named.
     """
     previous = read_manifest(folder)
-    image_key = image_key or _known_image_key(previous or read_manifest(cache_folder(folder)))
+    image_key = image_key or image_key_of(previous or read_manifest(cache_folder(folder)))
     scans = _scan_all([folder / name for name in tars], image_key, progress, workers)
     for number, scan in enumerate(scans):
         scan.records["shard"] = number
@@ -67,7 +68,7 @@ def scan_folder(
         raise DataError(f"shards hold images, got none in {len(tars)} tars of {folder}{why}")
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
-    shards = _describe(tars, scans, previous.shards if previous else ())
+    shards = _describe(folder, tars, scans, previous.shards if previous else ())
     made = {"tool": _TOOL, "augengine": version_of("augengine"), "image_key": image_key}
     manifest = Manifest(shards, classes, {**made, "notes": list(_notes(scans, len(records)))})
     # Of the same shards, only the index was lost: how they were made is still true.
@@ -112,11 +113,6 @@ def number_classes(
     return numbers, tuple(str(i) for i in range(num_classes))
 
 
-def _known_image_key(previous: Manifest | None) -> str:
-    known = None if previous is None else previous.made.get("image_key")
-    return check_image_key(known) if isinstance(known, str) else AUTO
-
-
 def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:
     """What the user should know of images that are in the index."""
     unlabelled = tell_unlabelled(sum((scan.unlabelled for scan in scans), Counter()), num_images)
@@ -146,11 +142,16 @@ def _scan_all(
 
 
 def _describe(
-    tars: Mapping[str, int], scans: Sequence[TarScan], previous: Sequence[ShardInfo]
+    folder: Path,
+    tars: Mapping[str, int],
+    scans: Sequence[TarScan],
+    previous: Sequence[ShardInfo],
 ) -> tuple[ShardInfo, ...]:
-    """Describe the shards; a hash from when a tar was written outlives a lost index."""
+    """Describe the shards; a hash from when a tar was written outlives a lost index if it holds."""
     hashes = {(shard.name, shard.size_bytes): shard.sha256 for shard in previous}
-    return tuple(
-        ShardInfo(name, len(scan.records), size, hashes.get((name, size)))
-        for (name, size), scan in zip(tars.items(), scans, strict=True)
-    )
+    shards = []
+    for (name, size), scan in zip(tars.items(), scans, strict=True):
+        known = hashes.get((name, size))
+        still = known is not None and sha256_of(folder / name) == known
+        shards.append(ShardInfo(name, len(scan.records), size, known if still else None))
+    return tuple(shards)

@@ -27,6 +27,8 @@ from shards.shardfiles import Place, read_key
 
 _HASHED_AT_ONCE = 8 << 20
 _ATTEMPTS = 2  # to get the right bytes
+# What the cache's disk says, of every shard alike.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class CachedFiles:
@@ -70,10 +72,7 @@ class CachedFiles:
 
     def read_many(self, places: Sequence[Place]) -> list[bytes | OSError]:
         """The same for many, in order; errors are returned. Raises DataError at an outage."""
-        # Not before something is read: all images may come from a cache in memory.
-        ahead, self._to_fetch = self._to_fetch, None
-        if ahead is not None:
-            self._prefetch.replace(ahead)
+        self._fetch_expected()
         found: list[bytes | OSError | None] = []
         for place in places:
             try:
@@ -109,17 +108,16 @@ class CachedFiles:
     def expect(self, shards: Sequence[int]) -> None:
         """These shards will be read in full: fetch them whole, as far ahead as the cache holds."""
         said = tuple(int(shard) for shard in shards)
-        with self._lock:
-            if said == self._said:
-                return
-            self._said, self._expected = said, frozenset(said)
         ahead, room = [], self._cache.max_bytes
         for shard in said:
             room -= self._shards[shard].size_bytes
             if room < 0:
                 break
             ahead.append(shard)
-        self._to_fetch = ahead
+        # At once: of two threads at a window's border, the list of one would stay with the other's.
+        with self._lock:
+            if said != self._said:
+                self._said, self._expected, self._to_fetch = said, frozenset(said), ahead
 
     def cancel(self) -> None:
         """Let all requests fail from now on; what is cached can be read."""
@@ -146,19 +144,26 @@ class CachedFiles:
             if shard not in self._expected and self._store.has_ranges:
                 return None
             number, how = self.open_whole(shard), "waited"
-        self._count(**{how: 1})
         try:
+            self._count(**{how: 1})
             return os.pread(number, size, offset)
         finally:
             os.close(number)
 
+    def _fetch_expected(self) -> None:
+        # Not before something is read: all images may come from a cache in memory.
+        with self._lock:
+            ahead, self._to_fetch = self._to_fetch, None
+            # Under the lock too, or an older list could replace a newer one.
+            if ahead is not None:
+                self._prefetch.replace(ahead)
+
     def _fetch_ahead(self, shard: int) -> None:
-        # Failures are for the one who reads it.
         if shard not in self._expected or shard in self._failed:
             return
         try:
             descriptor = self._fetch(shard, wait=False)
-        except (OSError, DataError):
+        except Exception:  # whatever it is, it is for the one who reads the shard
             return
         if descriptor is not None:
             os.close(descriptor)
@@ -186,12 +191,12 @@ class CachedFiles:
 
     def _explained(self, error: OSError | DataError) -> OSError | DataError:
         """A full disk ends a run, since every further shard would meet it; else the same error."""
-        if isinstance(error, DataError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, DataError) or error.errno not in _DISK:
             return error
         return DataError(
             f"the disk of {self._folder.cache_folder} holds {show_size(self._cache.max_bytes)} of "
-            f"remote shards, got {error.strerror}; free some of it, or lower "
-            "data.remote_cache_bytes"
+            f"remote shards, got {error.strerror}; free some of it, lower "
+            "data.remote_cache_bytes, or set data.remote_cache to another disk"
         )
 
     def _raise_failure(self, shard: int, *, since: float) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.localfolder import local_folder
-from shards.store import write_whole
 from shards.tar import TarMember, iter_samples
 
 _WIDS_NAME = "wids.json"

@@ -4,6 +4,7 @@
     DIR/index.npy               one `INDEX_DTYPE` record a sample, over all shards, memory-mapped
     DIR/manifest.json           shards (name, size, samples, sha256), classes, how it was made
     DIR/quarantine.jsonl        images that were refused when packing: name and reason, a line each
+    DIR/.times.json             sizes and times of the tars, by which a rewritten one is noticed
 
 The index makes a tar random-access: `offset` and `size` locate the image's bytes, and height and
 width (after EXIF orientation) let a plan be drawn before anything is decoded. Keys are not stored:
@@ -23,6 +24,8 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.npy"
 MANIFEST_NAME = "manifest.json"
 QUARANTINE_NAME = "quarantine.jsonl"
+# Of the tars, when they were last known to agree with their index (changes.py); only of this disk.
+TIMES_NAME = ".times.json"
 # A set being packed grows in this folder inside its own; with it and no manifest it is unfinished.
 PARTIAL_NAME = ".partial"
 TAR_BLOCK_BYTES = 512

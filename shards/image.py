@@ -19,9 +19,7 @@ IMAGE_ENDINGS = frozenset(
     "jpg jpeg jpe jfif jfi jif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm".split()
 )
 # Photographs, too, but of formats that are not read here.
-PHOTO_ENDINGS = frozenset(
-    "heic heif avif jxl jp2 dng cr2 cr3 nef arw orf raf rw2 psd".split()
-)
+PHOTO_ENDINGS = frozenset("heic heif avif jxl jp2 dng cr2 cr3 nef arw orf raf rw2 psd".split())
 # Only these parsers see foreign bytes: Pillow knows fifty formats, some of which start programs.
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
 # MPO is what phones write: a JPEG with more pictures behind the first.

@@ -1,43 +1,27 @@
 """The index of a folder of tars: every sample of every shard by one number, opened in an instant.
 
 Everything downstream asks it: the order says which ids come, the plan is drawn from `sizes(ids)`,
-and the reader finds the bytes. Opening maps one array and compares the tars' sizes with the
-manifest; no tar is read. A folder without an index is scanned once.
+and the reader finds the bytes. Opening maps one array and compares what the disk says of the tars
+with what it said when they were indexed; no tar is read unless that differs (changes.py). A folder
+without an index is scanned once.
 """
 
-import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
-from shards.build import scan_folder
 from shards.errors import DataError
 from shards.files import open_files
-from shards.format import (
-    INDEX_NAME,
-    MANIFEST_NAME,
-    Entry,
-    Manifest,
-    ShardInfo,
-)
-from shards.localfolder import list_tars, local_folder
+from shards.format import INDEX_NAME, Entry, Manifest, ShardInfo
+from shards.localfolder import local_folder
+from shards.localindex import index_anew, local_index
 from shards.order import SampleOrder
-from shards.quarantine import tell_refused, write_quarantine
 from shards.remote import Location, RemoteFolder, default_window, remote_folder
 from shards.remoteindex import fetch_index
-from shards.store import (
-    cache_folder,
-    folder_to_write,
-    locked,
-    map_records,
-    read_manifest,
-    write_index,
-)
+from shards.store import write_index
 
 __all__ = ["ShardIndex", "build_index", "write_index"]
-
-_log = logging.getLogger(__name__)
 
 
 class ShardIndex:
@@ -74,16 +58,7 @@ class ShardIndex:
         if remote is not None:
             return cls(remote, *fetch_index(remote))
         folder = local_folder(directory)
-        tars = list_tars(folder)
-        for place in (folder, cache_folder(folder)):
-            opened = _load(folder, place, tars)
-            if opened is not None:
-                return opened
-        place = folder_to_write(folder)
-        with locked(place):
-            # Another process may have built it while this one waited.
-            opened = _load(folder, place, tars, quiet=True)
-            return build_index(folder, progress=progress) if opened is None else opened
+        return cls(folder, *local_index(folder, progress=progress))
 
     def __len__(self) -> int:
         """Samples, N."""
@@ -154,16 +129,22 @@ class ShardIndex:
 
 
 def build_index(
-    directory: str | os.PathLike[str], *, image_key: str | None = None, progress: bool = False
+    directory: str | os.PathLike[str],
+    *,
+    image_key: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> ShardIndex:
     """Scan the tars of a folder and write their index, replacing the one there is.
 
     What could not be an image is left out and listed in `quarantine.jsonl` beside the index.
 
     Args:
-        directory: holds the tars.
+        directory: a local folder.
         image_key: which member of a sample is its image (samples.py); None takes what the index
             that is there was made with.
+        overwrite: also where tars that were hashed when written have changed; they are indexed as
+            they are, those without a hash.
         progress: show a bar on a terminal.
 
     Raises:
@@ -171,50 +152,6 @@ def build_index(
         DataError: as `ShardIndex.open`; torn tars and duplicate keys are all named.
     """
     folder = local_folder(directory)
-    tars = list_tars(folder)
-    place = folder_to_write(folder)
-    records, manifest, refused = scan_folder(
-        folder, tars, image_key=image_key, progress=progress
+    return ShardIndex(
+        folder, *index_anew(folder, image_key, overwrite=overwrite, progress=progress)
     )
-    if refused:
-        _log.warning("%s: %s", folder, tell_refused(refused, place))
-    write_quarantine(place, refused)
-    manifest = write_index(place, records, manifest)
-    mapped = map_records(place, len(records))
-    return ShardIndex(folder, records if mapped is None else mapped, manifest)
-
-
-def _load(
-    folder: Path, place: Path, tars: dict[str, int], *, quiet: bool = False
-) -> ShardIndex | None:
-    """The index that lies in `place` if it describes the folder as it is."""
-    manifest = read_manifest(place)
-    if manifest is None:
-        return None
-    change = _first_change(manifest, tars)
-    if change and manifest.sealed and place == folder:
-        raise DataError(
-            f"hashed shards never change, got {change} in {folder}; restore it, or delete "
-            f"{MANIFEST_NAME} there to index the tars as they are"
-        )
-    records = None if change else map_records(place, manifest.num_samples)
-    if records is None:
-        if not quiet:
-            what = change or f"no whole {INDEX_NAME}"
-            _log.warning("the index of %s is rebuilt: %s", folder, what)
-        return None
-    return ShardIndex(folder, records, manifest)
-
-
-def _first_change(manifest: Manifest, tars: dict[str, int]) -> str | None:
-    known = {shard.name: shard.size_bytes for shard in manifest.shards}
-    if known == tars:
-        return None
-    for name in sorted(known | tars):
-        if name not in tars:
-            return f"{name} missing"
-        if name not in known:
-            return f"{name} added"
-        if known[name] != tars[name]:
-            return f"{name} of {tars[name]:,} bytes instead of {known[name]:,}"
-    return None

@@ -73,9 +73,7 @@ def label_from_json(text: bytes) -> Label | NoLabel:
     return label_of(content["label"])
 
 
-def read_label(
-    read: Callable[[TarMember], bytes], members: Iterable[TarMember]
-) -> Label | NoLabel:
+def read_label(read: Callable[[TarMember], bytes], members: Iterable[TarMember]) -> Label | NoLabel:
     """The class of a sample, from the first of its members that has one.
 
     Args:
@@ -109,7 +107,7 @@ def read_label(
 def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:
     """A sentence on the images without a class; None when all have one, or none was meant to."""
     missing = reasons.total()
-    if not missing or set(reasons) == {NoLabel("no .cls or .json").why} and missing == num_images:
+    if not missing or (set(reasons) == {NoLabel("no .cls or .json").why} and missing == num_images):
         return None
     told = "; ".join(f"{count:,}: {why}" for why, count in reasons.most_common(_SHOWN_KEYS))
     return f"{missing:,} of {num_images:,} images have no label ({told})"

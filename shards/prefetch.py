@@ -45,12 +45,14 @@ class Prefetch:
     def _work(self) -> None:
         while (item := self._next()) is not None:
             fetch = self._fetch()
-            if fetch is not None:
-                fetch(item)
-            # Held while waiting, it would keep its object alive.
-            del fetch
-            with self._changed:
-                self._busy.discard(item)
+            try:
+                if fetch is not None:
+                    fetch(item)
+            finally:
+                # Held while waiting, it would keep its object alive.
+                del fetch
+                with self._changed:
+                    self._busy.discard(item)
 
     def _next(self) -> int | None:
         with self._changed:

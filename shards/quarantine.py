@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shards.atomic import write_whole
 from shards.format import QUARANTINE_NAME
-from shards.store import write_whole
 
 _SHOWN_KINDS = 4
 

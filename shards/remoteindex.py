@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.remote import RemoteFolder
 from shards.remotestore import RemoteStore
-from shards.store import cache_root, locked, map_records, write_whole
+from shards.store import cache_root, locked, map_records
 
 _ATTEMPTS = 2  # a set that is replaced at this moment is whole the second time
 _NPY_START_BYTES = 10  # of a .npy file: magic, version 1.0, and the length of its header

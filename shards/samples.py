@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shards.errors import UsageError
+from shards.format import Manifest
 from shards.image import IMAGE_ENDINGS
 from shards.quarantine import Refused
 from shards.tar import TarMember
@@ -44,6 +45,12 @@ def check_image_key(image_key: str) -> str:
                 f"jpg or input.jpg, got {extension!r}"
             )
     return ",".join(extensions)
+
+
+def image_key_of(manifest: Manifest | None) -> str:
+    """The image key that an index was made with."""
+    known = None if manifest is None else manifest.made.get("image_key")
+    return check_image_key(known) if isinstance(known, str) else AUTO
 
 
 def choose_images(

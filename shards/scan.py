@@ -89,7 +89,9 @@ def scan_tars(
     A tar that cannot be read yields its error, so that a caller can name all of them at once.
     """
     size_bytes = sum(path.stat().st_size for path in paths)
-    yield from run_jobs(partial(_scan_or_error, image_key), paths, size_bytes=size_bytes, workers=workers)
+    yield from run_jobs(
+        partial(_scan_or_error, image_key), paths, size_bytes=size_bytes, workers=workers
+    )
 
 
 def _scan_or_error(image_key: str, path: Path) -> TarScan | DataError:
@@ -99,9 +101,7 @@ def _scan_or_error(image_key: str, path: Path) -> TarScan | DataError:
         return error
 
 
-def _samples(
-    members: Sequence[TarMember], path: str, image_key: str
-) -> Iterator[Sample | Refused]:
+def _samples(members: Sequence[TarMember], path: str, image_key: str) -> Iterator[Sample | Refused]:
     if image_key != EACH:
         return choose_images(group_members(members, path), image_key)
     [(name, count)] = Counter(member.name for member in members).most_common(1) or [("", 0)]

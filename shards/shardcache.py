@@ -106,22 +106,18 @@ class ShardCache:
                 raise OSError(errno.ETIMEDOUT, f"another process stalls in {self._folder}")
             time.sleep(_POLL_S)
         path = self._folder / f"{name}{_PART}"
-        try:
+        with _released(part, path):
             fill(part)
             with self._locked():  # or one who makes room could count it under neither name
                 os.rename(path, self._folder / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            os.close(part)
-            raise
-        _lock(part, free=True)
+            _lock(part, free=True)
         return part
 
-    def drop(self, name: str) -> None:
-        """Forget a file."""
-        with contextlib.suppress(FileNotFoundError):
+    def drop(self, name: str) -> bool:
+        """Forget a file; whether it is gone: one of another user may have to stay."""
+        with contextlib.suppress(OSError):
             os.unlink(self._folder / name)
+        return not (self._folder / name).exists()
 
     def _begin(self, name: str, size_bytes: int) -> int | None:
         """An empty part that this caller owns; None while it, or the room for it, is another's."""
@@ -133,14 +129,15 @@ class ShardCache:
         for _, found, size in whole:
             if excess <= 0:
                 break
-            self.drop(found)
-            excess -= size
+            excess -= size if self.drop(found) else 0
         if excess > 0:
             return None
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        part = os.open(self._folder / f"{name}{_PART}", flags, 0o666)
-        _lock(part)
-        os.ftruncate(part, size_bytes)
+        path = self._folder / f"{name}{_PART}"
+        part = os.open(path, flags, 0o666)
+        with _released(part, path):
+            _lock(part)
+            os.ftruncate(part, size_bytes)
         return part
 
     def _files(self) -> list[tuple[str, int, float]]:
@@ -157,12 +154,17 @@ class ShardCache:
         return found
 
     def _remove_if_left(self, path: str) -> bool:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:  # another user's, who has to see to it
+            return False
         try:
             if not _lock(descriptor):
                 return False
             os.unlink(path)
             return True
+        except PermissionError:
+            return False
         finally:
             os.close(descriptor)
 
@@ -179,6 +181,18 @@ class ShardCache:
             yield
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _released(part: int, path: Path) -> Iterator[None]:
+    """Let a failure leave neither the descriptor and its lock nor the file."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(part)
+        raise
 
 
 def _is_whole(name: str) -> bool:

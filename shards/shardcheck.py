@@ -2,12 +2,11 @@
 
 `verify.py` runs it for every shard of a folder, in processes. The tar is walked with Python's
 `tarfile` and not with the code that made the index, so that a mistake there does not confirm
-itself.
+itself (shardmembers.py).
 """
 
 import hashlib
 import os
-import tarfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -23,10 +22,7 @@ from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.image import IMAGE_ENDINGS, ImageError, load, open_image
 from shards.labels import NoLabel, label_from_text
 from shards.remote import RemoteFolder
-from shards.samples import LABEL_ENDINGS
-from shards.tar import split_name
-from shards.tarheaders import TarHeaders
-from shards.tarlinks import TarLinks, is_link
+from shards.shardmembers import Member, list_members
 
 _HASHED_AT_ONCE = 8 << 20
 _MAX_TEXT_BYTES = 1 << 20  # of a `.cls`
@@ -89,29 +85,17 @@ def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
             yield f"sha256 is {sha.hexdigest()[:12]}..., must be {info.sha256[:12]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A regular file of the tar, or a link with the data it leads to."""
-
-    name: str
-    key: str  # up to the first dot, as WebDataset has it
-    stem: str  # up to the last
-    ending: str
-    offset: int
-    size: int
-    problem: str  # why a link has no data here
-
-
 def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None:
     """Meet each record at its member; a link and its target have two of one offset."""
     expected: dict[int, list[np.void]] = defaultdict(list)
     for record in job.records[::-1]:
         expected[int(record["offset"])].append(record)
-    labels: dict[_Member, int] = {}  # of the indexed images
-    strays: list[_Member] = []  # images that no record points at
-    members = _members(file, report)
+    labels: dict[Member, int] = {}  # of the indexed images
+    strays: list[Member] = []  # images that no record points at
+    members, problem = list_members(file)
+    report.problems += [problem] if problem else []
     for member in members:
-        if expected[member.offset] and not member.problem and not _is_label(member):
+        if expected[member.offset] and not member.problem and not member.is_label:
             record = expected[member.offset].pop()
             report.keys.append(member.stem)
             labels[member] = int(record["label"])
@@ -119,7 +103,7 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
                 f"{member.name}: {problem}"
                 for problem in _image_problems(file, member, record, job)
             )
-        elif member.ending in IMAGE_ENDINGS or (member.problem and not _is_label(member)):
+        elif member.ending in IMAGE_ENDINGS or (member.problem and not member.is_label):
             strays.append(member)
     _report_strays(file, strays, {member.key for member in labels}, report)
     if job.info.sha256 is not None:
@@ -137,48 +121,8 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
         )
 
 
-def _members(file: BinaryIO, report: ShardReport) -> list[_Member]:
-    """What has data in a tar, or should have, in its order."""
-    file.seek(0)
-    links, found = TarLinks(), []
-    try:
-        headers = TarHeaders(file)
-        for info in headers:
-            links.add(info)
-            if info.isreg() or is_link(info):
-                found.append(info)
-        file.seek(headers.end)
-        end = file.read(2 * tarfile.BLOCKSIZE)
-        if len(end) < tarfile.BLOCKSIZE or any(end):
-            report.problems.append(f"cut off or damaged at byte {headers.end:,}")
-    except tarfile.TarError as error:
-        report.problems.append(f"not a whole tar ({error})")
-    return [member for info in found for member in _member(info, links)]
-
-
-def _member(info: tarfile.TarInfo, links: TarLinks) -> Iterator[_Member]:
-    split = split_name(info.name)
-    place = links.find(info) if is_link(info) else (info.offset_data, info.size)
-    if isinstance(place, str):
-        last = info.name.rpartition("/")[2]
-        if split is None and (last.startswith(".") or last.startswith("__")):
-            return
-    elif split is None:
-        return
-    key, extension = split or (info.name, "")
-    ending = extension.rpartition(".")[2]
-    stem = info.name[: -len(ending) - 1] if ending else info.name
-    offset, size = (-1, 0) if isinstance(place, str) else place
-    problem = place if isinstance(place, str) else ""
-    yield _Member(info.name, key, stem, ending, offset, size, problem)
-
-
-def _is_label(member: _Member) -> bool:
-    return member.ending in LABEL_ENDINGS
-
-
 def _report_strays(
-    file: BinaryIO, strays: list[_Member], indexed_keys: set[str], report: ShardReport
+    file: BinaryIO, strays: list[Member], indexed_keys: set[str], report: ShardReport
 ) -> None:
     """Images in no index are wrong, unless another one stands for their sample."""
     num_further = 0
@@ -195,9 +139,7 @@ def _report_strays(
         )
 
 
-def _image_problems(
-    file: BinaryIO, info: _Member, record: np.void, job: ShardJob
-) -> Iterator[str]:
+def _image_problems(file: BinaryIO, info: Member, record: np.void, job: ShardJob) -> Iterator[str]:
     if info.size != record["size"]:
         yield f"{info.size:,} bytes, must be {record['size']:,}"
         return
@@ -221,7 +163,7 @@ def _image_problems(
         yield f"{height}x{width} pixels, must be {record['height']}x{record['width']}"
 
 
-def _stray(file: BinaryIO, info: _Member) -> str:
+def _stray(file: BinaryIO, info: Member) -> str:
     """Say why an image is in no index, if that is its own fault."""
     try:
         open_image(_read(file, info))
@@ -231,9 +173,9 @@ def _stray(file: BinaryIO, info: _Member) -> str:
 
 
 def _label_problems(
-    file: BinaryIO, labels: dict[_Member, int], members: list[_Member], classes: tuple[str, ...]
+    file: BinaryIO, labels: dict[Member, int], members: list[Member], classes: tuple[str, ...]
 ) -> Iterator[str]:
-    """A class in a `.cls` of an image's name, up to the last dot or the first, must be its label."""
+    """The class in a `.cls` of an image's name, up to its last dot or first, must be its label."""
     places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
     named_elsewhere = {m.key for m in members if m.ending == "json"}
     for image, label in labels.items():
@@ -254,6 +196,6 @@ def _label_problems(
             yield f"{place.name}: {str(found)!r}, must be {label} or {named!r}"
 
 
-def _read(file: BinaryIO, info: _Member) -> bytes:
+def _read(file: BinaryIO, info: Member) -> bytes:
     file.seek(info.offset)
     return file.read(info.size)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.errors import DataError
 from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.npy import ArrayError, map_array
@@ -89,21 +90,6 @@ def map_records(folder: Path, num_samples: int) -> np.ndarray | None:
     return records if len(records) == num_samples else None
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that `path` is either as before or complete, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
 def cache_root() -> Path:
     """$AUGENGINE_CACHE, else $XDG_CACHE_HOME/augengine, else ~/.cache/augengine."""
     root = os.environ.get("AUGENGINE_CACHE")
@@ -167,13 +153,3 @@ def _can_write(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is only durable when the folder is; some network disks refuse to sync folders.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

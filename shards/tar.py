@@ -84,7 +84,9 @@ def read_members(file: BinaryIO, name: str) -> list[TarMember]:
             f"a shard must be a whole uncompressed tar, got {name} ({error}); copy it again, "
             f"remove it, or pack it when it is compressed: python tools/make_shards.py {name} OUT"
         ) from None
-    found = [member if isinstance(member, TarMember) else _linked(member, links) for member in members]
+    found = [
+        member if isinstance(member, TarMember) else _linked(member, links) for member in members
+    ]
     dead = (_linked(link, links) for link in others if not _is_hidden(link.name))
     return found + [link for link in dead if link.problem]
 

@@ -23,8 +23,8 @@ Check a folder of image shards against its index.
 
 Compares file sizes and sha256 with the manifest, every image's bytes with its crc32, its decoded
 height and width with the index, and its class with the label; reports tar members that are in no
-index, links that lead nowhere, and records that point at no member. A folder of tars without an index gets one first. Shards
-at an address are fetched whole, through the local cache.
+index, links that lead nowhere, and records that point at no member. A folder of tars without an
+index gets one first. Shards at an address are fetched whole, through the local cache.
 """
 _EPILOG = """\
 examples:
@@ -105,8 +105,9 @@ def _check(options: argparse.Namespace) -> int:
 def _summary(directory: str, report: FolderReport, decode: bool, seconds: float) -> str:
     done = "decoded" if decode else "compared with their crc32"
     shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards:,} shards"
+    well = "all is well with what is indexed" if report.notes else "all is well"
     return (
-        f"{directory}: all is well: {report.num_samples:,} images {done}, {shards} "
+        f"{directory}: {well}: {report.num_samples:,} images {done}, {shards} "
         f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
         f"in {seconds:.1f} s"
     )

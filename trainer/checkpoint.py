@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from shards.atomic import atomic_file, remove_leftovers
 from shards.errors import DataError, UsageError
-from trainer.atomic import atomic_file, remove_leftovers
 
 CHECKPOINT_VERSION = 1
 FOLDER_NAME = "checkpoints"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from shards.atomic import atomic_file
 from shards.errors import DataError
 from trainer.backbones import create_backbone, feature_dim
 from trainer.batchnorm import BatchNorm1d
@@ -65,7 +66,8 @@ def save_classifier(path: Path, classifier: Classifier, backbone: Mapping[str, A
         "num_classes": classifier.linear.out_features,
         "weights": classifier.state_dict(),
     }
-    torch.save(state, path)
+    with atomic_file(path) as file:
+        torch.save(state, file)
 
 
 def load_classifier(path: Path) -> Classifier:

@@ -25,9 +25,9 @@ import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
 from augengine.views import Views
+from shards.atomic import atomic_file
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from trainer.atomic import atomic_file
 from trainer.build import build_method, open_index
 from trainer.config import TrainConfig
 from trainer.device import choose_device

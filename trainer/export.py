@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save
 
 import trainer.checkpoint as checkpoint
+from shards.atomic import atomic_file
 from shards.errors import UsageError, run_command
-from trainer.atomic import atomic_file
 from trainer.backbones import feature_dim
 from trainer.build import build_method
 from trainer.config import TrainConfig

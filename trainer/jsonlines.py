@@ -5,11 +5,11 @@ bad; every record has a `step`.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from shards.atomic import write_whole
 from shards.errors import DataError
 
 
@@ -55,6 +55,4 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def drop_after(path: Path, step: int) -> None:
     """Keep the records up to a step, those that a continued run will not write again."""
     kept = [record for record in read_lines(path) if record["step"] <= step]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -11,7 +11,6 @@
 `run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
 """
 
-import os
 import platform
 import shutil
 from datetime import datetime
@@ -23,6 +22,7 @@ import torch
 import trainer.badlog as badlog
 import trainer.checkpoint as checkpoint
 import trainer.idlog as idlog
+from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from trainer.config import TrainConfig
 from trainer.recipe import read_recipe, resolve, to_yaml
@@ -64,9 +64,7 @@ def open_out(out: Path, config: TrainConfig, command: str, *, resume: bool) -> N
         if out.is_dir() and not resume:
             _remove_run(out)
         out.mkdir(parents=True, exist_ok=True)
-        temporary = out / f".{CONFIG_NAME}.tmp"
-        temporary.write_text(_header(command) + to_yaml(config), encoding="utf-8")
-        os.replace(temporary, out / CONFIG_NAME)
+        write_whole(out / CONFIG_NAME, _header(command) + to_yaml(config))
     except OSError as error:
         raise DataError(
             f"--out must be a folder we may write to, got {out}: {error.strerror}; name another"

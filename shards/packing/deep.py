@@ -5,6 +5,8 @@ second time with the bytes of each value swapped gives the low ones. A detector 
 nothing in the high byte but 0 to 15, so what is kept matters.
 """
 
+import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from shards.errors import UsageError
 from shards.image import ImageError, load
 from shards.oddities import defined_range, raw_mode, tile_of
 
@@ -49,6 +52,21 @@ class DeepValues:
                 f"from {low:,g} to {high:,g}); give one with --value-range LOW:HIGH"
             )
         return scale(self.values, value_range)
+
+
+def parse_range(text: str) -> ValueRange:
+    """Values of black and white from a text such as 0:4095; raises UsageError."""
+    match = re.fullmatch(r"([^:]+):([^:]+)", text)
+    try:
+        low, high = (float(part) for part in match.groups()) if match else (0.0, 0.0)
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(
+            f"a value range goes from black to white, LOW:HIGH with LOW below HIGH, got {text!r}; "
+            f"for 12 bits give 0:4095"
+        )
+    return low, high
 
 
 def read_deep(image: Image.Image, open_again: Callable[[], Image.Image]) -> DeepValues:

@@ -100,9 +100,7 @@ def _joined(chunk: _Chunk, results: Sequence[StoredImage | str]) -> Iterator[Enc
         yield Encoded(number, sample.name, sample.label, result)
 
 
-def _encode_chunk(
-    samples: Sequence[RawSample], options: ImageOptions
-) -> list[StoredImage | str]:
+def _encode_chunk(samples: Sequence[RawSample], options: ImageOptions) -> list[StoredImage | str]:
     """Runs in a worker: the stored image or the reason why there is none, for each sample."""
     return [_encode(sample, options) for sample in samples]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS, PARTIAL_NAME, Manifest
-from shards.packing.changes import Changed, read_changes
+from shards.packing.conversions import Converted, read_conversions
 from shards.packing.destination import TOOL, check_out
 from shards.packing.encode import default_workers
 from shards.packing.run import PackOptions, PackRun
@@ -34,7 +34,7 @@ class PackReport:
     directory: Path
     manifest: Manifest
     refused: tuple[Refused, ...]  # images that were left out
-    changed: tuple[Changed, ...]  # images that lost something on the way
+    converted: tuple[Converted, ...]  # images that lost something on the way
     was_complete: bool  # nothing was done: the same set lay there already
     num_resumed: int  # samples that an interrupted run had packed
 
@@ -103,18 +103,18 @@ def pack(
             existing = check_out(out, recipe, overwrite=overwrite)
             if existing is not None:
                 shutil.rmtree(out / PARTIAL_NAME, ignore_errors=True)
-                listed = tuple(read_quarantine(out)), tuple(read_changes(out))
+                listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
                 return PackReport(out, existing, *listed, was_complete=True, num_resumed=0)
             run = PackRun(source, Staging(out, recipe), options, stop_at_bad=on_bad == "fail")
             run.fill(workers, progress)
             made = {**recipe, "source": spec or source.kind}
-            manifest = run.staging.publish(source.classes, run.refused, run.changed, made)
+            manifest = run.staging.publish(source.classes, run.refused, run.converted, made)
     except OSError as error:
         raise DataError(
             f"{out} must be writable with room for the set, got: {error.strerror or error}; make "
             f"room or name another folder, the same command continues"
         ) from None
-    listed = tuple(run.refused), tuple(run.changed)
+    listed = tuple(run.refused), tuple(run.converted)
     return PackReport(out, manifest, *listed, was_complete=False, num_resumed=run.num_resumed)
 
 

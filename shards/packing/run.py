@@ -26,7 +26,7 @@ from rich.text import Text
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS
 from shards.order import SampleOrder
-from shards.packing.changes import Changed
+from shards.packing.conversions import Converted
 from shards.packing.deep import ValueRange
 from shards.packing.encode import Encoded, encode_in_order
 from shards.packing.shard_writer import ShardWriter, sample_members
@@ -111,14 +111,14 @@ class PackRun:
     ) -> None:
         self.staging = staging
         self.refused: list[Refused] = []
-        self.changed: list[Changed] = []
+        self.converted: list[Converted] = []
         self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
         self._source = source
         self._options = options
         self._stop_at_bad = stop_at_bad
         self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
         for shard in staging.finished:
-            self.changed += shard.changed
+            self.converted += shard.converted
             for item in shard.refused:
                 self._refuse(item)
 
@@ -147,7 +147,7 @@ class PackRun:
         self, encoded: Generator[Encoded, None, None], position: int, advance: Callable[[], None]
     ) -> None:
         shard: ShardWriter | None = None
-        first_refused, first_changed = len(self.refused), len(self.changed)
+        first_refused, first_converted = len(self.refused), len(self.converted)
         try:
             for item in encoded:
                 if isinstance(item.result, Refused):
@@ -156,18 +156,18 @@ class PackRun:
                     name = item.name if self._source.stores_names else None
                     members = sample_members(item.result, item.label, name)
                     if shard is not None and self._is_full(shard, members):
-                        self._finish(shard, position, first_refused, first_changed)
+                        self._finish(shard, position, first_refused, first_converted)
                         shard, first_refused = None, len(self.refused)
-                        first_changed = len(self.changed)
+                        first_converted = len(self.converted)
                     if shard is None:
                         shard = self._next_shard()
                     key = f"{item.number:0{self._key_digits}d}"
                     shard.add(key, members, item.result, item.label)
-                    self.changed += (Changed(item.name, c) for c in item.result.changes)
+                    self.converted += (Converted(item.name, c) for c in item.result.conversions)
                 position += 1
                 advance()
             if shard is not None:
-                self._finish(shard, position, first_refused, first_changed)
+                self._finish(shard, position, first_refused, first_converted)
         except BaseException:
             if shard is not None:
                 shard.discard()
@@ -181,12 +181,12 @@ class PackRun:
         return shard.size_with(members) > self._options.shard_size_bytes
 
     def _finish(
-        self, shard: ShardWriter, next_position: int, first_refused: int, first_changed: int
+        self, shard: ShardWriter, next_position: int, first_refused: int, first_converted: int
     ) -> None:
         info, records = shard.close()
         refused = tuple(self.refused[first_refused:])
-        changed = tuple(self.changed[first_changed:])
-        self.staging.commit(FinishedShard(info, records, next_position, refused, changed))
+        converted = tuple(self.converted[first_converted:])
+        self.staging.commit(FinishedShard(info, records, next_position, refused, converted))
 
     def _refuse(self, item: Refused) -> None:
         if self._stop_at_bad:

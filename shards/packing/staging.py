@@ -16,18 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.format import (
     INDEX_DTYPE,
     INDEX_NAME,
     MANIFEST_NAME,
     PARTIAL_NAME,
     QUARANTINE_NAME,
+    TIMES_NAME,
     Manifest,
     ShardInfo,
 )
-from shards.packing.changes import CHANGES_NAME, Change, Changed, write_changes
+from shards.packing.conversions import CONVERTED_NAME, Conversion, Converted, write_conversions
 from shards.quarantine import Refused, write_quarantine
-from shards.store import read_manifest, write_index, write_whole
+from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"
 
@@ -40,7 +42,7 @@ class FinishedShard:
     records: np.ndarray  # [N] INDEX_DTYPE
     next_position: int  # of the packing order: where the next shard starts
     refused: tuple[Refused, ...]  # images left out since the shard before
-    changed: tuple[Changed, ...] = ()  # images of this shard that lost something
+    converted: tuple[Converted, ...] = ()  # images of this shard that lost something
 
 
 class Staging:
@@ -68,7 +70,7 @@ class Staging:
             "shard": asdict(shard.info),
             "next_position": shard.next_position,
             "refused": [asdict(item) for item in shard.refused],
-            "changed": [asdict(item) for item in shard.changed],
+            "converted": [asdict(item) for item in shard.converted],
         }
         write_whole(stem.with_suffix(".json"), json.dumps(journal).encode())
         self.finished.append(shard)
@@ -77,7 +79,7 @@ class Staging:
         self,
         classes: Sequence[str],
         refused: Sequence[Refused],
-        changed: Sequence[Changed],
+        converted: Sequence[Converted],
         made: Mapping[str, object],
     ) -> Manifest:
         """Make the shards the set of `out`, in place of the one that lies there."""
@@ -89,7 +91,7 @@ class Staging:
         for number, shard in enumerate(self.finished):
             shard.records["shard"] = number
         write_quarantine(self._out, sorted(refused, key=lambda item: item.name))
-        write_changes(self._out, sorted(changed, key=lambda item: item.name))
+        write_conversions(self._out, sorted(converted, key=lambda item: item.name))
         manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
         records = np.concatenate([shard.records for shard in self.finished])
         manifest = write_index(self._out, records, manifest)
@@ -132,10 +134,11 @@ class Staging:
             return None
         records = np.fromfile(journal.with_suffix(".records"), dtype=INDEX_DTYPE)
         refused = tuple(Refused(**item) for item in content["refused"])
-        changed = tuple(
-            Changed(item["name"], Change(**item["change"])) for item in content.get("changed", ())
+        converted = tuple(
+            Converted(item["name"], Conversion(**item["conversion"]))
+            for item in content.get("converted", ())
         )
-        return FinishedShard(info, records, content["next_position"], refused, changed)
+        return FinishedShard(info, records, content["next_position"], refused, converted)
 
 
 def read_recipe(out: Path) -> dict | None:
@@ -159,7 +162,8 @@ def _remove_set(out: Path) -> None:
         return
     for shard in manifest.shards:
         (out / shard.name).unlink(missing_ok=True)
-    for name in (INDEX_NAME, QUARANTINE_NAME, CHANGES_NAME, MANIFEST_NAME):
+    names = (TIMES_NAME, INDEX_NAME, QUARANTINE_NAME, CONVERTED_NAME)
+    for name in (*names, MANIFEST_NAME):
         (out / name).unlink(missing_ok=True)
 
 

@@ -30,7 +30,7 @@ from shards.image import (
 )
 from shards.jpeg import picture_end
 from shards.oddities import ALPHA, CLIPPED, CUT, DEEP, defined_range, is_deep, oddities
-from shards.packing.changes import Change
+from shards.packing.conversions import Conversion
 from shards.packing.deep import ValueRange, read_deep, scale
 from shards.sources.raw import Payload, Pixels
 
@@ -64,7 +64,7 @@ class StoredImage:
     height: int  # pixels, upright
     width: int
     crc32: int
-    changes: tuple[Change, ...] = ()  # what it lost on the way
+    conversions: tuple[Conversion, ...] = ()  # what it lost on the way
 
 
 def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage:
@@ -86,7 +86,7 @@ def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage
     with warnings.catch_warnings():
         # Pillow warns of odd metadata, which we do not keep.
         warnings.simplefilter("ignore")
-        payload, changes = _cut(payload)
+        payload, conversions = _cut(payload)
         image = _open(payload, options)
         odd = oddities(image)
         height, width = upright_size(image)
@@ -95,16 +95,16 @@ def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage
         _draft(image, options)
         if is_deep(image):
             image, found = _flat(image, partial(_open, payload, options), options.value_range)
-            changes += found
+            conversions += found
         else:
             load(image)
         if is_jpeg and image.mode in ("L", "RGB") and target is None:
-            return StoredImage("jpg", payload, height, width, zlib.crc32(payload), changes)
+            return StoredImage("jpg", payload, height, width, zlib.crc32(payload), conversions)
         if ALPHA in odd and _is_opaque(image):
             odd = tuple(oddity for oddity in odd if oddity != ALPHA)
-        changes += tuple(Change(oddity) for oddity in odd if oddity != DEEP)
+        conversions += tuple(Conversion(oddity) for oddity in odd if oddity != DEEP)
         kind = "JPEG" if is_jpeg and target is not None else "PNG"
-        return _store(upright_rgb(image), kind, target, changes)
+        return _store(upright_rgb(image), kind, target, conversions)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -125,12 +125,12 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return _to_rgb(image, defined)
 
 
-def _cut(payload: bytes) -> tuple[bytes, tuple[Change, ...]]:
+def _cut(payload: bytes) -> tuple[bytes, tuple[Conversion, ...]]:
     """A JPEG without what lies behind its picture."""
     end = picture_end(payload) if payload.startswith(_JPEG_START) else None
     if end is None or len(payload) - end <= _MAX_TAIL_BYTES:
         return payload, ()
-    return payload[:end], (Change(CUT),)
+    return payload[:end], (Conversion(CUT),)
 
 
 def _open(payload: bytes, options: ImageOptions) -> Image.Image:
@@ -157,7 +157,7 @@ def _draft(image: Image.Image, options: ImageOptions) -> None:
 
 def _flat(
     image: Image.Image, open_again: partial[Image.Image], value_range: ValueRange | None
-) -> tuple[Image.Image, tuple[Change, ...]]:
+) -> tuple[Image.Image, tuple[Conversion, ...]]:
     """An image of over 8 bits a value with 8, as its format and orientation were."""
     deep = read_deep(image, open_again)
     pixels = deep.scaled(value_range)
@@ -168,14 +168,14 @@ def _flat(
     flat.format = image.format
     flat.info = {key: image.info[key] for key in ("exif",) if key in image.info}
     low, high = deep.extrema()
-    changes = (Change(DEEP, low, high),)
+    conversions = (Conversion(DEEP, low, high),)
     if value_range is not None and not value_range[0] <= low <= high <= value_range[1]:
-        changes += (Change(CLIPPED, low, high),)
-    return flat, changes
+        conversions += (Conversion(CLIPPED, low, high),)
+    return flat, conversions
 
 
 def _is_opaque(image: Image.Image) -> bool:
-    return image.convert("RGBA").getextrema()[3] == (255, 255)
+    return image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
 def _to_rgb(image: Image.Image, defined: ValueRange | None) -> Image.Image:
@@ -208,7 +208,7 @@ def _store(
     image: Image.Image,
     file_format: str,
     target: tuple[int, int] | None,
-    changes: tuple[Change, ...] = (),
+    conversions: tuple[Conversion, ...] = (),
 ) -> StoredImage:
     """Encode an upright RGB image, at another size where there is one."""
     if target is not None:
@@ -223,7 +223,7 @@ def _store(
         image.save(buffer, "PNG")
     data = buffer.getvalue()
     extension = "jpg" if file_format == "JPEG" else "png"
-    return StoredImage(extension, data, image.height, image.width, zlib.crc32(data), changes)
+    return StoredImage(extension, data, image.height, image.width, zlib.crc32(data), conversions)
 
 
 def _shrunk_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from shards.format import NO_LABEL
 from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
 from shards.sources.raw import RawSample, fingerprint_of
 
-_SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class FolderSource:
@@ -39,7 +39,7 @@ class FolderSource:
         self._names = [name for name, _ in found]
         self.classes, self._labels = _label(self._names, self._root)
         self.fingerprint = fingerprint_of(f"{name}\0{size}" for name, size in found)
-        self.notes = tuple(_notes(skipped))
+        self.notes = tuple(skipped_notes(skipped))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -54,7 +54,7 @@ def _choose_split(root: Path, split: str | None) -> Path:
     """The folder itself, or its split; a folder of splits must not become classes train and val."""
     entries = (entry for entry in root.iterdir() if not entry.name.startswith("."))
     folders = sorted(entry.name for entry in entries if entry.is_dir())
-    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
     if split is not None:
         if split not in folders:
             raise UsageError(
@@ -133,7 +133,7 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
     return tuple(_printable(name) for name in classes), labels
 
 
-def _notes(skipped: Counter[str]) -> Iterator[str]:
+def skipped_notes(skipped: Counter[str]) -> Iterator[str]:
     """What was left out: photographs that could be had, and files that are none."""
     photos = Counter({k: n for k, n in skipped.items() if k[1:] in PHOTO_ENDINGS})
     if photos:

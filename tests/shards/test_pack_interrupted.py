@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from noise import Noise, contents, pack_small
 
-from shards import store
+from shards import atomic
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME
 from shards.index import ShardIndex
@@ -79,7 +79,7 @@ def test_the_old_set_stays_until_the_new_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while replacing: first the old set is usable, later the same command finishes."""
-    for module, name in ((store, "_sync_folder"), (Path, "unlink"), (os, "replace")):
+    for module, name in ((atomic, "_sync_folder"), (Path, "unlink"), (os, "replace")):
         for call in (2, 5, 11):
             out = tmp_path / f"{name}{call}"
             pack_small(Noise(20), out, name="old")

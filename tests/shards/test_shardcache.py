@@ -1,5 +1,7 @@
 """The cache keeps its bound, shares files between processes, and never takes one from a reader."""
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from shards import shardcache
 from shards.errors import DataError
 from shards.shardcache import ShardCache
 
@@ -214,3 +217,63 @@ def test_the_default_bound_follows_the_disk(
         usage = type("Usage", (), {"free": free})
         monkeypatch.setattr("shards.shardcache.shutil.disk_usage", lambda folder, u=usage: u)
         assert ShardCache(tmp_path, None, 1).max_bytes == bound
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+@pytest.mark.parametrize(
+    "step", ["open", "ftruncate", "rename", "unlink", "utime", "scandir", "mkdir", "flock"]
+)
+def test_a_step_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
+) -> None:
+    """Whichever step: no descriptor, no lock, no part; the next try need not wait for anything."""
+    cache = ShardCache(tmp_path, SIZE, stalled_s=1.0)
+    get(cache, 1)  # has to go when room is made
+    before, calls = descriptors(), [0]
+    module = shardcache.fcntl if step == "flock" else os
+    real = getattr(module, step)
+
+    def fail(*args: object, **more: object) -> object:
+        calls[0] += 1
+        if calls[0] == call:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, fail)
+        with contextlib.suppress(OSError, DataError):
+            get(ShardCache(tmp_path, SIZE, stalled_s=1.0), 2)
+    assert descriptors() == before
+    assert not [name for name in names(tmp_path) if name.endswith(".part")]
+    start = time.monotonic()
+    assert get(cache, 2) == bytes([2]) * SIZE
+    assert time.monotonic() - start < 0.5
+
+
+def test_files_of_another_user_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that several share, what may not be opened or removed counts and stays."""
+    cache = new_cache(tmp_path, 3 * SIZE)
+    get(cache, 1)
+    (tmp_path / "2.part").write_bytes(bytes(SIZE))
+    kept = {str(tmp_path / "1"), str(tmp_path / "2.part")}
+    real_open, real_unlink = os.open, os.unlink
+
+    def open_own(path: object, *args: int, **more: int) -> int:
+        if str(path) == str(tmp_path / "2.part"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real_open(path, *args, **more)  # type: ignore[arg-type]
+
+    def unlink_own(path: object) -> None:
+        if str(path) in kept:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        real_unlink(path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", open_own)
+    monkeypatch.setattr(os, "unlink", unlink_own)
+    assert get(cache, 3) == bytes([3]) * SIZE
+    assert get(cache, 4) == bytes([4]) * SIZE
+    assert names(tmp_path) == {"1", "2.part", "4"}

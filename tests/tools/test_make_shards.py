@@ -49,13 +49,17 @@ def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
 
 
-def test_tars_are_indexed_in_place(shard_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With or without an equal OUT nothing is rewritten; another OUT is refused."""
+def test_tars_are_indexed_in_place(
+    shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With or without an equal OUT nothing is rewritten; into another OUT they are packed."""
     before = {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
     for arguments in ([str(shard_folder)], [f"{shard_folder}/*.tar", str(shard_folder)]):
         assert main(arguments) == 0
         assert "37 images, 3 classes, 3 shards, indexed in place" in capsys.readouterr().out
-    assert main([str(shard_folder), "elsewhere"]) == 2
+    assert main([str(shard_folder), str(tmp_path / "elsewhere"), "--workers", "1"]) == 0
+    assert "archive, 37 images, 3 classes" in capsys.readouterr().out
+    assert len(ShardIndex.open(tmp_path / "elsewhere")) == 37
     assert before == {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
 
 
