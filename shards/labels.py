@@ -22,6 +22,7 @@ _MAX_TEXT_BYTES = 1 << 20  # of a label's member: captions have room, bombs have
 _NUMBER = re.compile(r"[+-]?\d+")
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
 _SHOWN_KEYS = 4
+NO_MEMBER = "no .cls or .json"  # the reason of images that were not meant to have a class
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +102,19 @@ def read_label(read: Callable[[TarMember], bytes], members: Iterable[TarMember])
         if not isinstance(found, NoLabel):
             return found
         first = first or found
-    return first or NoLabel("no .cls or .json")
+    return first or NoLabel(NO_MEMBER)
 
 
 def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:
     """A sentence on the images without a class; None when all have one, or none was meant to."""
     missing = reasons.total()
-    if not missing or (set(reasons) == {NoLabel("no .cls or .json").why} and missing == num_images):
+    if not missing or (set(reasons) == {NO_MEMBER} and missing == num_images):
         return None
-    told = "; ".join(f"{count:,}: {why}" for why, count in reasons.most_common(_SHOWN_KEYS))
+    # Of a kind, the most frequent one is told in full.
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for why, count in reasons.most_common():
+        kinds.setdefault(why.partition(" (")[0], []).append((why, count))
+    told = "; ".join(f"{sum(n for _, n in kind):,}: {kind[0][0]}" for kind in kinds.values())
     return f"{missing:,} of {num_images:,} images have no label ({told})"
 
 

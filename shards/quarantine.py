@@ -46,7 +46,9 @@ def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
     kinds = Counter(item.reason.partition(" (")[0] for item in refused)
     told = "; ".join(f"{count:,}: {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
     more = f" ({told})" if len(kinds) > 1 else ""
-    images = f"{len(refused):,} bad image{'s' * (len(refused) != 1)}"
+    # A link, or a second image of a sample, is not bad.
+    is_bad = not any(item.reason.startswith("a ") for item in refused)
+    images = f"{len(refused):,} {'bad ' * is_bad}image{'s' * (len(refused) != 1)}"
     return (
         f"left out {images}{more}, listed in {folder / QUARANTINE_NAME}; the first is "
         f"{refused[0].name}: {refused[0].reason}"

@@ -47,6 +47,15 @@ def check_image_key(image_key: str) -> str:
     return ",".join(extensions)
 
 
+def tell_further(refused: Sequence[Refused]) -> Iterator[str]:
+    """What to do about samples of several images, where there are some."""
+    if any(item.reason.startswith(FURTHER) for item in refused):
+        yield (
+            f"--image-key {EACH} makes every image a sample of its own; --image-key jpg (or "
+            "input.jpg, ...) says which one is meant, and that the others are not"
+        )
+
+
 def image_key_of(manifest: Manifest | None) -> str:
     """The image key that an index was made with."""
     known = None if manifest is None else manifest.made.get("image_key")

@@ -19,7 +19,7 @@ from PIL import ImageOps
 
 from shards.cachedfiles import CachedFiles
 from shards.format import NO_LABEL, Manifest, ShardInfo
-from shards.image import IMAGE_ENDINGS, ImageError, load, open_image
+from shards.image import IMAGE_ENDINGS, ImageError, check_values, load, open_image
 from shards.labels import NoLabel, label_from_text
 from shards.remote import RemoteFolder
 from shards.shardmembers import Member, list_members
@@ -166,7 +166,7 @@ def _image_problems(file: BinaryIO, info: Member, record: np.void, job: ShardJob
 def _stray(file: BinaryIO, info: Member) -> str:
     """Say why an image is in no index, if that is its own fault."""
     try:
-        open_image(_read(file, info))
+        check_values(open_image(_read(file, info)))
     except ImageError as error:
         return f"{info.name}: not in the index ({error})"
     return f"{info.name}: not in the index"

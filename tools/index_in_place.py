@@ -9,7 +9,7 @@ from pathlib import Path
 from shards.build import told_notes
 from shards.index import build_index
 from shards.quarantine import read_quarantine, tell_refused
-from shards.samples import FURTHER
+from shards.samples import tell_further
 from shards.sources.archives import find_archives
 from shards.store import folder_to_write
 
@@ -29,18 +29,14 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
     refused = read_quarantine(place)
     if refused:
         yield tell_refused(refused, place)
-    if any(item.reason.startswith(FURTHER) for item in refused):
-        yield (
-            "note: --image-key each makes every image a sample of its own; --image-key jpg (or "
-            "input.jpg, ...) says which one is meant, and that the others are not"
-        )
-    yield from (f"note: {note}" for note in told_notes(index.manifest))
+    for note in (*tell_further(refused), *told_notes(index.manifest)):
+        yield f"note: {note}"
     found = find_archives(folder)
     others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
     if others:
         yield (
             f"note: not in the index: {count(len(others), 'archive')} that only packing reads, the "
-            f"first is {others[0]}; make_shards {folder} OUT packs everything"
+            f"first is {others[0]}; python tools/make_shards.py {folder} OUT packs everything"
         )
     yield f"next: python -m trainer.run --data {folder}"
 

@@ -20,7 +20,7 @@ from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
 from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
 from shards.quarantine import tell_refused
-from shards.samples import check_image_key
+from shards.samples import check_image_key, tell_further
 from shards.sources.detect import open_source
 from shards.sources.tars import find_tars_in_place
 from tools.index_in_place import count, index_in_place, tell_classes
@@ -72,8 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.out is None:
         raise UsageError(
-            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: make_shards "
-            f"{arguments.source} OUT"
+            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: python "
+            f"tools/make_shards.py {arguments.source} OUT"
         )
     check_apart(arguments.source, Path(arguments.out))
     source = open_source(
@@ -127,6 +127,8 @@ def _tell(report: PackReport) -> None:
     )
     if report.refused:
         _say(tell_refused(report.refused, report.directory))
+    for remedy in tell_further(report.refused):
+        _say(f"note: {remedy}")
     for sentence in tell_conversions(report.converted):
         _say(f"note: {sentence}")
     if report.converted:

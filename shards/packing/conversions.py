@@ -15,7 +15,6 @@ from shards.atomic import write_whole
 from shards.oddities import CLIPPED, DEEP
 
 CONVERTED_NAME = "converted.jsonl"
-# Of 16 bits: a set whose greatest value is lower than half of them was made with fewer.
 _MAX_16_BIT = (1 << 16) - 1
 
 
@@ -26,6 +25,7 @@ class Conversion:
     what: str  # of oddities.py
     low: float | None = None  # least and greatest value, where values were scaled
     high: float | None = None
+    white: float | None = None  # the value that became 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,11 @@ def read_conversions(folder: Path) -> list[Converted]:
     except FileNotFoundError:
         return []
     rows = (json.loads(line) for line in lines)
-    return [
-        Converted(row["name"], Conversion(row["what"], row["low"], row["high"])) for row in rows
-    ]
+    return [Converted(row.pop("name"), Conversion(**row)) for row in rows]
 
 
 def tell_conversions(converted: Sequence[Converted]) -> Iterator[str]:
-    """A sentence on each kind of change, the most frequent first."""
+    """A sentence on each kind of conversion, the most frequent first."""
     by_kind: dict[str, list[Converted]] = defaultdict(list)
     for item in converted:
         by_kind[item.conversion.what].append(item)
@@ -71,13 +69,17 @@ def tell_conversions(converted: Sequence[Converted]) -> Iterator[str]:
 def _told_range(what: str, items: Sequence[Converted]) -> str:
     if what not in (DEEP, CLIPPED):
         return ""
-    low = min(item.conversion.low or 0 for item in items)
-    high = max(item.conversion.high or 0 for item in items)
+    found = [item.conversion for item in items]
+    low, high = min(c.low or 0 for c in found), max(c.high or 0 for c in found)
     told = f"; their values go from {low:,g} to {high:,g}"
-    if what == DEEP and 0 <= low < high <= _MAX_16_BIT // 2 and high == round(high):
-        bits = math.ceil(math.log2(high + 1))
-        told += (
-            f", as of {bits} bits, where 16 have 65,535: unless that was told, they are darker "
-            f"than they were; --value-range 0:{(1 << bits) - 1} makes {(1 << bits) - 1:,} white"
-        )
-    return told
+    # Of what has the range of 16 bits, and values of fewer.
+    dark = [c.high for c in found if c.white == _MAX_16_BIT and c.high and c.high < c.white / 2]
+    if what == CLIPPED or not dark:
+        return told
+    white = (1 << math.ceil(math.log2(max(dark) + 1))) - 1
+    few = "all" if len(dark) == len(items) else f"{len(dark):,} of them"
+    return (
+        f"{told}; {few} have none above {max(dark):,g}, and come out dark where white is "
+        f"{_MAX_16_BIT:,}: were they made with {white.bit_length()} bits, pack them with "
+        f"--value-range 0:{white}"
+    )

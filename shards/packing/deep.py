@@ -20,6 +20,7 @@ from shards.image import ImageError, load
 from shards.oddities import defined_range, raw_mode, tile_of
 
 ValueRange = tuple[float, float]  # values of black and white
+_MAX_16_BIT = (1 << 16) - 1
 _ROWS_AT_ONCE = 256  # of values that are no table's index: in 64 bits they take eight bytes each
 
 
@@ -79,7 +80,9 @@ def read_deep(image: Image.Image, open_again: Callable[[], Image.Image]) -> Deep
     Raises:
         ImageError: its pixels are damaged.
     """
-    defined, raw, codec = defined_range(image), raw_mode(image), tile_of(image)[0]
+    defined, raw, (codec, arguments) = defined_range(image), raw_mode(image), tile_of(image)
+    if codec in ("ppm", "ppm_plain"):
+        return _read_ppm(image, open_again, int(arguments[1]))
     if image.mode.startswith(("I", "F")):
         # libtiff turns bytes round itself, and Pillow would once more.
         native = raw.replace("B", "", 1) if codec == "libtiff" and ";16" not in image.mode else raw
@@ -91,13 +94,28 @@ def read_deep(image: Image.Image, open_again: Callable[[], Image.Image]) -> Deep
     if raw == "LA;16B":
         again = _load_as(open_again(), "RGBA")
         return DeepValues(_joined(again[..., 0], again[..., 1]), again[..., 2], defined)
-    if codec == "ppm" or swapped is None or image.mode not in ("RGB", "RGBA"):
-        # Pillow has no way to the low bytes; of PPM it has scaled them by the file's own maximum.
+    if swapped is None or image.mode not in ("RGB", "RGBA"):
+        # Pillow has no way to the low bytes.
         return DeepValues(high[..., :3].astype(np.uint16) * 257, None, defined)
     low = _load_as(open_again(), swapped)
     values = _joined(high[..., :3], low[..., :3])
     alpha = high[..., 3] if image.mode == "RGBA" else _keyed(values, image)
     return DeepValues(values, alpha, defined)
+
+
+def _read_ppm(
+    image: Image.Image, open_again: Callable[[], Image.Image], maximum: int
+) -> DeepValues:
+    """Gray or colour up to a maximum that the file names; Pillow scales that to 16 bits, or 8."""
+    load(image)
+    if image.mode == "I":
+        values = np.rint(np.asarray(image) * (maximum / _MAX_16_BIT))
+        return DeepValues(values.astype(np.uint16), None, (0, maximum))
+    again: Any = open_again()
+    again.fp.seek(again.tile[0][2])
+    shape = (image.height, image.width, 3)
+    values = np.frombuffer(again.fp.read(2 * math.prod(shape)), ">u2").reshape(shape)
+    return DeepValues(values.astype(np.uint16), None, (0, maximum))
 
 
 def scale(values: np.ndarray, value_range: ValueRange) -> np.ndarray:

@@ -168,7 +168,7 @@ def _flat(
     flat.format = image.format
     flat.info = {key: image.info[key] for key in ("exif",) if key in image.info}
     low, high = deep.extrema()
-    conversions = (Conversion(DEEP, low, high),)
+    conversions = (Conversion(DEEP, low, high, (value_range or deep.defined or (0, 0))[1]),)
     if value_range is not None and not value_range[0] <= low <= high <= value_range[1]:
         conversions += (Conversion(CLIPPED, low, high),)
     return flat, conversions

@@ -19,7 +19,7 @@ from shards.build import number_classes
 from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.image import IMAGE_ENDINGS, ImageError
-from shards.labels import Label, NoLabel, read_label, tell_unlabelled
+from shards.labels import NO_MEMBER, Label, NoLabel, read_label, tell_unlabelled
 from shards.parallel import with_bar
 from shards.quarantine import Refused
 from shards.samples import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
@@ -80,7 +80,7 @@ class ArchiveSource:
         if others:
             notes.append(f"not read here: {len(others)} archives such as {others[0]}; unpack them")
         self.notes = (
-            f"read {len(paths)}{left} archives, {paths[0].name} first",
+            f"read {len(paths)}{left} archive{'s' * (len(every) != 1)}, {paths[0].name} first",
             *notes,
             *skipped_notes(skipped),
         )
@@ -129,7 +129,8 @@ def _samples(archive: Archive, key: str, skipped: Counter[str]) -> Iterator[Samp
         if any(_ending(member) in IMAGE_ENDINGS for member in group):
             kept.append(group)
             group = [m for m in group if _ending(m) not in (*IMAGE_ENDINGS, *LABEL_ENDINGS)]
-        skipped.update(f".{_ending(member)}" for member in group)
+        endings = (_ending(member) for member in group)
+        skipped.update(f".{ending}" if ending else "links to folders" for ending in endings)
     if key != EACH:
         return choose_images(kept, key)
     return each_image([member for group in kept for member in group])
@@ -140,20 +141,19 @@ def _label(
 ) -> tuple[list[_Found], tuple[str, ...], np.ndarray, list[str]]:
     """Samples of the split, class names, class numbers [N] int32, and what to say of them."""
     if split is None and any(isinstance(s, Sample) and s.labels for _, s, _ in found):
-        labels, reasons = _read_labels(found)
+        labels = _read_labels(found)
     else:
         found, parts = _below(found, split, spec)
         tops = [part[0] if len(part) > 1 else None for part in parts]
-        labels = [NoLabel("beside the class folders") if top is None else top for top in tops]
-        reasons = Counter(label.why for label in labels if isinstance(label, NoLabel))
-        if len(reasons) and reasons.total() == len(found):
-            reasons = Counter()  # nothing was meant to be a class
+        loose = NoLabel("beside the class folders" if any(tops) else NO_MEMBER)
+        labels = [loose if top is None else top for top in tops]
     numbers, classes = number_classes([None if isinstance(x, NoLabel) else x for x in labels])
-    told = tell_unlabelled(reasons, len(found))
+    kept = [x for (_, s, _), x in zip(found, labels, strict=True) if isinstance(s, Sample)]
+    told = tell_unlabelled(Counter(x.why for x in kept if isinstance(x, NoLabel)), len(kept))
     return found, classes, numbers, [told] if told else []
 
 
-def _read_labels(found: list[_Found]) -> tuple[list[Label | NoLabel], Counter[str]]:
+def _read_labels(found: list[_Found]) -> list[Label | NoLabel]:
     labels: list[Label | NoLabel] = []
     for number, (archive, sample, name) in enumerate(found):
         label: Label | NoLabel = NoLabel("left out")
@@ -163,7 +163,7 @@ def _read_labels(found: list[_Found]) -> tuple[list[Label | NoLabel], Counter[st
             except (ImageError, OSError) as error:
                 found[number] = archive, Refused(name, str(error)), name
         labels.append(label)
-    return labels, Counter(label.why for label in labels if isinstance(label, NoLabel))
+    return labels
 
 
 def _below(

@@ -105,7 +105,10 @@ class _Tar:
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
         self._file = file
-        self.members = read_members(file, str(path))
+        try:
+            self.members = read_members(file, str(path))
+        except DataError as error:
+            raise damage(path, error.__context__ or error) from None
 
     def read(self, member: TarMember) -> bytes:
         _check_size(member.size)

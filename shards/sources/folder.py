@@ -17,6 +17,9 @@ from shards.format import NO_LABEL
 from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
 from shards.sources.raw import RawSample, fingerprint_of
 
+_PACKED_ENDINGS = frozenset(
+    ".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar .parquet".split()
+)
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
@@ -138,7 +141,10 @@ def skipped_notes(skipped: Counter[str]) -> Iterator[str]:
     photos = Counter({k: n for k, n in skipped.items() if k[1:] in PHOTO_ENDINGS})
     if photos:
         yield f"skipped, not read here: {_told(photos)}; convert them to JPEG or PNG to pack them"
-    if others := skipped - photos:
+    packed = Counter({k: n for k, n in skipped.items() if k in _PACKED_ENDINGS})
+    if packed:
+        yield f"skipped, packed: {_told(packed)}; unpack them, or pack them by their own names"
+    if others := skipped - photos - packed:
         yield f"skipped, as no images: {_told(others)}"
 
 

@@ -19,6 +19,7 @@ from shards.labels import NoLabel, label_of, tell_unlabelled
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target", "category")
+_LABEL_COLUMNS += ("label_id", "class_id", "class_label")
 
 
 def choose_columns(schema: Any, path: object) -> tuple[str, str | None]:
@@ -42,8 +43,9 @@ def choose_columns(schema: Any, path: object) -> tuple[str, str | None]:
         )
     image = (named or images)[0]
     declared = [name for name in schema.names if class_names(schema, name)]
-    known = [name for name in (*_LABEL_COLUMNS, *declared) if name in schema.names]
-    return image, next((name for name in known if name != image), None)
+    called = {name.lower(): name for name in reversed(schema.names)}
+    known = [called[name] for name in _LABEL_COLUMNS if name in called]
+    return image, next((name for name in (*known, *declared) if name != image), None)
 
 
 def class_names(schema: Any, column: str | None) -> tuple[str, ...]:

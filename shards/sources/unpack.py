@@ -64,9 +64,12 @@ def check_growth(path: Path, size: int) -> None:
         )
 
 
-def damage(path: Path, error: Exception) -> DataError:
+def damage(path: Path, error: BaseException) -> DataError:
     """What to say of an archive that cannot be read."""
-    return DataError(f"an archive must be whole, got {path} ({error}); fetch it again")
+    return DataError(
+        f"an archive is a whole tar (plain, gzip, bzip2, xz) or zip, got {path} ({error}); fetch "
+        f"it again"
+    )
 
 
 def _gzip_parts(path: Path) -> Iterator[bytes]:
