@@ -50,7 +50,9 @@ def label_of(value: object) -> Label | NoLabel:
         return NoLabel("nothing there")
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         return NoLabel(f"no number or name but a {type(value).__name__}")
-    return _checked(value)
+    if isinstance(value, Decimal):
+        return _checked(value)
+    return _checked(int(value) if isinstance(value, numbers.Integral) else float(value))
 
 
 def label_from_text(text: bytes) -> Label | NoLabel:

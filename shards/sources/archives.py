@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 from shards.errors import DataError, UsageError
 from shards.image import ImageError
+from shards.shardfiles import Descriptor
 from shards.sources.raw import LazyPayload, Payload
 from shards.sources.unpack import DAMAGE, READERS, check_growth, damage, unpack
 from shards.tar import TarMember, read_members, split_name
@@ -62,11 +63,11 @@ def open_archive(path: Path, scratch: Path | None) -> Archive:
     """
     kind = compression_of(path)
     if kind is None:
-        return _Tar(path, open(path, "rb"))
+        return _Tar(path)
     if kind == "zip":
         return _Zip(path)
     if kind in READERS:
-        return _UnpackedTar(path, unpack(path, kind, scratch))
+        return _UnpackedTar(path, kind, scratch)
     raise UsageError(
         f"an archive is a tar (plain, gzip, bzip2, xz) or a zip, got {path} ({kind}); unpack it "
         f"into a folder and give that"
@@ -102,29 +103,41 @@ def is_archive_name(name: str, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> bo
 class _Tar:
     """A plain tar; its members are read by the workers."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = file
-        try:
-            self.members = read_members(file, str(path))
-        except DataError as error:
-            raise damage(path, error.__context__ or error) from None
+        with open(path, "rb") as file:
+            self.members = _members(path, file)
 
     def read(self, member: TarMember) -> bytes:
-        _check_size(member.size)
-        return os.pread(self._file.fileno(), member.size, member.offset)
+        return _read_part(self._path, member.offset, member.size)
 
     def payload(self, member: TarMember) -> Payload | LazyPayload:
         return partial(_read_part, self._path, member.offset, member.size)
 
 
-class _UnpackedTar(_Tar):
+class _UnpackedTar:
     """A compressed tar, in a file without a name: only this process can read it."""
+
+    def __init__(self, path: Path, kind: str, scratch: Path | None) -> None:
+        with unpack(path, kind, scratch) as file:
+            self.members = _members(path, file)
+            self._content = Descriptor(os.dup(file.fileno()))
+
+    def read(self, member: TarMember) -> bytes:
+        _check_size(member.size)
+        return os.pread(self._content.number, member.size, member.offset)
 
     def payload(self, member: TarMember) -> Payload | LazyPayload:
         if member.size > _MAX_MEMBER_BYTES:
             return partial(_check_size, member.size)
         return self.read(member)
+
+
+def _members(path: Path, file: BinaryIO) -> list[TarMember]:
+    try:
+        return read_members(file, str(path))
+    except DataError as error:
+        raise damage(path, error.__context__ or error) from None
 
 
 class _Zip:
@@ -154,8 +167,13 @@ class _Zip:
             yield TarMember(name, *split, number, info.file_size, is_link, problem)
 
 
-@functools.lru_cache(maxsize=8)
 def _open_zip(path: Path) -> zipfile.ZipFile:
+    state = path.stat()
+    return _opened_zip(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened_zip(path: Path, _size: int, _time: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 

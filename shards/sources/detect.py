@@ -66,7 +66,7 @@ def open_source(
         source = _open_file(path, split)
     elif is_parquet_name(spec) and find_parquet_files(spec):
         source = ParquetSource(spec, split)
-    elif not (is_archive_name(path.name) and any(path.parent.glob(path.name))):
+    elif not any(is_archive_name(found.name) for found in path.parent.glob(path.name)):
         raise UsageError(
             f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path"
         )

@@ -38,9 +38,18 @@ def unpack(path: Path, kind: str, scratch: Path | None) -> BinaryIO:
     """
     folder = scratch if scratch is not None and scratch.is_dir() else None
     file = tempfile.TemporaryFile(dir=folder)
+    try:
+        _copy(path, READERS[kind](path), file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _copy(path: Path, parts: Iterator[bytes], file: BinaryIO) -> None:
     size = 0
     try:
-        for part in READERS[kind](path):
+        for part in parts:
             size += len(part)
             check_growth(path, size)
             file.write(part)
@@ -51,7 +60,6 @@ def unpack(path: Path, kind: str, scratch: Path | None) -> BinaryIO:
             raise
         raise damage(path, error) from None
     file.flush()
-    return file
 
 
 def check_growth(path: Path, size: int) -> None:
