@@ -23,13 +23,12 @@ from shards.image import (
     JPEG_FORMATS,
     ImageError,
     check_size,
-    check_values,
     load,
     open_image,
     upright_size,
 )
 from shards.jpeg import picture_end
-from shards.oddities import ALPHA, CLIPPED, CUT, DEEP, defined_range, is_deep, oddities
+from shards.oddities import ALPHA, CLIPPED, CUT, DEEP, is_deep, oddities
 from shards.packing.conversions import Conversion
 from shards.packing.deep import ValueRange, read_deep, scale
 from shards.sources.raw import Payload, Pixels
@@ -104,25 +103,33 @@ def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage
             odd = tuple(oddity for oddity in odd if oddity != ALPHA)
         conversions += tuple(Conversion(oddity) for oddity in odd if oddity != DEEP)
         kind = "JPEG" if is_jpeg and target is not None else "PNG"
-        return _store(upright_rgb(image), kind, target, conversions)
+        return _store(_upright_rgb(image), kind, target, conversions)
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image as 8-bit RGB with its EXIF orientation applied; decoders mean the same.
+def decode_rgb(encoded: bytes) -> Image.Image:
+    """An image as decoders mean it: upright 8-bit RGB.
 
     Raises:
-        ImageError: its pixels have no defined meaning in 8 bits.
+        ImageError: as `transcode`.
     """
+    image = open_image(encoded)
+    if is_deep(image):
+        image, _ = _flat(image, partial(open_image, encoded), None)
+    else:
+        load(image)
+    return _upright_rgb(image)
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image of 8 bits a value as RGB with its EXIF orientation applied."""
     # Pillow would also turn an image for its XMP, which no other decoder does.
     for key in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(key, None)
-    check_values(image)
-    defined = defined_range(image)  # of the format, which a turned image does not know
     try:
         image = ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF orients nothing
         pass
-    return _to_rgb(image, defined)
+    return _to_rgb(image)
 
 
 def _cut(payload: bytes) -> tuple[bytes, tuple[Conversion, ...]]:
@@ -178,10 +185,8 @@ def _is_opaque(image: Image.Image) -> bool:
     return image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
-def _to_rgb(image: Image.Image, defined: ValueRange | None) -> Image.Image:
-    """8-bit RGB: deep values scaled, transparency over white, anything else by Pillow's way."""
-    if image.mode.startswith(("I", "F")) and defined is not None:
-        return Image.fromarray(scale(np.asarray(image), defined)).convert("RGB")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB: transparency over white, anything else by Pillow's conversion."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))

@@ -162,11 +162,10 @@ def test_a_turned_image_of_16_bits_is_upright() -> None:
         np.testing.assert_array_equal(pixels[..., 0], np.rot90(np.rint(GRAY / 4095 * 255), -1))
 
 
-def test_a_gray_ppm_is_decoded_in_training_too() -> None:
-    """Its 16 bits come as 32 from Pillow, and have a range all the same."""
-    decoded = decode_one(ppm(GRAY * 16, 65_535))
-    expected = np.rint(GRAY * 16 / 257)[..., None] * np.ones(3)
-    np.testing.assert_array_equal(decoded, expected)
+@pytest.mark.parametrize("name", FILES)
+def test_tars_in_place_are_decoded_as_packing_stores(name: str) -> None:
+    """Also colour, of which Pillow alone would keep the high bytes."""
+    np.testing.assert_array_equal(decode_one(FILES[name]), pixels_of(FILES[name]))
 
 
 @pytest.mark.parametrize("text", ["", "5", "5:", "a:b", "9:3", "0:0", "0:inf", "nan:1", "1:2:3"])
