@@ -7,7 +7,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME
 from shards.remote import Location, RemoteFolder, remote_folder
-from shards.sources.archives import find_archives
+from shards.sources.archives import find_archives, is_archive_name
 
 
 def local_folder(directory: Location) -> Path:
@@ -20,9 +20,10 @@ def local_folder(directory: Location) -> Path:
     folder = Path(directory)
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "nothing there"
-        raise DataError(
-            f"shards lie in a folder, got {folder} ({kind}); give the folder that holds the tars"
-        )
+        remedy = "give the folder that holds the tars"
+        if folder.exists() and is_archive_name(folder.name):
+            remedy += f", or pack it: python tools/make_shards.py {folder} OUT"
+        raise DataError(f"shards lie in a folder, got {folder} ({kind}); {remedy}")
     return folder
 
 

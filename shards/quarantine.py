@@ -44,7 +44,10 @@ def read_quarantine(folder: Path) -> list[Refused]:
 def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
     """One sentence: how many were left out, why, where they are listed, which was the first."""
     kinds = Counter(item.reason.partition(" (")[0] for item in refused)
-    told = "; ".join(f"{count:,}: {kind}" for kind, count in kinds.most_common(_SHOWN_KINDS))
+    shown = kinds.most_common(_SHOWN_KINDS)
+    others = len(refused) - sum(count for _, count in shown)
+    shown += [("other reasons", others)] if others else []
+    told = "; ".join(f"{count:,}: {kind}" for kind, count in shown)
     more = f" ({told})" if len(kinds) > 1 else ""
     # A link, or a second image of a sample, is not bad.
     is_bad = not any(item.reason.startswith("a ") for item in refused)
