@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.build import scan_folder
+from shards.build import scan_folder, told_notes
 from shards.changes import Doubts, doubts_about, first_other, keep_times
 from shards.errors import DataError
 from shards.format import INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.localfolder import TarState, tar_states
 from shards.quarantine import read_quarantine, tell_refused, write_quarantine
+from shards.samples import tell_further
 from shards.store import (
     cache_folder,
     folder_to_write,
@@ -45,11 +46,17 @@ def local_index(folder: Path, *, progress: bool = False) -> Index:
         if known is not None:
             return known
         index = index_anew(folder, progress=progress)
-        place = folder_to_write(folder)
-        refused = read_quarantine(place)
-        if refused:
-            _log.warning("%s: %s", folder, tell_refused(refused, place))
+        for note in index_notes(folder, index[1]):
+            _log.warning("%s: %s", folder, note)
         return index
+
+
+def index_notes(folder: Path, manifest: Manifest) -> list[str]:
+    """Sentences on what an index that was made here left out, and on what it holds."""
+    place = folder_to_write(folder)
+    refused = read_quarantine(place)
+    left_out = [tell_refused(refused, place)] if refused else []
+    return [*left_out, *tell_further(refused), *told_notes(manifest)]
 
 
 def index_anew(

@@ -6,12 +6,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from shards.build import told_notes
 from shards.index import build_index
-from shards.quarantine import read_quarantine, tell_refused
-from shards.samples import tell_further
+from shards.localindex import index_notes
 from shards.sources.archives import find_archives
-from shards.store import folder_to_write
 
 
 def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> Iterator[str]:
@@ -25,12 +22,7 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
         f"{folder}: {count(len(index), 'image')}, {tell_classes(index.classes)}, "
         f"{count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
     )
-    place = folder_to_write(folder)
-    refused = read_quarantine(place)
-    if refused:
-        yield tell_refused(refused, place)
-    for note in (*tell_further(refused), *told_notes(index.manifest)):
-        yield f"note: {note}"
+    yield from (f"note: {note}" for note in index_notes(folder, index.manifest))
     found = find_archives(folder)
     others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
     if others:

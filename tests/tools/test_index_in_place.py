@@ -38,8 +38,8 @@ def test_what_is_left_out_is_said_each_time(
         said = capsys.readouterr().out.splitlines()
         assert said[0].startswith(f"{tmp_path}: 2 images, 2 classes, 1 shard, indexed in place")
         assert said[1] == (
-            f"left out 3 images (2: a further image of its sample; 1: no member is an image), "
-            f"listed in {tmp_path}/quarantine.jsonl; the first is x.tar:p.1.jpg: a further image "
+            f"note: left out 3 images (2: a further image of its sample; 1: no member is an "
+            f"image), listed in {tmp_path}/quarantine.jsonl; the first is x.tar:p.1.jpg: a further image "
             f"of its sample (p.jpg is the one)"
         )
         assert said[2].startswith("note: --image-key each makes every image a sample of its own")
