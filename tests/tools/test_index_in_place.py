@@ -39,8 +39,8 @@ def test_what_is_left_out_is_said_each_time(
         assert said[0].startswith(f"{tmp_path}: 2 images, 2 classes, 1 shard, indexed in place")
         assert said[1] == (
             f"note: left out 3 images (2: a further image of its sample; 1: no member is an "
-            f"image), listed in {tmp_path}/quarantine.jsonl; the first is x.tar:p.1.jpg: a further image "
-            f"of its sample (p.jpg is the one)"
+            f"image), listed in {tmp_path}/quarantine.jsonl; the first is x.tar:p.1.jpg: a "
+            f"further image of its sample (p.jpg is the one)"
         )
         assert said[2].startswith("note: --image-key each makes every image a sample of its own")
         assert said[3] == "note: 1 of 2 images have no label (1: no .cls or .json)"
