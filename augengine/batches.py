@@ -15,7 +15,7 @@ from augengine.badsamples import BadSample
 from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
-from augengine.streams import borrow_stream, sleep_until_done, upload
+from augengine.streams import borrow_stream, numbered, sleep_until_done, upload
 from augengine.views import Views
 from shards.index import ShardIndex
 from shards.order import SampleOrder
@@ -35,7 +35,9 @@ class Batch:
 
 
 class BatchMaker:
-    """One thread's way from ids to views; on CUDA it works on a side stream of its own.
+    """One thread's way from ids to views; made on that thread.
+
+    On CUDA it works on the backend's GPU, on a side stream of its own.
 
     A batch is returned when its kernels have finished, so the consumer's stream need not wait for
     anything, its measured wait is honest, and no more batches than planned occupy the device.
@@ -50,6 +52,10 @@ class BatchMaker:
         self._backend = backend
         self._meter = meter
         is_cuda = backend.device.type == "cuda"
+        if is_cuda:
+            # A new thread begins on the first GPU; kernels, pinned memory and whatever a library
+            # allocates would go there.
+            torch.cuda.set_device(numbered(backend.device))
         self._stream = borrow_stream(backend.device, self) if is_cuda else None
 
     def __call__(

@@ -6,7 +6,8 @@ device, for sets that fit there: from the second epoch on nothing is read or dec
 The contract. Code that differs is the bug.
 
 Which samples are kept: the first ids up to the bound, by the sizes in the index. Neither timing nor
-    threads nor the order of an epoch have a say, and nothing is thrown out.
+    threads nor the order of an epoch have a say, and nothing is thrown out. On the host they are
+    kept once for all processes of the machine, where these can share memory.
 What is kept: what was read and decoded without complaint. A bad sample is read, found bad and
     counted each time it comes up, as without a cache.
 What comes back: the same bytes. A cached image is shared by all who ask; nobody may write to it.
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from augengine.freememory import free_bytes
-from augengine.slots import Slots
+from augengine.slots import Share, Slots
 from augengine.streams import sleep_until_done
 from shards.bytesize import show_size
 from shards.errors import UsageError
@@ -52,6 +53,22 @@ class Cache(Protocol):
         ...
 
 
+class Neighbours(Protocol):
+    """The processes of one machine; each calls the same methods in the same order."""
+
+    def __len__(self) -> int:
+        """How many, this one included."""
+        ...
+
+    def agree(self, number: int) -> int:
+        """The first one's number."""
+        ...
+
+    def share(self, num_bytes: int) -> torch.Tensor | None:
+        """[num_bytes] uint8 that all see alike, zeros; None where that is not possible."""
+        ...
+
+
 class NoCache:
     """Remembers nothing."""
 
@@ -74,9 +91,16 @@ class EncodedCache:
         self,
         sizes_bytes: np.ndarray,  # [N] int - of the encoded images, from the index
         max_bytes: int,
+        share: Share | None = None,  # memory that other processes see too
     ) -> None:
-        self._slots = Slots(sizes_bytes, max_bytes)
-        self.note = _describe("encoded images in host memory", self._slots, sizes_bytes, max_bytes)
+        self._slots = Slots(sizes_bytes, max_bytes, share=share)
+        where = "encoded images in host memory"
+        self.note = _describe(where, self._slots, sizes_bytes, max_bytes)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what is kept here."""
+        return self._slots.is_shared
 
     def get(self, ids: np.ndarray) -> list[bytes | torch.Tensor | None]:
         """Per id its encoded bytes or None."""
@@ -144,7 +168,7 @@ def create_cache(
     index: ShardIndex,
     device: torch.device | str,
     max_bytes: int | None = None,
-    num_processes: int = 1,
+    neighbours: Neighbours | None = None,
 ) -> Cache:
     """A cache for the samples of an index; its `note` says what share of them fits.
 
@@ -152,8 +176,8 @@ def create_cache(
         name: one of CACHES.
         index: says which samples there are and how large they are.
         device: where the images are wanted; `gpu` needs a CUDA device.
-        max_bytes: the bound of this process; None: a share of what is free on the device now.
-        num_processes: that share the host's memory and each keep a cache.
+        max_bytes: the bound of each process; None: a share of what is free on the device now.
+        neighbours: the processes that share the host's memory, all of which call this.
 
     Raises:
         UsageError: unknown name, `gpu` without a GPU, or more memory than there is.
@@ -169,13 +193,33 @@ def create_cache(
             "run on a GPU"
         )
     if name == "host":
-        if max_bytes is None:
-            max_bytes = int(HOST_SHARE * free_bytes(torch.device("cpu"))) // num_processes
-        return EncodedCache(index.records["size"], max_bytes)
+        return _on_host(index.records["size"], max_bytes, neighbours)
     if max_bytes is None:
         max_bytes = int(GPU_SHARE * free_bytes(device))
     sizes = np.stack([index.records["height"], index.records["width"]], axis=-1)
     return ImageCache(sizes, max_bytes, device)
+
+
+def _on_host(
+    sizes_bytes: np.ndarray, max_bytes: int | None, neighbours: Neighbours | None
+) -> EncodedCache:
+    number = 1 if neighbours is None else len(neighbours)
+    if max_bytes is None:
+        all_bytes = int(HOST_SHARE * free_bytes(torch.device("cpu")))
+    else:
+        all_bytes = number * max_bytes
+    if neighbours is None or number == 1:
+        return EncodedCache(sizes_bytes, all_bytes)
+    # What is free now is no longer free for one who asks a moment later.
+    all_bytes = neighbours.agree(all_bytes)
+    together = min(all_bytes, int(sizes_bytes.sum(dtype=np.int64)))
+    cache = EncodedCache(sizes_bytes, together, neighbours.share)
+    if cache.is_shared:
+        cache.note += f"; one copy for the {number} processes of this machine"
+        return cache
+    cache = EncodedCache(sizes_bytes, all_bytes // number)
+    cache.note += f"; each of the {number} processes of this machine has a copy of its own"
+    return cache
 
 
 def _describe(what: str, slots: Slots, sizes_bytes: np.ndarray, max_bytes: int) -> str:

@@ -27,6 +27,7 @@ from contextlib import closing
 from functools import partial
 
 import numpy as np
+import torch
 
 from augengine.ahead import Ahead
 from augengine.backends.protocol import Backend
@@ -37,6 +38,7 @@ from augengine.center import center_plan
 from augengine.decoders.protocol import Decoder
 from augengine.deliver import deliver
 from augengine.draw import draw_plan
+from augengine.engine import choose_engine
 from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
@@ -63,8 +65,9 @@ class ViewLoader:
         *,
         batch_size: int,  # global: over all ranks
         seed: int,
-        backend: Backend,  # called from every worker's thread, like the decoder
-        decoder: Decoder,
+        backend: Backend | str = "auto",  # or a name; called from every worker's thread, like ...
+        decoder: Decoder | str = "auto",  # ... the decoder
+        device: torch.device | str | None = None,  # of what is named (engine.py)
         cursor: Cursor = START,
         rank: int = 0,
         world: int = 1,
@@ -79,6 +82,7 @@ class ViewLoader:
         stall_s: float = DEFAULT_STALL_S,  # longest wait for a batch
     ) -> None:
         _check_counts(index, batch_size, rank, world)
+        maker, decoder = choose_engine(backend, decoder, device, index, num_workers)
         self.meter = Meter()
         self._bad = BadSamples(bad_budget, on_bad, on_warning)
         self._failure: DataError | None = None
@@ -90,7 +94,7 @@ class ViewLoader:
         # Nothing below may hold `self`: a forgotten loader is collected although its threads run.
         draw = partial(draw_plan, policy, seed=seed)
         source = ImageSource(index, self._reader, decoder, self.meter, cache)
-        new_maker = partial(BatchMaker, index, source, draw, backend, self.meter)
+        new_maker = partial(BatchMaker, index, source, draw, maker, self.meter)
         order = order or index.order(seed)
         meter, reader = self.meter, self._reader
 
@@ -164,8 +168,9 @@ def iter_center_views(
     size_px: int,
     batch_size: int,
     *,
-    backend: Backend,
-    decoder: Decoder,
+    backend: Backend | str = "auto",
+    decoder: Decoder | str = "auto",
+    device: torch.device | str | None = None,  # of what is named
     ids: np.ndarray | None = None,  # [N] int - which samples; None: all of them
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
@@ -185,6 +190,7 @@ def iter_center_views(
     ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
     if batch_size < 1:
         raise UsageError(f"the batch size is at least 1, got {batch_size}")
+    maker, decoder = choose_engine(backend, decoder, device, index, num_workers)
     meter, bad = Meter(), BadSamples(bad_budget, "substitute", on_warning)
 
     def draw(ids: np.ndarray, epochs: np.ndarray, sizes: np.ndarray) -> Plan:
@@ -195,7 +201,7 @@ def iter_center_views(
         upcoming = Upcoming(index, ids)
 
         def batch_maker() -> Callable[[int], Batch]:
-            make = BatchMaker(index, source, draw, backend, meter)
+            make = BatchMaker(index, source, draw, maker, meter)
 
             def make_numbered(number: int) -> Batch:
                 reader.expect(upcoming.after(number * batch_size))

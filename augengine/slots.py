@@ -6,7 +6,7 @@ that evicts would throw out what is needed next: an epoch asks for every item on
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -14,13 +14,16 @@ import torch
 from shards.bytesize import show_size
 from shards.errors import UsageError
 
-_EMPTY, _CLAIMED, _FILLED = range(3)
+# Bytes for all to see, zeros at first; None: there are none.
+Share = Callable[[int], torch.Tensor | None]
 
 
 class Slots:
     """Slots 0 to `len - 1`, each of a fixed number of bytes; safe among threads.
 
     Only the thread that has claimed a slot writes it, and no one reads it before it is published.
+    Processes that share the memory claim each for themselves: two may write the same bytes to the
+    same place, and whichever is done first publishes them.
     """
 
     def __init__(
@@ -29,19 +32,28 @@ class Slots:
         max_bytes: int,
         device: torch.device | str = "cpu",
         alignment: int = 1,  # bytes; every slot starts at a multiple of it
+        share: Share | None = None,  # the memory comes from here, if it has any
     ) -> None:
         padded = -(-np.asarray(sizes_bytes, dtype=np.int64) // alignment) * alignment
         ends = np.cumsum(padded)
         num_slots = int(np.searchsorted(ends, max_bytes, "right"))
         self._starts = ends[:num_slots] - padded[:num_slots]
         self._sizes = np.array(sizes_bytes[:num_slots], dtype=np.int64)
-        self._states = np.full(num_slots, _EMPTY, np.uint8)
+        self._claimed = np.zeros(num_slots, bool)
         self._lock = threading.Lock()
-        self._memory = _allocate(int(ends[num_slots - 1]) if num_slots else 0, device)
+        num_bytes = int(ends[num_slots - 1]) if num_slots else 0
+        shared = None if share is None else share(num_bytes + num_slots)
+        self.is_shared = shared is not None
+        if shared is None:
+            self._filled = np.zeros(num_slots, bool)
+            self._memory = _allocate(num_bytes, device)
+        else:
+            self._memory = shared[:num_bytes]
+            self._filled = shared[num_bytes:].numpy().view(bool)
 
     def __len__(self) -> int:
         """Items that have a slot: the first ones."""
-        return len(self._states)
+        return len(self._sizes)
 
     @property
     def num_bytes(self) -> int:
@@ -51,34 +63,36 @@ class Slots:
     def filled(self, ids: np.ndarray) -> np.ndarray:
         """Which items can be read, [B] bool."""
         with self._lock:
-            return self._in_state(ids, _FILLED)
+            found = self._has_slot(ids)
+            found[found] = self._filled[ids[found]]
+            return found
 
     def claim(self, ids: np.ndarray) -> list[int]:
         """Rows of `ids` whose slots are empty and now the caller's to fill and publish."""
         with self._lock:
-            rows = np.flatnonzero(self._in_state(ids, _EMPTY))
+            rows = np.flatnonzero(self._has_slot(ids))
+            rows = rows[~(self._filled[ids[rows]] | self._claimed[ids[rows]])]
             # A batch may hold an item twice; one row writes it.
             first = np.unique(ids[rows], return_index=True)[1]
             rows = rows[first]
-            self._states[ids[rows]] = _CLAIMED
+            self._claimed[ids[rows]] = True
             return rows.tolist()
 
     def publish(self, ids: Iterable[int]) -> None:
         """Let everyone read slots that the caller claimed and has filled."""
         with self._lock:
-            self._states[list(ids)] = _FILLED
+            self._filled[list(ids)] = True
 
     def slot(self, id: int) -> torch.Tensor:
         """An item's memory, [bytes] uint8, no copy; whether it holds the item is not checked."""
         start = int(self._starts[id])
         return self._memory[start : start + int(self._sizes[id])]
 
-    def _in_state(self, ids: np.ndarray, state: int) -> np.ndarray:
-        found = np.zeros(len(ids), bool)
-        has_slot = ids < len(self._states)
-        kept = ids[has_slot]
-        found[has_slot] = (self._states[kept] == state) & (self._sizes[kept] > 0)
-        return found
+    def _has_slot(self, ids: np.ndarray) -> np.ndarray:
+        """[B] bool: among the first, and of a size."""
+        kept = ids < len(self)
+        kept[kept] = self._sizes[ids[kept]] > 0
+        return kept
 
 
 def _allocate(num_bytes: int, device: torch.device | str) -> torch.Tensor:

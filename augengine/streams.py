@@ -22,6 +22,17 @@ def borrow_stream(device: torch.device, holder: object) -> torch.cuda.Stream:
     return stream
 
 
+def numbered(device: torch.device) -> torch.device:
+    """The same device with its number.
+
+    `cuda` alone means the calling thread's GPU, and a new thread begins on the first one whatever
+    its process works on; so a device is numbered where it is given, before threads share it.
+    """
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def sleep_until_done(stream: torch.cuda.Stream) -> None:
     """Return when all work queued so far is done; a spinning thread takes the decoder's core."""
     event = torch.cuda.Event(blocking=True)

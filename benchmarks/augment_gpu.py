@@ -24,6 +24,7 @@ from augengine.backends.table import DTYPES
 from augengine.draw import draw_plan
 from augengine.plan import Plan
 from augengine.policies import load_policy
+from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from tools.byte_bound import count_bytes
 
@@ -87,7 +88,7 @@ def _run(given: argparse.Namespace) -> int:
     text = json.dumps(found, indent=1)
     print(text)
     if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
+        write_whole(given.out, text + "\n")
     return 0
 
 

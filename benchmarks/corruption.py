@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from damage import CORRUPT, DAMAGES, write_set
-from rich.console import Console
 from rich.table import Table
 
 from augengine.backends.table import create_backend
@@ -31,8 +30,12 @@ from augengine.badsamples import BadSample
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policies import load_policy
+from shards.atomic import write_whole
+from shards.changes import keep_times
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
+from shards.localfolder import tar_states
 from tools.measure import conditions
 from trainer.log import read_metrics
 from trainer.recipe import resolve
@@ -73,6 +76,9 @@ def try_damage(
         }
         bad = DAMAGES[name](index)
         if trains:
+            # As by a failing disk, which changes no time; a rewritten tar would be indexed again.
+            folder = root / "shards"
+            keep_times([folder], index.manifest, tar_states(folder))
             steps = {
                 step: train_epoch(index, root / f"run-{budget}", budget, decoder, backend)
                 for step, budget in ((EPOCH, BUDGET), (DEFAULT, 0.001))
@@ -208,8 +214,8 @@ def _run(options: argparse.Namespace) -> int:
     found["training, 10 % corrupt"] = _in_a_process(CORRUPT, options.images, trains=True)
     settings = {"images": options.images, "batch": BATCH, "max_seconds": MAX_SECONDS}
     report = {"conditions": conditions(), "settings": settings, "results": found}
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(found))
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
+    table_console().print(_table(found))
     wrong = [name for name, result in found.items() if not result["right"]]
     if wrong:
         raise DataError(f"bad samples are named and no others, got otherwise: {', '.join(wrong)}")

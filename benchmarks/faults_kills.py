@@ -25,6 +25,7 @@ from faults_ranks import PLACES, Kill, start_ranks
 from faults_run import BATCH, NUM_IMAGES, STEPS, expected_ids, write_tar
 
 import trainer.checkpoint as checkpoint
+from shards.atomic import write_whole
 from shards.errors import DataError, run_command
 from tools.measure import conditions
 from trainer.idlog import count_ids
@@ -90,7 +91,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 def merge_section(path: Path, name: str, section: dict[str, Any]) -> None:
     """Set one section of a JSON file and leave the others."""
     report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps(report | {name: section}, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(report | {name: section}, indent=2) + "\n")
 
 
 def _one_run(run: Path, whole: Path, kills: Sequence[Kill], found: Found) -> None:

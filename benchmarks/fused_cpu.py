@@ -23,11 +23,12 @@ from typing import Any
 
 import torch
 from photographs import pack_photographs, pack_tiles
-from rich.console import Console
 from rich.table import Table
 
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from tools.augment_cases import (
@@ -101,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
             report |= details
     report["threads"] = by_threads
     _print(report)
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     return 0
 
 
@@ -206,7 +207,7 @@ def _by_workload(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = table_console(150)
     for num_threads, found in report["threads"].items():
         for workload, rows in found["workloads"].items():
             header, lines = table_of(rows)

@@ -22,10 +22,10 @@ from typing import Any
 
 from fuzz_kinds import KINDS
 from fuzz_pool import MAX_BYTES, MAX_SECONDS, Result, run_case, run_cases
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from shards.atomic import write_whole
+from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.parallel import usable_cores
 from tools.measure import conditions
@@ -97,13 +97,13 @@ def _all(options: argparse.Namespace) -> int:
     if options.count < 1 or not options.out.parent.is_dir():
         raise UsageError("--count is at least 1 and --out lies in a folder that exists")
     counts, start, results = counts_of(options.count), time.perf_counter(), []
-    with Progress(console=Console(stderr=True)) as bar:
+    with new_bar(new_console(sys.stderr)) as bar:
         task = bar.add_task("fuzzing", total=sum(counts.values()))
         for result in run_cases(counts, options.seed, options.workers or usable_cores()):
             results.append(result)
             bar.advance(task)
             if result.problem:
-                bar.console.print(f"{result.kind}/{result.number}: {result.problem}", markup=False)
+                bar.console.print(f"{result.kind}/{result.number}: {result.problem}")
     report = {
         "conditions": conditions(),
         "settings": {
@@ -134,8 +134,8 @@ def _again(options: argparse.Namespace) -> int:
 
 
 def _finish(report: dict[str, Any], out: Path) -> int:
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(report))
+    write_whole(out, json.dumps(report, indent=1) + "\n")
+    table_console().print(_table(report))
     if report["wrong"]:
         raise DataError(
             f"readers end with our own errors, got {len(report['wrong'])} other ends; they stand "

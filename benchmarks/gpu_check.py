@@ -12,7 +12,6 @@ where it is installed, else by Pillow.
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import torch
 from gpu_command import StepError
 from gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, all_steps
 
+from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from tools.measure import conditions
 from trainer.checks import choose
@@ -126,9 +126,7 @@ def _attempt(step: Step, limit_s: float) -> dict[str, Any]:
 
 def _write(out: Path, report: dict[str, Any]) -> None:
     """Whole or not at all: a machine may be taken away at any time."""
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, out)
+    write_whole(out, json.dumps(report, indent=2) + "\n")
 
 
 def _headline(result: dict[str, Any]) -> str:

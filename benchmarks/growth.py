@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from growth_picture import draw_growth
 from photographs import SIZE_PX, pack_photographs
-from rich.console import Console
 from rich.table import Table
 
 from augengine.policies import load_policy
 from augengine.policy import Policy
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from tools.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
@@ -103,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as folder:
             report["sweeps"][name] = _sweep(SWEEPS[name], options, Path(folder))
         _print(name, report["sweeps"][name])
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     draw_growth(report, png)
     return 0
 
@@ -178,7 +179,7 @@ def _print(name: str, rows: list[dict[str, Any]]) -> None:
             f"{row['images_per_s_min']:,.0f}-{row['images_per_s_max']:,.0f}",
             f"{row['ms_per_image']:.3f}",
         )
-    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    table_console(100).print(table)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.atomic import write_whole
 from shards.format import INDEX_DTYPE, TAR_BLOCK_BYTES, Manifest, ShardInfo
 from shards.index import ShardIndex, write_index
 from shards.order import SampleOrder
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: {values['median']:.4g} ({values['low']:.4g} to {values['high']:.4g})")
     report = {"conditions": conditions(options.samples), "results": results}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
     return 0
 
 

@@ -22,6 +22,7 @@ from lightly.models.modules import NNMemoryBankModule, heads
 from torch import nn
 
 from augengine.views import Views
+from shards.atomic import write_whole
 from shards.errors import DataError, run_command
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
@@ -79,7 +80,7 @@ def _compare(out: Path) -> int:
     for row in rows:
         error = "not comparable" if row.error is None else f"error {row.error:.1e}"
         print(f"{row.method:8} ours {row.ours:.8f}  lightly {row.lightly:.8f}  {error}")
-    out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_whole(out, json.dumps(found, indent=2) + "\n")
     bad = [row.method for row in rows if row.error is not None and not row.error < TOLERANCE]
     if bad:
         raise DataError(f"losses agree to {TOLERANCE:g} after converting, got more: {bad}")

@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 
 from photographs import pack_photographs
-from rich.console import Console
 
 from augengine.policies import load_policy
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from tools.profile_augment import add_measure_options, settings_of
@@ -59,8 +60,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         index = ShardIndex.open(shards)
         found = profile(index, policy, settings, peers_python=options.peers_python)
         report = report_of(index, settings, found)
-    print_report(report, Console(width=None if sys.stdout.isatty() else 150))
-    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print_report(report, table_console(150))
+    write_whole(out, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -21,9 +21,10 @@ import torch
 from loss_launches import count_launches
 from loss_problems import PROBLEMS, Form, Inputs, Problem
 from peak_memory import peak_bytes
-from rich.console import Console
 from rich.table import Table
 
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from tools.measure import Case, Run, conditions, measure, times_as_fast
 from trainer.checks import choose
@@ -160,7 +161,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     out = options.out or RESULTS / f"losses_{_name_of(device)}.json"
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = table_console(130)
     report: dict[str, Any] = {
         "conditions": conditions() | {"device": _name_of(device)},
         "settings": {
@@ -185,7 +186,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         else:
             report["problems"][name] = found
             console.print(_table(found))
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(report, indent=2) + "\n")
     if report["failed"]:
         raise DataError("; ".join(f"{name}: {why}" for name, why in report["failed"].items()))
     return 0

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from photographs import photograph_jpegs
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from augengine.backends.table import create_backend
@@ -34,6 +33,8 @@ from augengine.cache import create_cache
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policies import load_policy
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.packing.pack import pack
@@ -214,8 +215,8 @@ def _run(options: argparse.Namespace) -> int:
         },
         "results": results,
     }
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(results))
+    write_whole(options.out, json.dumps(report, indent=2) + "\n")
+    table_console().print(_table(results))
     return int(not all(result["is_flat"] for result in results.values()))
 
 

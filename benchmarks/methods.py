@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from tools.measure import conditions
 from trainer.checks import choose
@@ -92,7 +93,7 @@ def _benchmark(options: argparse.Namespace) -> int:
             # In the table's order whatever was run last, and written at once.
             ordered = {key: rows[key] for key in METHODS if key in rows}
             report = {"suite": options.suite, "methods": ordered}
-            out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write_whole(out, json.dumps(report, indent=2) + "\n")
     _print(rows)
     small = [name for name in names if name in rows and _gain(rows[name]) < DEMO_GAIN]
     if options.suite == "demo" and small:
@@ -172,7 +173,7 @@ def _print(rows: dict[str, dict[str, Any]]) -> None:
     table = Table("method", *COLUMNS)
     for name, row in rows.items():
         table.add_row(name, *(_cell(column, row[column]) for column in COLUMNS))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    table_console().print(table)
 
 
 def _cell(column: str, value: Any) -> str:

@@ -25,6 +25,7 @@ import torch
 from photographs import pack_photographs
 from torch.multiprocessing.spawn import spawn
 
+from shards.atomic import write_whole
 from shards.errors import run_command
 from tools.measure import conditions
 from trainer.build import Parts, build_parts
@@ -85,7 +86,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         | {"config": "simsiam, resnet18, width 1/4, 2 views of 64 px, 500x375 JPEGs, fused"},
         **medians,
     }
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_whole(options.out, json.dumps(report, indent=2) + "\n")
     print(json.dumps(medians))
     return 0
 
@@ -114,7 +115,7 @@ def measure_rank(rank: int, world: int, shards: Path, out: Path, steps: int, por
         parts = build_parts(tiny(shards))
         found = _measure(parts, steps)
     if rank == 0:
-        out.write_text(json.dumps(found))
+        write_whole(out, json.dumps(found))
 
 
 def _measure(parts: Parts, steps: int) -> dict[str, list[float]]:

@@ -31,6 +31,7 @@ from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policies import load_policy
+from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
@@ -102,7 +103,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         "cold": cold,
     }
     print(json.dumps({"warm": warm, "cold": cold}, indent=1))
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
     return 0
 
 

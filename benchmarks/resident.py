@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from augengine.views import Views
+from shards.atomic import write_whole
+from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
 from tools.measure import Case, Run, conditions, measure, times_as_fast
@@ -87,13 +88,13 @@ def _benchmark(options: argparse.Namespace) -> int:
         **found,
     }
     ratio = found["real_over_resident"]
-    Console(soft_wrap=True, highlight=False).print(
+    new_console(soft_wrap=True).print(
         f"{options.config}, batch {loop.batch_size}, {parts.device}: "
         + ", ".join(f"{name} {rate:,.0f} img/s" for name, rate in found["images_per_s"].items())
         + f"; ratio {ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
     )
     if options.out is not None:
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from shards.atomic import write_whole
+from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.format import (
     INDEX_DTYPE,
@@ -154,8 +155,8 @@ def _run(options: argparse.Namespace) -> int:
         },
         "results": results,
     }
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(results))
+    write_whole(options.out, json.dumps(report, indent=1) + "\n")
+    table_console().print(_table(results))
     if wrong:
         raise DataError(f"a start must stay within its bounds, got {', '.join(wrong)}")
     return 0

@@ -36,7 +36,15 @@ _LEFT_BEHIND_S = 3600.0
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, that becomes `path` at the end; DataError when it cannot be written."""
+    """A file to write to, that becomes `path` at the end; DataError when it cannot be written.
+
+    A link leads to the file that is replaced; what is no file, as /dev/stdout, is written as it is.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with open(path, "wb") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
@@ -45,6 +53,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             _sync(file.fileno())
         _remove_older(temporary, path)
         _rename(temporary, path)
+    except DataError:
+        raise
     except (OSError, RuntimeError) as error:
         # torch's zip writer turns a failed write into a RuntimeError of its own.
         cause = error if isinstance(error, OSError) else error.__context__

@@ -16,6 +16,7 @@ the user's cache folder:
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,11 @@ from shards.format import MANIFEST_NAME, NO_LABEL, TIMES_NAME, Manifest, ShardIn
 from shards.localfolder import TarState
 from shards.parallel import run_jobs, with_bar
 from shards.samples import image_key_of
-from shards.scan import scan_tar
+from shards.scan import TarScan, scan_tar
 
 SPOT_CHECK_BYTES = 1 << 30
 _HASHED_AT_ONCE = 8 << 20
+_log = logging.getLogger(__name__)
 _SAME_COLUMNS = ["offset", "size", "crc32", "height", "width"]
 
 
@@ -90,8 +92,13 @@ def first_other(
     doubts: Doubts,
     *,
     progress: bool = False,
+    go_on: bool = False,
 ) -> str | None:
-    """Read the doubtful tars: what is other than the index says in the first of them, or None."""
+    """Read the doubtful tars: what is other than the index says in the first of them, or None.
+
+    With `go_on`, hashed tars that differ in the bytes of single images only are damaged, no others:
+    they are named in a warning, since the run leaves out what cannot be used.
+    """
     names = {*doubts.changed, *_spot_check(manifest, doubts.touched)}
     ends = np.cumsum([shard.num_samples for shard in manifest.shards])
     image_key = image_key_of(manifest)
@@ -109,7 +116,18 @@ def first_other(
     sizes = [job.info.size_bytes for job in jobs]
     results = run_jobs(_difference, jobs, size_bytes=sum(sizes))
     found = dict(with_bar(results, "comparing", sizes, show=progress))
-    return next((found[position] for position in sorted(found) if found[position]), None)
+    others = [found[position] for position in sorted(found) if found[position].text]
+    if go_on:
+        for other in others:
+            if other.is_damage:
+                _log.warning(
+                    "%s in %s: some of its images are damaged, labels and places are as they were; "
+                    "tools/check_shards.py names them, data.verify=true leaves them out",
+                    other.text,
+                    folder,
+                )
+        others = [other for other in others if not other.is_damage]
+    return others[0].text if others else None
 
 
 def sha256_of(path: Path) -> str:
@@ -119,6 +137,14 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_HASHED_AT_ONCE):
             sha.update(chunk)
     return sha.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What is other in a tar than its index says."""
+
+    text: str = ""  # empty: nothing is
+    is_damage: bool = False  # only bytes of single images
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,24 +161,41 @@ def _rows(records: np.ndarray, shard: ShardInfo, end: int) -> np.ndarray:
     return np.array(records[end - shard.num_samples : end])
 
 
-def _difference(job: _Job) -> str:
-    """What is other in a tar than its index says; empty when nothing is."""
+def _difference(job: _Job) -> _Other:
+    name = job.info.name
     try:
-        if job.info.sha256 is not None:
-            return "" if sha256_of(job.path) == job.info.sha256 else f"{job.info.name} is another"
+        if job.info.sha256 is not None and sha256_of(job.path) == job.info.sha256:
+            return _Other()
         scan = scan_tar(job.path, job.image_key)
     except (DataError, OSError) as error:
-        return f"{job.info.name} changed: {error}"
+        return _Other(f"{name} changed: {error}")
+    if job.info.sha256 is not None:
+        return _Other(f"{name} with other content", _is_damaged_only(job, scan))
     is_same = len(scan.records) == len(job.records) and np.array_equal(
         scan.records[_SAME_COLUMNS], job.records[_SAME_COLUMNS]
     )
     if not is_same:
-        return f"{job.info.name} holds other images"
-    labels = zip(scan.labels, job.records["label"].tolist(), strict=True)
+        return _Other(f"{name} holds other images")
+    return _Other() if _has_labels(job, scan, job.records) else _Other(f"{name} holds other labels")
+
+
+def _is_damaged_only(job: _Job, scan: TarScan) -> bool:
+    """Whether all that can still be read as images are where they were, with their labels."""
+    rows = np.searchsorted(job.records["offset"], scan.records["offset"])
+    if not len(rows) or rows.max() >= len(job.records):
+        return False
+    known = job.records[rows]
+    return (
+        len(scan.records) + len(scan.refused) == len(job.records)
+        and np.array_equal(scan.records[["offset", "size"]], known[["offset", "size"]])
+        and _has_labels(job, scan, known)
+    )
+
+
+def _has_labels(job: _Job, scan: TarScan, records: np.ndarray) -> bool:
+    labels = zip(scan.labels, records["label"].tolist(), strict=True)
     classes = {name: number for number, name in enumerate(job.classes)}
-    if not all(_is_label(label, number, classes) for label, number in labels):
-        return f"{job.info.name} holds other labels"
-    return ""
+    return all(_is_label(label, number, classes) for label, number in labels)
 
 
 def _is_label(label: int | str | None, number: int, classes: Mapping[str, int]) -> bool:

@@ -122,10 +122,10 @@ def _is_still_so(
             folder,
             doubts.changed[0],
         )
-    other = first_other(folder, manifest, records, doubts, progress=progress)
+    other = first_other(folder, manifest, records, doubts, progress=progress, go_on=True)
     if other is None:
         if doubts.changed:
-            _log.warning("the tars of %s are the same: their index stays", folder)
+            _log.warning("the index of %s stays", folder)
         return True
     if manifest.sealed and is_beside:
         _refuse(folder, other)
@@ -170,7 +170,8 @@ def _refuse(folder: Path, change: str | None) -> None:
     if change:
         raise DataError(
             f"hashed shards never change, got {change} in {folder}; restore it, or delete "
-            f"{MANIFEST_NAME} there to index the tars as they are"
+            f"{MANIFEST_NAME} there to index the tars as they are (as `python "
+            f"tools/make_shards.py {folder} --overwrite` does)"
         )
 
 

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import Progress
-
+from shards.console import new_bar, new_console
 from shards.workers import WorkerPool
 
 # Below this many bytes starting processes takes longer than the work.
@@ -65,7 +63,7 @@ def with_bar(
     if not (show and sys.stderr.isatty()):
         yield from results
         return
-    with Progress(console=Console(stderr=True)) as bar:
+    with new_bar(new_console(sys.stderr)) as bar:
         task = bar.add_task(title, total=sum(sizes_bytes))
         for position, result in results:
             yield position, result

@@ -1,21 +1,22 @@
 """The index of a remote folder, kept in the user's cache folder and renewed when it has changed.
 
 `index.py` opens through here. The manifest is small and asked for each time; the records are
-fetched when it says something new, and checked against its sha256. Tars without an index are not
+fetched when it says something new, and checked against its sha256; whether the tars are still those
+of the manifest `remotechanges.py` asks. Tars without an index are not
 scanned from afar: that would move every byte, for each user again.
 """
 
 import errno
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
-from shards.atomic import write_whole
+from shards.atomic import atomic_file, write_whole
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.remote import RemoteFolder
+from shards.remotechanges import note_changes
 from shards.remotestore import RemoteStore
 from shards.store import cache_root, locked, map_records
 
@@ -45,6 +46,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
                 if records is None:
                     records = _fetched(store, place, text, manifest)
                 if records is not None:
+                    note_changes(store, str(folder), place, manifest)
                     return records, manifest
     except (DataError, UnicodeDecodeError) as error:
         raise DataError(f"at {folder}: {error}") from None
@@ -101,14 +103,8 @@ def _fetched(store: RemoteStore, place: Path, text: bytes, manifest: Manifest) -
     """The records from afar; None when they are not the manifest's."""
     # The manifest comes last: with it, the folder is whole.
     (place / MANIFEST_NAME).unlink(missing_ok=True)
-    part = place / f".{INDEX_NAME}.part"
-    try:
-        with open(part, "wb") as file:
-            _copy_index(store, manifest, file.fileno())
-            os.fsync(file.fileno())
-        os.replace(part, place / INDEX_NAME)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_file(place / INDEX_NAME) as file:
+        _copy_index(store, manifest, file.fileno())
     records = map_records(place, manifest.num_samples)
     if records is None or hashlib.sha256(records.data).hexdigest() != manifest.index_sha256:
         return None

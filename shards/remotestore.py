@@ -20,13 +20,13 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shards.errors import DataError
 from shards.failure import reason_of
 from shards.format import MANIFEST_NAME
 from shards.remote import RemoteFolder, connect, file_url
-from shards.retry import GaveUpError, Request, Retries, WrongBytesError
+from shards.retry import MAX_REQUESTS, GaveUpError, Request, Retries, WrongBytesError
 from shards.shardfiles import Descriptor
 
 Result = TypeVar("Result")
@@ -97,6 +97,24 @@ class RemoteStore:
                 raise FileNotFoundError(errno.ENOENT, error.strerror) from None
             raise
 
+    def info_many(self, names: Sequence[str]) -> dict[str, dict[str, object]]:
+        """What the server says of files without sending them, as fsspec names it.
+
+        Files of which it says nothing at once are left out: not every server answers such requests.
+        """
+        slots = asyncio.Semaphore(MAX_REQUESTS)
+
+        async def ask(name: str) -> dict[str, object]:
+            try:
+                async with slots:
+                    about = self._about(self._url(name))
+                    return await asyncio.wait_for(about, self._folder.limits.request_s)
+            except Exception:
+                return {}
+
+        found = self._run(lambda: _gather([ask(name) for name in names]))
+        return {name: info for name, info in zip(names, found, strict=True) if info}
+
     def copy(self, name: str, size: int, descriptor: int, *, is_exact: bool = True) -> None:
         """Write a whole file into an open one; OSError also when it has another size."""
         # Of its own: what is cancelled may still write when the caller has closed his.
@@ -129,6 +147,17 @@ class RemoteStore:
             future.cancel()  # after Ctrl-C it still runs
             with self._lock:
                 self._running.discard(future)
+
+    async def _about(self, url: str) -> dict[str, object]:
+        if not url.startswith("http"):
+            return await self._system._info(url)
+        # fsspec asks a server that refuses HEAD for the whole file instead.
+        system: Any = self._system
+        session = await system.set_session()
+        head = session.head(system.encode_url(url), allow_redirects=True, **system.kwargs)
+        async with head as answer:
+            answer.raise_for_status()
+            return {"size": answer.headers.get("Content-Length"), **answer.headers}
 
     async def _answer(self, name: str, offset: int, size: int) -> bytes | OSError:
         try:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from shards.build import told_notes
+from shards.changes import doubts_about
 from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
 from shards.index import ShardIndex
-from shards.localfolder import list_tars, local_folder
+from shards.localfolder import TarState, local_folder, tar_states
 from shards.parallel import run_jobs, with_bar
 from shards.remote import Location, RemoteFolder, remote_folder
 from shards.shardcheck import ShardJob, ShardReport, check_shard
@@ -54,8 +55,9 @@ def check_folder(
     remote = remote_folder(directory)
     if remote is None:
         folder = local_folder(directory)
-        tars = list_tars(folder)
-        place, manifest = _find_manifest(folder, progress)
+        states = tar_states(folder)
+        tars = {name: state.size_bytes for name, state in states.items()}
+        place, manifest = _find_manifest(folder, states, progress)
         records, problems = _read_records(place, manifest)
     else:
         folder = remote
@@ -79,11 +81,18 @@ def check_folder(
     )
 
 
-def _find_manifest(folder: Path, progress: bool) -> tuple[Path, Manifest]:
-    for place in (folder, cache_folder(folder)):
-        manifest = read_manifest(place)
-        if manifest is not None:
+def _find_manifest(
+    folder: Path, tars: dict[str, TarState], progress: bool
+) -> tuple[Path, Manifest]:
+    """The one that is used; beside read-only tars may be an older one than in the cache."""
+    cache = cache_folder(folder)
+    found = [(place, read_manifest(place)) for place in (folder, cache)]
+    known = [(place, manifest) for place, manifest in found if manifest is not None]
+    for place, manifest in known if len(known) > 1 else ():
+        if not doubts_about([place, cache], manifest, tars):
             return place, manifest
+    if known:
+        return known[0]
     manifest = ShardIndex.open(folder, progress=progress).manifest
     beside = read_manifest(folder) is not None
     return (folder if beside else cache_folder(folder)), manifest

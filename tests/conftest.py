@@ -1,6 +1,7 @@
 """Small folders of real JPEG shards, made once a session."""
 
 import io
+import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,17 @@ NUM_CLASSES = 3
 NUM_SHARDS = 3
 
 
+# In the background, as by `nohup make test &`, a shell has Ctrl-C ignored, here and in every
+# process started from here; what is tested is what a signal does.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGUSR1, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
+
+
 def jpeg_of(sample_id: int) -> bytes:
     """A smooth coloured picture of 24 to 60 pixels a side, unlike any other sample's."""
     rng = np.random.default_rng(sample_id)
@@ -29,10 +41,10 @@ def jpeg_of(sample_id: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_tars(folder: Path, num_samples: int = NUM_SAMPLES) -> Path:
-    """`num_samples` labelled JPEGs in NUM_SHARDS plain tars; classes in turn."""
+def write_tars(folder: Path, num_samples: int = NUM_SAMPLES, num_shards: int | None = None) -> Path:
+    """`num_samples` labelled JPEGs in NUM_SHARDS plain tars, or so many; classes in turn."""
     folder.mkdir(parents=True, exist_ok=True)
-    for shard, ids in enumerate(np.array_split(np.arange(num_samples), NUM_SHARDS)):
+    for shard, ids in enumerate(np.array_split(np.arange(num_samples), num_shards or NUM_SHARDS)):
         path = folder / f"train-{shard:06d}.tar"
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for id in ids.tolist():
@@ -62,10 +74,10 @@ def indexed_folder(shard_folder: Path) -> Path:
 
 @pytest.fixture
 def new_shards(tmp_path: Path) -> Callable[..., Path]:
-    """Makes such a folder for one test to damage: new_shards(num_samples=37)."""
+    """Makes such a folder for one test to damage: new_shards(num_samples=37, num_shards=3)."""
 
-    def make(num_samples: int = NUM_SAMPLES) -> Path:
-        return write_tars(tmp_path / "shards", num_samples)
+    def make(num_samples: int = NUM_SAMPLES, num_shards: int = NUM_SHARDS) -> Path:
+        return write_tars(tmp_path / "shards", num_samples, num_shards)
 
     return make
 

@@ -7,6 +7,7 @@ Tests and benchmarks use `FaultyServer`; `python tools/faulty_server.py DIR --fa
 import argparse
 import http.client
 import http.server
+import os
 import random
 import re
 import socket
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -144,9 +145,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if fault == "stall":
+            self.owner.stall()
         if fault in ("fail", "stall"):
-            if fault == "stall":
-                self.owner.stall()
             return self._send(503, {}, b"")
         source = self.owner.source
         found = self._from_folder(source) if isinstance(source, Path) else self._from_server(source)
@@ -157,13 +158,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             with open(folder / unquote(self.path).lstrip("/"), "rb") as file:
                 size = file.seek(0, 2)
+                tag = {"ETag": f'"{os.fstat(file.fileno()).st_mtime_ns:x}-{size:x}"'}
                 if asked is None or not self.owner.faults.ranges:
                     file.seek(0)
-                    return 200, {}, file.read()
+                    return 200, tag, file.read()
                 start, end = file.seek(int(asked[1])), min(int(asked[2]) + 1, size)
                 if start >= size:
                     return 416, {}, b""
-                where = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+                where = tag | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
                 return 206, where, file.read(end - start)
         except OSError:
             return 404, {}, b""
@@ -227,19 +229,17 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> int:
     folder = Path(options.source)
     source = folder if folder.is_dir() else options.source
-    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+:\d+", options.source):
+    if isinstance(source, str) and not re.fullmatch(r"[\w.-]+:\d+", options.source):
         raise UsageError(
             f"a folder is served, or another server, got {options.source}; give a folder that "
             f"exists or host:port"
         )
-    names = ("fail", "stall", "cut", "stall_s", "bytes_per_s", "ranges")
-    faults = replace(Faults(), **{name: getattr(options, name) for name in names})
+    faults = Faults(**{field.name: getattr(options, field.name) for field in fields(Faults)})
     try:
         server = FaultyServer(source, faults, port=options.port)
     except OSError as error:
-        raise UsageError(
-            f"--port is free, got {options.port} ({error.strerror}); try another"
-        ) from None
+        reason = f"--port is free, got {options.port} ({error.strerror}); try another"
+        raise UsageError(reason) from None
     with server:
         sys.stderr.write(f"serving {options.source} at {server.url} until Ctrl-C\n")
         threading.Event().wait()

@@ -221,7 +221,12 @@ def _parser() -> argparse.ArgumentParser:
         "pixel and process or more; a JPEG that is not progressive is decoded at a half or less, "
         "and may have 2,000,000,000 (%(default)s)",
     )
-    add("--overwrite", action="store_true", help="replace another set in OUT once this is whole")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace another set in OUT once this is whole; of tars that are indexed where they "
+        "are: also where packed ones have changed",
+    )
     return parser
 
 

@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
+from shards.atomic import write_whole
+from shards.console import new_bar, new_console, table_console, words
 from shards.errors import UsageError, run_command
 from tools.augment_cases import Settings
 from tools.measure import num_cores
@@ -84,11 +85,11 @@ def _profile_command(options: argparse.Namespace) -> int:
         found = profile(index, policy, settings, peers_python=options.peers_python, on_step=on_step)
     report = report_of(index, settings, found)
     # A table cut to 80 columns is of no use in a file.
-    print_report(report, Console(width=None if sys.stdout.isatty() else 150))
+    print_report(report, table_console(150))
     if path := outputs["json"]:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(report, indent=2) + "\n")
     if path := outputs["markdown"]:
-        path.write_text(markdown_table(report["results"]) + "\n", encoding="utf-8")
+        write_whole(path, markdown_table(report["results"]) + "\n")
     if path := outputs["png"]:
         draw_profile(report, path)
     if path := outputs["trace"]:
@@ -110,9 +111,9 @@ def _output(options: argparse.Namespace, name: str) -> Path | None:
 
 
 def _progress() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    to_stderr = Console(stderr=True)
-    return Progress(*columns, console=to_stderr, disable=not to_stderr.is_terminal)
+    console = new_console(sys.stderr)
+    columns = words(), BarColumn(), TimeElapsedColumn()
+    return new_bar(console, *columns, hidden=not console.is_terminal)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

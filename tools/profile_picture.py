@@ -59,6 +59,7 @@ def draw_profile(report: dict[str, Any], path: Path) -> None:
         ha="left",
         color=INK,
         fontsize=12,
+        parse_math=False,  # a $ in a policy's name is one
     )
     machine = f"{done['cpu']}, {done['cores']} cores, {settings['device']}, {done['date']}"
     figure.text(0.01, 1 - 0.42 / figure.get_figheight(), machine, color=FAINT, fontsize=8)

@@ -7,6 +7,7 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from augengine.meter import STAGES
 from shards.index import ShardIndex
@@ -69,10 +70,11 @@ def rows_of(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 def print_report(report: dict[str, Any], console: Console) -> None:
     """The report as tables."""
     done, data, settings = report["conditions"], report["data"], report["settings"]
-    console.print(
-        f"[bold]{report['policy']}[/]  {data['name']}: {data['images']:,} images, about "
+    about = (
+        f"  {data['name']}: {data['images']:,} images, about "
         f"{data['height_px'][1]}x{data['width_px'][1]} px, {data['mean_bytes'] / 1024:.0f} KiB"
     )
+    console.print(Text.assemble((report["policy"], "bold"), about))
     console.print(
         f"{done['cpu']}, {done['cores']} cores, load {done['load_average_1min']}; "
         f"{settings['device']}, batch {settings['batch_size']}, {settings['threads']} threads, "

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
+from shards.atomic import write_whole
+from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
 from tools.epoch_memory import measure_memory
@@ -180,14 +180,14 @@ def _simulate(options: argparse.Namespace) -> int:
         raise UsageError(f"a file lies in a folder that exists, got {options.json}; make it first")
     cases = list(_cases(options))
     found = []
-    with Progress(console=Console(stderr=True)) as bar:
+    with new_bar(new_console(sys.stderr)) as bar:
         for case in cases:
             task = bar.add_task(f"{case.num_samples:.0e}, {case.name}", total=case.num_samples)
             found.append(simulate(case, lambda n, task=task: bar.advance(task, n)))
     if options.json is not None:
         report = {"conditions": conditions(), "cases": found}
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    console = Console(width=None if sys.stdout.isatty() else 120)
+        write_whole(options.json, json.dumps(report, indent=1) + "\n")
+    console = table_console()
     for table in epoch_tables(found):
         console.print(table)
     wrong = [row for row in found if not row["exactly_once"]]

@@ -12,6 +12,7 @@ from typing import Any
 
 from augengine.meter import MeterSnapshot, Span
 from augengine.pipeline import ViewLoader
+from shards.atomic import write_whole
 
 NUM_BATCHES = 16
 
@@ -34,7 +35,7 @@ def write_trace(path: Path, runs: Mapping[str, Sequence[Span]]) -> None:
         for event in _events(pid, name, spans)
     ]
     trace = {"traceEvents": events, "displayTimeUnit": "ms"}
-    path.write_text(json.dumps(trace), encoding="utf-8")
+    write_whole(path, json.dumps(trace))
 
 
 def _events(pid: int, name: str, spans: Sequence[Span]) -> list[dict[str, Any]]:

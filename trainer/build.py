@@ -32,12 +32,13 @@ from trainer.batchnorm import synchronize_batch_norm
 from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
 from trainer.device import choose_device, use_bf16
-from trainer.distributed import local_world_size, rank, world_size
+from trainer.distributed import rank, world_size
 from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
 from trainer.optim.build import build_optimizer
 from trainer.room import check_room
+from trainer.sharedcache import Neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     )
     # After the method is on the device, so that what is free there is really free.
     cache = create_cache(
-        config.data.cache, index, device, config.data.max_cache_bytes, local_world_size()
+        config.data.cache, index, device, config.data.max_cache_bytes, Neighbours()
     )
     window = note_on_window(index.directory, index.shards, config.loop.window)
     return Parts(

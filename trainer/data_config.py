@@ -22,8 +22,8 @@ class DataConfig:
     workers: int = 2  # threads that read, decode and augment
     prefetch: int = 2  # batches made ahead
     cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
-    # Bound of the cache of each process, such as 4GiB; null: what is free at the start, of the
-    # host's memory half, shared by its processes, of the GPU's a quarter.
+    # Bound of the cache, such as 4GiB, times the processes of a machine, which share the host's;
+    # null: what is free at the start, of the host's memory half, of the GPU's a quarter.
     cache_bytes: str | None = None
     # Shards at an address (docs/remote.md): whole ones into a local cache, or range: every image
     # alone, into memory.

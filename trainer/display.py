@@ -9,9 +9,10 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.text import Text
+
+from shards.console import new_bar, new_console, words
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -24,18 +25,11 @@ class Display:
         self._first = first_step
         self._quiet = quiet
         self._started = self._last_line = time.monotonic()
-        self._console = Console(file=sys.stderr, quiet=quiet, soft_wrap=True, highlight=False)
+        self._console = new_console(sys.stderr, quiet=quiet, soft_wrap=True)
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
-            self._bar = Progress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
+            columns = (words("step"), MofNCompleteColumn(), BarColumn(), words())
+            self._bar = new_bar(self._console, *columns, TimeRemainingColumn(), transient=True)
             self._task = self._bar.add_task("", total=total_steps, completed=first_step)
 
     def update(self, step: int, loss: float, images_per_s: float, wait: float) -> None:
@@ -54,11 +48,11 @@ class Display:
 
     def say(self, text: str) -> None:
         """A sentence above the bar."""
-        self._console.print(escape(text))
+        self._console.print(text)
 
     def warn(self, text: str) -> None:
         """A sentence that should be noticed."""
-        self._console.print(f"[bold yellow]warning:[/] {escape(text)}")
+        self._console.print(Text.assemble(("warning:", "bold yellow"), " ", text))
 
     def __enter__(self) -> "Display":
         if self._bar is not None:

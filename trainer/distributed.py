@@ -44,11 +44,6 @@ def world_size() -> int:
     return dist.get_world_size() if is_distributed() else 1
 
 
-def local_world_size() -> int:
-    """Processes of this run on this machine, as torchrun says."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if is_distributed() else 1
-
-
 @contextmanager
 def process_group(device_type: str, timeout_s: float) -> Iterator[int]:
     """Join torchrun's group (NCCL on cuda, gloo on the CPU) and leave it at the end.

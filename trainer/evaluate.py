@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 import trainer.checkpoint as checkpoint
@@ -26,6 +25,7 @@ from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
 from augengine.views import Views
 from shards.atomic import atomic_file
+from shards.console import new_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from trainer.build import build_method, open_index
@@ -204,14 +204,13 @@ def _print(scores: list[Score], conditions: dict) -> None:
         table.add_column(heading, justify="left" if heading == "encoder" else "right")
     for score in scores:
         table.add_row(score.what, f"{score.knn:.1%}", f"{score.linear:.1%}", str(score.feature_dim))
-    console = Console(soft_wrap=True, highlight=False)
+    console = new_console(soft_wrap=True)
     console.print(table)
     console.print(
         "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
         "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
         "kNN k={k}, T={temperature:g}; "
-        "linear: {linear}".format(**conditions),
-        markup=False,
+        "linear: {linear}".format(**conditions)
     )
 
 

@@ -4,7 +4,8 @@
 A second signal is taken literally and stops at once, for whoever cannot wait for a step; unless it
 is the first one's echo: terminals and schedulers tell torchrun and its ranks alike, and torchrun
 passes on what it hears. Before and after a run `shards.errors.run_command` answers, and while the
-libraries are imported `quiet_interrupt`.
+libraries are imported `quiet_interrupt`. A run in the background, which a script or `nohup ... &`
+starts with Ctrl-C ignored, leaves it ignored; it is stopped by SIGTERM (`kill PID`).
 """
 
 import signal
@@ -46,7 +47,10 @@ class GracefulInterrupt:
         # Python handles signals in the main thread only; elsewhere they stay as they are.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._former[number] = signal.signal(number, self._remember)
+                # What the parent had ignored stays so: Ctrl-C is for the program in the foreground,
+                # and a shell lets those that it starts in the background not hear it.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._former[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(

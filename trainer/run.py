@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
+from shards.console import new_console
 from shards.errors import DataError, UsageError, room_named, run_command
 from trainer.checks import choose
 from trainer.config import TrainConfig
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     args = _parse(arguments)
-    stdout = Console(soft_wrap=True, highlight=False, markup=False)
+    stdout = new_console(soft_wrap=True)
     if args.list:
         stdout.print(_catalogue())
         return 0

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import torch
 
 from augengine.backends.protocol import Backend
+from augengine.streams import numbered
 from shards.errors import UsageError
 
 BACKENDS = ("fused", "dali", "kornia")
@@ -54,6 +55,7 @@ def create_backend(
         raise UsageError(f"backends run on cpu or cuda, got {device}; make views on the cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {device} is not available; use cpu or install torch with CUDA")
+    device = numbered(device)
     if name == "auto":
         without = "dali" if device.type == "cuda" and has_dali() else "kornia"
         name = "fused" if has_fused(device) else without

@@ -5,6 +5,7 @@ import torch
 from augengine.backends.table import has_dali, require_dali
 from augengine.decoders.protocol import Decoder
 from augengine.decoders.tuning import WorkSplit
+from augengine.streams import numbered
 from shards.errors import UsageError
 
 DECODERS = ("dali", "pillow")
@@ -33,6 +34,7 @@ def create_decoder(
         raise UsageError(f"a decoder needs at least one thread, got {num_threads}; pass 1 or more")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {device} is not available; use cpu or install torch with CUDA")
+    device = numbered(device)
     if name == "auto":
         name = "dali" if has_dali() else "pillow"
     if name == "dali":

@@ -8,10 +8,14 @@ write is ever removed.
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from shards.changes import doubts_about, first_other
 from shards.errors import DataError, UsageError
-from shards.format import Manifest
+from shards.format import INDEX_DTYPE, Manifest
+from shards.localfolder import tar_states
 from shards.packing.staging import has_finished_shards, read_recipe
-from shards.store import read_manifest
+from shards.store import cache_folder, read_manifest
 
 TOOL = "make_shards"
 
@@ -80,6 +84,14 @@ def _check_whole(
                 f"a finished set never changes, got {path} missing or of another size; restore it, "
                 f"or make the set anew with --overwrite"
             )
+    doubts = doubts_about([out, cache_folder(out)], manifest, tar_states(out))
+    # Of hashed tars no record is looked at.
+    other = first_other(out, manifest, np.empty(0, INDEX_DTYPE), doubts) if doubts else None
+    if other:
+        raise DataError(
+            f"a finished set never changes, got {other} in {out}; restore it, or make the set anew "
+            f"with --overwrite"
+        )
     return manifest
 
 

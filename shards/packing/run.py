@@ -7,22 +7,22 @@ nothing else.
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
+from shards.console import new_bar, new_console, words
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS
 from shards.order import SampleOrder
@@ -223,13 +223,13 @@ class _Speed(ProgressColumn):
 
 def _bar(progress: bool) -> Progress:
     """A bar on stderr; none when that is not a terminal."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
+    console = new_console(sys.stderr)
+    return new_bar(
+        console,
+        words(),
         BarColumn(),
         MofNCompleteColumn(),
         _Speed(),
         TimeRemainingColumn(),
-        console=console,
-        disable=not (progress and console.is_terminal),
+        hidden=not (progress and console.is_terminal),
     )

@@ -244,7 +244,7 @@ def test_caches_by_name(index: ShardIndex) -> None:
     assert create_cache("none", index, CPU).note is None
     assert create_cache("none", index, CPU).get(np.arange(3)) == [None] * 3
     assert "all 37" in create_cache("host", index, CPU).note
-    assert "first 0 of 37" in create_cache("host", index, CPU, num_processes=1 << 50).note
+    assert "first 0 of 37" in create_cache("host", index, CPU, max_bytes=1).note
     with pytest.raises(UsageError, match=r"got device cpu; use data.cache=host"):
         create_cache("gpu", index, CPU)
     with pytest.raises(UsageError, match="got 'disk'"):

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from noise import Noise, pack_small
 
 from shards import changes, localindex
 from shards.changes import sha256_of
 from shards.errors import DataError
 from shards.format import TIMES_NAME, Manifest
 from shards.index import ShardIndex, build_index, write_index
+from shards.reader import SampleError, ShardReader
 from shards.store import cache_folder
+from shards.verify import check_folder
 
 HOUR_NS = 3600 * 10**9
 SWAPPED = {b"0": b"1", b"1": b"0"}
@@ -140,7 +143,7 @@ def test_a_rewritten_tar_is_indexed_again(
     assert ShardIndex.open(folder).fingerprint == after.fingerprint
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("change", list(CHANGES.values())[:3], ids=list(CHANGES)[:3])
 def test_a_rewritten_packed_tar_is_refused(new_shards, change: Callable[[Path], None]) -> None:
     """It was hashed when it was written, so it is named; --overwrite takes it as it is."""
     folder = new_shards()
@@ -148,13 +151,36 @@ def test_a_rewritten_packed_tar_is_refused(new_shards, change: Callable[[Path], 
     ShardIndex.open(folder)
     change(folder / "train-000001.tar")
     for _ in range(2):
-        with pytest.raises(DataError, match=r"train-000001\.tar is another.*restore it, or delete"):
+        with pytest.raises(
+            DataError, match=r"train-000001\.tar with other content.*restore it, or delete"
+        ):
             ShardIndex.open(folder)
     with pytest.raises(DataError, match=r"train-000001\.tar with other content.*restore it"):
         build_index(folder)
     index = build_index(folder, overwrite=True)
     assert [shard.sha256 is None for shard in index.shards] == [False, True, False]
     assert ShardIndex.open(folder).fingerprint == index.fingerprint
+
+
+@pytest.mark.parametrize("change", list(CHANGES.values())[3:], ids=list(CHANGES)[3:])
+def test_a_damaged_packed_tar_is_told(
+    new_shards, caplog: pytest.LogCaptureFixture, change: Callable[[Path], None]
+) -> None:
+    """Labels and places are as they were: the run goes on and leaves out what cannot be used."""
+    folder = new_shards()
+    fingerprint = seal(folder).fingerprint
+    ShardIndex.open(folder)
+    change(folder / "train-000001.tar")
+    with caplog.at_level(logging.WARNING):
+        index = ShardIndex.open(folder)
+    assert index.fingerprint == fingerprint
+    assert "train-000001.tar with other content" in caplog.text
+    assert "data.verify=true leaves them out" in caplog.text
+    with pytest.raises(DataError, match="with other content"):
+        build_index(folder)
+    with ShardReader(index, verify=True) as reader:
+        bad = [item for item in reader.read(np.arange(37)) if isinstance(item, SampleError)]
+    assert len(bad) == 1
 
 
 def test_indexing_again_is_what_was_asked_for(new_shards) -> None:
@@ -195,7 +221,7 @@ def test_a_copy_is_the_same(
         assert ShardIndex.open(there).fingerprint == fingerprint
     is_told = copy == "other times" or (copy.startswith("without") and not is_packed)
     assert ("they are read once" in caplog.text) == is_told
-    assert ("are the same: their index stays" in caplog.text) == is_told
+    assert (f"the index of {there} stays" in caplog.text) == is_told
     monkeypatch.setattr(localindex, "first_other", None)
     assert ShardIndex.open(there).fingerprint == fingerprint
 
@@ -310,3 +336,41 @@ def test_a_label_is_compared_by_what_it_means(
     """A number by its number, a name by its place; what may be either is not the same for sure."""
     numbers = {name: place for place, name in enumerate(classes)}
     assert changes._is_label(text, number, numbers) == is_sure
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("change", [flip_a_byte, keep_time(flip_a_byte), make_older(flip_a_byte)])
+def test_a_finished_set_that_was_rewritten_is_not_complete(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """Packing it again names the tar; with overwrite it is packed again, and then it is whole."""
+    out = tmp_path / "out"
+    pack_small(Noise(20), out)
+    fingerprint = ShardIndex.open(out).fingerprint
+    assert pack_small(Noise(20), out).was_complete
+    change(min(out.glob("*.tar")))
+    with pytest.raises(
+        DataError, match=r"never changes, got .*\.tar with other content.*--overwrite"
+    ):
+        pack_small(Noise(20), out)
+    pack_small(Noise(20), out, overwrite=True)
+    assert ShardIndex.open(out).fingerprint == fingerprint
+    assert pack_small(Noise(20), out).was_complete
+
+
+def test_check_shards_looks_at_the_index_that_is_used(
+    new_shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at an older one beside read-only tars."""
+    folder = new_shards()
+    ShardIndex.open(folder)
+    swap_labels(folder / "train-000001.tar")
+    assert check_folder(folder).problems
+    lock_out(monkeypatch, folder)
+    ShardIndex.open(folder)
+    assert not check_folder(folder).problems

@@ -1,5 +1,6 @@
 """Shards in a bucket, over the S3 protocol, from a server that fails, stalls and breaks off."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from shards.errors import DataError
+from shards.format import TIMES_NAME
 from shards.index import ShardIndex
 from shards.reader import SampleError, ShardReader
 from shards.remote import RemoteFolder
@@ -125,3 +127,25 @@ def test_no_credentials_is_one_line(
     S3FileSystem.clear_instance_cache()
     with pytest.raises(DataError, match=r"got NoCredentialsError; check the address, and the cred"):
         ShardIndex.open("s3://bucket/train")
+
+
+def test_a_buckets_tags_are_of_the_content(bucket: FaultyServer, tmp_path: Path) -> None:
+    """What a tar that was uploaded again is known by: equal bytes have one tag, others another."""
+    import boto3
+
+    def tags() -> dict[str, str]:
+        ShardIndex.open(RemoteFolder("s3://bucket/train", timeout_s=20))
+        (path,) = (tmp_path / "user-cache").rglob(TIMES_NAME)
+        kept = json.loads(path.read_text())["tars"]
+        path.unlink()
+        return kept
+
+    before = tags()
+    assert len(before) == 4
+    client = boto3.client("s3", endpoint_url=f"http://{bucket.source}")
+    body = client.get_object(Bucket="bucket", Key="train/train-000001.tar")["Body"].read()
+    client.put_object(Bucket="bucket", Key="train/train-000001.tar", Body=body)
+    assert tags() == before
+    client.put_object(Bucket="bucket", Key="train/train-000001.tar", Body=body[:-1] + b"x")
+    after = tags()
+    assert {name for name in after if after[name] != before[name]} == {"train-000001.tar"}

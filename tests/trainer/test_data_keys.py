@@ -10,7 +10,7 @@ from augengine.decoders.protocol import Decoder
 from augengine.decoders.table import create_decoder
 from shards.cursor import Cursor
 from shards.errors import UsageError
-from trainer import build, distributed
+from trainer import build
 from trainer.log import read_metrics
 from trainer.recipe import resolve
 from trainer.run import main as run
@@ -61,26 +61,20 @@ def test_a_cache_is_the_runs_not_the_loaders(shard_folder: Path) -> None:
     assert reads[1] == 0
 
 
-def test_processes_of_a_machine_share_its_memory(
+def test_the_bound_of_each_process_is_passed_on(
     shard_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without data.cache_bytes each of them takes its part; without torchrun there is one."""
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert distributed.local_world_size() == 1  # no group was joined
-    with monkeypatch.context() as joined:
-        joined.setattr(distributed, "is_distributed", lambda: True)
-        assert distributed.local_world_size() == 8
+    """And who else is on this machine; without torchrun there is one."""
     asked = []
 
     def create(*arguments: object) -> NoCache:
         asked.append(arguments)
         return NoCache()
 
-    monkeypatch.setattr(build, "local_world_size", lambda: 8)
     monkeypatch.setattr(build, "create_cache", create)
     build.build_parts(config_of(shard_folder, cache="host", cache_bytes="1.5MiB"))
-    ((name, index, device, max_bytes, num_processes),) = asked
-    assert (name, len(index), device.type, num_processes) == ("host", 37, "cpu", 8)
+    ((name, index, device, max_bytes, neighbours),) = asked
+    assert (name, len(index), device.type, len(neighbours)) == ("host", 37, "cpu", 1)
     assert max_bytes == 3 << 19
 
 

@@ -64,3 +64,35 @@ def test_commands_are_quiet_from_their_first_line(path: str) -> None:
     _, first, second, *_ = ast.parse((ROOT / path).read_text()).body
     assert ast.unparse(first) == "from trainer.interrupt import quiet_interrupt"
     assert ast.unparse(second) == "if __name__ == '__main__':\n    quiet_interrupt()"
+
+
+IGNORING = """
+import os, signal, sys
+from trainer.interrupt import GracefulInterrupt
+with GracefulInterrupt() as graceful:
+    for name in sys.argv[1:]:
+        os.kill(os.getpid(), getattr(signal, name))
+        print(name, graceful.number)
+print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+"""
+
+
+def in_the_background(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run it as a script's `command &` does: with Ctrl-C ignored."""
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    return subprocess.run(shell, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_a_run_in_the_background_does_not_hear_ctrl_c() -> None:
+    """It belongs to the program in the foreground; SIGTERM and SIGUSR1 are heard as ever."""
+    for name in ("SIGTERM", "SIGUSR1"):
+        done = in_the_background(sys.executable, "-c", IGNORING, "SIGINT", name)
+        number = int(getattr(signal, name))
+        assert done.stdout == f"SIGINT 0\n{name} {number}\nTrue\n", done.stderr
+
+
+def test_these_tests_pass_in_the_background() -> None:
+    """`nohup make test &` says what `make test` says."""
+    command = "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/shards/test_workers.py"
+    done = in_the_background(sys.executable, *command)
+    assert done.returncode == 0, done.stdout

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,6 +21,7 @@ from augengine.pipeline import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.streams import upload
 from augengine.views import Views
+from shards.console import new_console
 from shards.index import ShardIndex
 from trainer.build import build_method
 from trainer.checkpoint import load_child
@@ -74,7 +74,7 @@ def finetune_run(
     path = run / f"finetuned-{share:g}.pt"
     size_px = max(group.size_px for group in views.policy.groups)
     save_classifier(path, classifier, asdict(config.backbone) | {"image_size_px": size_px})
-    Console(soft_wrap=True, highlight=False, markup=False).print(
+    new_console(soft_wrap=True).print(
         f"fine-tuned: {result.accuracy:.1%} top-1 on {len(test):,} held-out images, after "
         f"{result.epochs:g} epochs of {result.images:,} labelled ones ({share:g} of all); "
         f"layers kept of the projector: {head_layers}; {path}"
@@ -109,7 +109,7 @@ def finetune(
         backend=views.backend,
         decoder=views.decoder,
         num_workers=views.num_workers,
-        order=SubsetOrder(ids, SEED),
+        order=SubsetOrder(ids, SEED, train),
     ) as loader:
         fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
     accuracy = score(classifier, views(test, views.settings.max_test_images), device)

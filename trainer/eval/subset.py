@@ -10,7 +10,10 @@ import numpy as np
 
 from shards.errors import UsageError
 from shards.format import NO_LABEL
+from shards.index import ShardIndex
 from shards.order import SampleOrder
+from shards.remotecache import fitting_window
+from shards.upcoming import repeated_shards
 
 
 def label_subset(
@@ -31,16 +34,45 @@ def label_subset(
 
 
 class SubsetOrder(SampleOrder):
-    """Endless order over some of the samples, shuffled anew in every epoch."""
+    """Endless order over some of the samples, shuffled anew in every epoch.
 
-    def __init__(self, ids: np.ndarray, seed: int) -> None:
-        super().__init__(len(ids), seed)
+    Of remote shards it goes through a few at a time, as many as the cache holds twice, and it
+    announces those that are worth fetching whole; all others are read image by image.
+    """
+
+    def __init__(self, ids: np.ndarray, seed: int, index: ShardIndex | None = None) -> None:
+        """Describe the order.
+
+        Args:
+            ids: [M] int - the samples, each once.
+            seed: any integer; another seed is another order.
+            index: of these samples; without it they are shuffled together and none is announced.
+        """
         self._ids = np.sort(ids)
+        sizes, window = None, None
+        if index is not None:
+            sizes = np.bincount(index.rows(self._ids)["shard"], minlength=len(index.shards))
+            touched = [s.size_bytes for s, n in zip(index.shards, sizes, strict=True) if n]
+            window = fitting_window(index.directory, touched)
+        super().__init__(
+            len(ids),
+            seed,
+            shard_sizes=None if sizes is None else sizes.tolist(),
+            window_shards=window,
+        )
+        self._is_whole = None if index is None else repeated_shards(index, self._ids)
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Epochs [B] and sample ids [B] of positions [B] in the stream."""
         epochs, places = super().__call__(positions)
         return epochs, self._ids[places]
+
+    def shards_ahead(self, position: int) -> np.ndarray:
+        """Shards to fetch whole for the samples from a position on: those worth it."""
+        ahead = super().shards_ahead(position)
+        if ahead is None or self._is_whole is None:
+            return np.array([], np.int64)
+        return ahead[self._is_whole[ahead]]
 
     def substitute(self, epochs: np.ndarray, ids: np.ndarray, attempt: int) -> np.ndarray:
         """Other samples of the part to use for bad ones."""

@@ -1,0 +1,27 @@
+"""What a person sees of a run and of its scores has the names that they gave."""
+
+import pytest
+
+from trainer.display import Display
+from trainer.evaluate import Score, _print
+
+NAME = "runs/[bs 8] :cat: simclr[/]"
+
+
+def test_sentences_and_warnings_keep_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, as they are."""
+    with Display(10) as display:
+        display.say(f"run {NAME}")
+        display.warn(f"no room in {NAME}")
+    assert capsys.readouterr().err == f"run {NAME}\nwarning: no room in {NAME}\n"
+
+
+def test_a_table_of_scores_keeps_its_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """The run in the title, the encoders in the cells, the data below."""
+    conditions = {"run": NAME, "test": f"test {NAME}", "train": f"train {NAME}"}
+    numbers = {"test_images": 2, "train_images": 3, "largest_class": 0.5, "size_px": 32}
+    conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none"}
+    _print([Score("[random] encoder", 0.5, 0.25, 1.0, 8)], conditions)
+    printed = capsys.readouterr().out
+    for text in (f"{NAME}: frozen", "[random] encoder", f"of test {NAME},", f"of train {NAME};"):
+        assert text in " ".join(printed.split())
