@@ -3,7 +3,8 @@
 `index.py` calls it for a folder that came without an index and writes what it returns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +13,40 @@ import numpy as np
 from shards.changes import sha256_of
 from shards.errors import DataError
 from shards.format import NO_LABEL, Manifest, ShardInfo
+from shards.labels import tell_unlabelled
+from shards.oddities import DEEP
 from shards.parallel import with_bar
 from shards.quarantine import Refused
+from shards.samples import image_key_of
 from shards.scan import TarScan, scan_tars
-from shards.store import read_manifest
+from shards.store import cache_folder, read_manifest
 from shards.versions import version_of
 
 # Larger class numbers are ids of something: they are kept, and no names are made up for them.
 _MAX_NUMBERED_CLASSES = 1_000_000
 _SHOWN_ERRORS = 5
+_TOOL = "index"  # in the manifest of tars that came from elsewhere
+_REMEDIES = {
+    DEEP: " (from the range of their format; values of fewer bits come out dark: pack such tars "
+    "into a folder OUT with --value-range)"
+}
 
 
 def scan_folder(
-    folder: Path, tars: Mapping[str, int], *, progress: bool = False, workers: int | None = None
+    folder: Path,
+    tars: Mapping[str, int],
+    *,
+    image_key: str | None = None,
+    progress: bool = False,
+    workers: int | None = None,
 ) -> tuple[np.ndarray, Manifest, list[Refused]]:
     """Scan the tars of a folder.
 
     Args:
         folder: where they are.
         tars: file name to size in bytes, in the order in which shards are numbered.
+        image_key: which member of a sample is its image (samples.py); None takes what the index
+            that is there was made with.
         progress: show a bar on a terminal.
         workers: processes; None takes one a core.
 
@@ -40,7 +56,9 @@ def scan_folder(
     Raises:
         DataError: no sample is left, or tars are torn or hold a key twice; all of these are named.
     """
-    scans = _scan_all([folder / name for name in tars], progress, workers)
+    previous = read_manifest(folder)
+    image_key = image_key or image_key_of(previous or read_manifest(cache_folder(folder)))
+    scans = _scan_all([folder / name for name in tars], image_key, progress, workers)
     for number, scan in enumerate(scans):
         scan.records["shard"] = number
     records = np.concatenate([scan.records for scan in scans])
@@ -48,15 +66,22 @@ def scan_folder(
     if not len(records):
         why = f" ({refused[0].name}: {refused[0].reason})" if refused else ""
         raise DataError(f"shards hold images, got none in {len(tars)} tars of {folder}{why}")
-    previous = read_manifest(folder)
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
     shards = _describe(folder, tars, scans, previous.shards if previous else ())
-    manifest = Manifest(shards, classes, {"tool": "index", "augengine": version_of("augengine")})
+    made = {"tool": _TOOL, "augengine": version_of("augengine"), "image_key": image_key}
+    manifest = Manifest(shards, classes, {**made, "notes": list(_notes(scans, len(records)))})
     # Of the same shards, only the index was lost: how they were made is still true.
-    if previous is not None and previous.shards == shards:
+    is_same = previous is not None and previous.shards == shards
+    if previous is not None and is_same and previous.made.get("tool") != _TOOL:
         manifest = replace(manifest, made=previous.made)
     return records, manifest, refused
+
+
+def told_notes(manifest: Manifest) -> list[str]:
+    """What the user should know of the images of an index, as it was found when it was made."""
+    notes = manifest.made.get("notes", ())
+    return [str(note) for note in notes] if isinstance(notes, list | tuple) else []
 
 
 def number_classes(
@@ -88,11 +113,23 @@ def number_classes(
     return numbers, tuple(str(i) for i in range(num_classes))
 
 
-def _scan_all(paths: Sequence[Path], progress: bool, workers: int | None) -> list[TarScan]:
+def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:
+    """What the user should know of images that are in the index."""
+    unlabelled = tell_unlabelled(sum((scan.unlabelled for scan in scans), Counter()), num_images)
+    if unlabelled:
+        yield unlabelled
+    for what, count in sum((scan.odd for scan in scans), Counter()).most_common():
+        yield f"{count:,} image{'s' * (count != 1)}: {what}, whenever read{_REMEDIES.get(what, '')}"
+
+
+def _scan_all(
+    paths: Sequence[Path], image_key: str, progress: bool, workers: int | None
+) -> list[TarScan]:
     scans: dict[int, TarScan] = {}
     errors: dict[int, DataError] = {}
     sizes = [path.stat().st_size for path in paths]
-    for position, result in with_bar(scan_tars(paths, workers), "indexing", sizes, show=progress):
+    results = scan_tars(paths, workers, image_key)
+    for position, result in with_bar(results, "indexing", sizes, show=progress):
         if isinstance(result, DataError):
             errors[position] = result
         else:

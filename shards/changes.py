@@ -30,6 +30,7 @@ from shards.errors import DataError
 from shards.format import MANIFEST_NAME, NO_LABEL, TIMES_NAME, Manifest, ShardInfo
 from shards.localfolder import TarState
 from shards.parallel import run_jobs, with_bar
+from shards.samples import image_key_of
 from shards.scan import TarScan, scan_tar
 
 SPOT_CHECK_BYTES = 1 << 30
@@ -101,8 +102,15 @@ def first_other(
     """
     names = {*doubts.changed, *_spot_check(manifest, doubts.touched)}
     ends = np.cumsum([shard.num_samples for shard in manifest.shards])
+    image_key = image_key_of(manifest)
     jobs = [
-        _Job(folder / shard.name, shard, _rows(records, shard, int(end)), manifest.classes)
+        _Job(
+            folder / shard.name,
+            shard,
+            _rows(records, shard, int(end)),
+            manifest.classes,
+            image_key,
+        )
         for shard, end in zip(manifest.shards, ends, strict=True)
         if shard.name in names
     ]
@@ -148,6 +156,7 @@ class _Job:
     info: ShardInfo
     records: np.ndarray  # [N] INDEX_DTYPE - of this tar
     classes: tuple[str, ...]
+    image_key: str
 
 
 def _rows(records: np.ndarray, shard: ShardInfo, end: int) -> np.ndarray:
@@ -160,7 +169,7 @@ def _difference(job: _Job) -> _Other:
     try:
         if job.info.sha256 is not None and sha256_of(job.path) == job.info.sha256:
             return _Other()
-        scan = scan_tar(job.path)
+        scan = scan_tar(job.path, job.image_key)
     except (DataError, OSError) as error:
         return _Other(f"{name} changed: {error}")
     if job.info.sha256 is not None:

@@ -46,7 +46,7 @@ def export_wids(index: ShardIndex) -> list[Path]:
     shardlist = [
         {
             "url": shard.name,
-            "nsamples": sum(1 for _ in iter_samples(folder / shard.name)),
+            "nsamples": sum(_is_stored(sample) for sample in iter_samples(folder / shard.name)),
             "filesize": shard.size_bytes,
         }
         for shard in index.shards
@@ -76,7 +76,13 @@ def _export_shard(index: ShardIndex, number: int) -> Path:
     return target
 
 
+def _is_stored(sample: list[TarMember]) -> bool:
+    """Whether others see a sample: they pass over links."""
+    return not all(member.is_link for member in sample)
+
+
 def _dali_line(sample: list[TarMember], path: Path) -> str:
+    sample = [member for member in sample if not member.problem]
     for member in sample:
         if member.name.split() != [member.name]:
             raise DataError(

@@ -4,6 +4,7 @@
     DIR/index.npy               one `INDEX_DTYPE` record a sample, over all shards, memory-mapped
     DIR/manifest.json           shards (name, size, samples, sha256), classes, how it was made
     DIR/quarantine.jsonl        images that were refused when packing: name and reason, a line each
+    DIR/converted.jsonl         images that lost something when packing: name and what, a line each
     DIR/.times.json             sizes and times of the tars, by which a rewritten one is noticed
 
 The index makes a tar random-access: `offset` and `size` locate the image's bytes, and height and

@@ -129,7 +129,11 @@ class ShardIndex:
 
 
 def build_index(
-    directory: str | os.PathLike[str], *, overwrite: bool = False, progress: bool = False
+    directory: str | os.PathLike[str],
+    *,
+    image_key: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
 ) -> ShardIndex:
     """Scan the tars of a folder and write their index, replacing the one there is.
 
@@ -137,6 +141,8 @@ def build_index(
 
     Args:
         directory: a local folder.
+        image_key: which member of a sample is its image (samples.py); None takes what the index
+            that is there was made with.
         overwrite: also where tars that were hashed when written have changed; they are indexed as
             they are, those without a hash.
         progress: show a bar on a terminal.
@@ -146,4 +152,6 @@ def build_index(
         DataError: as `ShardIndex.open`; torn tars and duplicate keys are all named.
     """
     folder = local_folder(directory)
-    return ShardIndex(folder, *index_anew(folder, overwrite=overwrite, progress=progress))
+    return ShardIndex(
+        folder, *index_anew(folder, image_key, overwrite=overwrite, progress=progress)
+    )

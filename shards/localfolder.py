@@ -7,6 +7,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME
 from shards.remote import Location, RemoteFolder, remote_folder
+from shards.sources.archives import find_archives, is_archive_name
 
 
 def local_folder(directory: Location) -> Path:
@@ -19,9 +20,10 @@ def local_folder(directory: Location) -> Path:
     folder = Path(directory)
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "nothing there"
-        raise DataError(
-            f"shards lie in a folder, got {folder} ({kind}); give the folder that holds the tars"
-        )
+        remedy = "give the folder that holds the tars"
+        if folder.exists() and is_archive_name(folder.name):
+            remedy += f", or pack it: python tools/make_shards.py {folder} OUT"
+        raise DataError(f"shards lie in a folder, got {folder} ({kind}); {remedy}")
     return folder
 
 
@@ -55,10 +57,12 @@ def tar_states(folder: Path) -> dict[str, TarState]:
     if tars:
         return dict(sorted(tars.items()))
     remedy = "pack images with tools/make_shards.py"
-    if any(entry.name.endswith((".tar.gz", ".tgz", ".tar.zst")) for entry in found):
-        remedy = "unpack the compressed ones: reading at random needs plain tars"
-    elif inside := next((path.parent for path in sorted(folder.glob("*/*.tar"))), None):
-        remedy = f"give a folder that holds them, such as {inside}"
+    if archives := find_archives(folder):
+        remedy = f"pack them: python tools/make_shards.py {folder} OUT"
+        if any(path.parent == folder for path in archives):
+            remedy += "; or unpack the compressed ones: reading at random needs plain tars"
+        else:
+            remedy += f"; or give a folder that holds them, such as {archives[0].parent}"
     raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
 
 

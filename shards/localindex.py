@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.build import scan_folder
+from shards.build import scan_folder, told_notes
 from shards.changes import Doubts, doubts_about, first_other, keep_times
 from shards.errors import DataError
-from shards.format import INDEX_NAME, MANIFEST_NAME, QUARANTINE_NAME, Manifest
+from shards.format import INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.localfolder import TarState, tar_states
-from shards.quarantine import write_quarantine
+from shards.quarantine import read_quarantine, tell_refused, write_quarantine
+from shards.samples import tell_further
 from shards.store import (
     cache_folder,
     folder_to_write,
@@ -42,10 +43,25 @@ def local_index(folder: Path, *, progress: bool = False) -> Index:
     with locked(_place_to_lock(folder)):
         # Another process may have looked or built while this one waited.
         known = _known(folder, look=True, progress=progress)
-        return index_anew(folder, progress=progress) if known is None else known
+        if known is not None:
+            return known
+        index = index_anew(folder, progress=progress)
+        for note in index_notes(folder, index[1]):
+            _log.warning("%s: %s", folder, note)
+        return index
 
 
-def index_anew(folder: Path, *, overwrite: bool = False, progress: bool = False) -> Index:
+def index_notes(folder: Path, manifest: Manifest) -> list[str]:
+    """Sentences on what an index that was made here left out, and on what it holds."""
+    place = folder_to_write(folder)
+    refused = read_quarantine(place)
+    left_out = [tell_refused(refused, place)] if refused else []
+    return [*left_out, *tell_further(refused), *told_notes(manifest)]
+
+
+def index_anew(
+    folder: Path, image_key: str | None = None, *, overwrite: bool = False, progress: bool = False
+) -> Index:
     """Scan the tars and write their index, replacing the one there is; raises as `local_index`.
 
     Tars that were hashed when written must be as they were, unless `overwrite`.
@@ -56,18 +72,13 @@ def index_anew(folder: Path, *, overwrite: bool = False, progress: bool = False)
     previous = None if overwrite else read_manifest(folder)
     if previous is not None and previous.sealed:
         _refuse(folder, _first_change(previous, sizes))
-    records, manifest, refused = scan_folder(folder, sizes, progress=progress)
+    records, manifest, refused = scan_folder(folder, sizes, image_key=image_key, progress=progress)
     if previous is not None and previous.sealed and not manifest.sealed:
         other = next(shard.name for shard in manifest.shards if shard.sha256 is None)
         _refuse(folder, f"{other} with other content")
-    if refused:
-        _log.warning(
-            "%d samples of %s are not in its index; see %s",
-            len(refused),
-            folder,
-            place / QUARANTINE_NAME,
-        )
-    write_quarantine(place, refused)
+    # Of a set that was packed and is the same, the list of its packing stays true.
+    if previous is None or not previous.sealed:
+        write_quarantine(place, refused)
     manifest = write_index(place, records, manifest)
     keep_times([place], manifest, tars)
     mapped = map_records(place, len(records))

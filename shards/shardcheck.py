@@ -2,14 +2,13 @@
 
 `verify.py` runs it for every shard of a folder, in processes. The tar is walked with Python's
 `tarfile` and not with the code that made the index, so that a mistake there does not confirm
-itself.
+itself (shardmembers.py).
 """
 
 import hashlib
 import os
-import tarfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,13 @@ from PIL import ImageOps
 
 from shards.cachedfiles import CachedFiles
 from shards.format import NO_LABEL, Manifest, ShardInfo
-from shards.image import IMAGE_EXTENSIONS, ImageError, load, open_image
+from shards.image import IMAGE_ENDINGS, ImageError, check_values, load, open_image
+from shards.labels import NoLabel, label_from_text
 from shards.remote import RemoteFolder
-from shards.tar import split_name
-from shards.tarheaders import TarHeaders
+from shards.shardmembers import Member, list_members
 
 _HASHED_AT_ONCE = 8 << 20
+_MAX_TEXT_BYTES = 1 << 20  # of a `.cls`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class ShardReport:
     """What was found; the keys are for comparing shards with each other."""
 
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is not wrong, and should be known
     keys: list[str] = field(default_factory=list)  # of the images that are indexed
 
 
@@ -59,6 +60,7 @@ def check_shard(job: ShardJob) -> ShardReport:
     except OSError as error:
         report.problems.append(f"cannot be read: {error.strerror}")
     report.problems = [f"{job.info.name}: {problem}" for problem in report.problems]
+    report.notes = [f"{job.info.name}: {note}" for note in report.notes]
     return report
 
 
@@ -84,59 +86,60 @@ def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
 
 
 def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None:
-    """Walk the tar once, meeting each record at its member."""
-    expected = {int(record["offset"]): record for record in job.records}
-    labels: dict[str, int] = {}  # of the indexed images
-    texts: dict[str, str] = {}  # of the `.cls` members
-    strays: list[tuple[str, tarfile.TarInfo]] = []  # key and image that no record points at
-    for info in _regular_members(file, report):
-        split = split_name(info.name)
-        record = expected.pop(info.offset_data, None)
-        if split is None:
-            continue
-        key, extension = split
-        if record is not None:
-            report.keys.append(key)
-            labels[key] = int(record["label"])
+    """Meet each record at its member; a link and its target have two of one offset."""
+    expected: dict[int, list[np.void]] = defaultdict(list)
+    for record in job.records[::-1]:
+        expected[int(record["offset"])].append(record)
+    labels: dict[Member, int] = {}  # of the indexed images
+    strays: list[Member] = []  # images that no record points at
+    members, problem = list_members(file)
+    report.problems += [problem] if problem else []
+    for member in members:
+        if expected[member.offset] and not member.problem and not member.is_label:
+            record = expected[member.offset].pop()
+            report.keys.append(member.stem)
+            labels[member] = int(record["label"])
             report.problems += (
-                f"{info.name}: {problem}" for problem in _image_problems(file, info, record, job)
+                f"{member.name}: {problem}"
+                for problem in _image_problems(file, member, record, job)
             )
-        elif extension in IMAGE_EXTENSIONS:
-            strays.append((key, info))
-        elif extension == "cls":
-            texts[key] = _read(file, info).decode(errors="replace").strip()
-    report.problems += [_stray(file, info) for key, info in strays if key not in labels]
-    report.problems += [
-        f"{key}: {count} samples have this key"
-        for key, count in Counter(report.keys).items()
-        if count > 1
-    ]
-    report.problems += _label_problems(labels, texts, job.classes)
-    if expected:
-        offsets = job.records["offset"]
-        ids = job.first_id + np.flatnonzero(np.isin(offsets, list(expected)))
+        elif member.ending in IMAGE_ENDINGS or (member.problem and not member.is_label):
+            strays.append(member)
+    _report_strays(file, strays, {member.key for member in labels}, report)
+    if job.info.sha256 is not None:
+        report.problems += [
+            f"{key}: {count} samples have this key"
+            for key, count in Counter(report.keys).items()
+            if count > 1
+        ]
+    report.problems += _label_problems(file, labels, members, job.classes)
+    offsets = [offset for offset, left in expected.items() for _ in left]
+    if offsets:
+        ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
         report.problems.append(
-            f"{len(ids):,} samples of the index are not there (ids {ids.min()} to {ids.max()})"
+            f"{len(offsets):,} samples of the index are not there (ids {ids.min()} to {ids.max()})"
         )
 
 
-def _regular_members(file: BinaryIO, report: ShardReport) -> Iterator[tarfile.TarInfo]:
-    file.seek(0)
-    try:
-        headers = TarHeaders(file)
-        yield from (info for info in headers if info.isreg())
-        file.seek(headers.end)
-        end = file.read(2 * tarfile.BLOCKSIZE)
-    except tarfile.TarError as error:
-        report.problems.append(f"not a whole tar ({error})")
-        return
-    if len(end) < tarfile.BLOCKSIZE or any(end):
-        report.problems.append(f"cut off or damaged at byte {headers.end:,}")
+def _report_strays(
+    file: BinaryIO, strays: list[Member], indexed_keys: set[str], report: ShardReport
+) -> None:
+    """Images in no index are wrong, unless another one stands for their sample."""
+    num_further = 0
+    for member in strays:
+        if member.problem:
+            report.problems.append(f"{member.name}: not in the index ({member.problem})")
+        elif member.key in indexed_keys:
+            num_further += 1
+        else:
+            report.problems.append(_stray(file, member))
+    if num_further:
+        report.notes.append(
+            f"{num_further:,} images are not in the index: another one of their sample is"
+        )
 
 
-def _image_problems(
-    file: BinaryIO, info: tarfile.TarInfo, record: np.void, job: ShardJob
-) -> Iterator[str]:
+def _image_problems(file: BinaryIO, info: Member, record: np.void, job: ShardJob) -> Iterator[str]:
     if info.size != record["size"]:
         yield f"{info.size:,} bytes, must be {record['size']:,}"
         return
@@ -160,28 +163,39 @@ def _image_problems(
         yield f"{height}x{width} pixels, must be {record['height']}x{record['width']}"
 
 
-def _stray(file: BinaryIO, info: tarfile.TarInfo) -> str:
+def _stray(file: BinaryIO, info: Member) -> str:
     """Say why an image is in no index, if that is its own fault."""
     try:
-        open_image(_read(file, info))
+        check_values(open_image(_read(file, info)))
     except ImageError as error:
         return f"{info.name}: not in the index ({error})"
     return f"{info.name}: not in the index"
 
 
 def _label_problems(
-    labels: dict[str, int], texts: dict[str, str], classes: tuple[str, ...]
+    file: BinaryIO, labels: dict[Member, int], members: list[Member], classes: tuple[str, ...]
 ) -> Iterator[str]:
-    for key, text in texts.items():
-        label = labels.get(key)
-        if label is None:
+    """The class in a `.cls` of an image's name, up to its last dot or first, must be its label."""
+    places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
+    named_elsewhere = {m.key for m in members if m.ending == "json"}
+    for image, label in labels.items():
+        place = places.get(image.stem) or places.get(image.key)
+        if place is None or place.problem:
             continue
+        data = _read(file, place)
+        try:
+            found = label_from_text(data)
+        except ValueError:
+            found = data.decode(errors="replace")
+        if isinstance(found, NoLabel):
+            if label == NO_LABEL or image.key in named_elsewhere:
+                continue
+            found = found.why
         named = classes[label] if 0 <= label < len(classes) else None
-        unlabelled = label == NO_LABEL and (text == "" or text.startswith("-"))
-        if text not in (str(label), named) and not unlabelled:
-            yield f"{key}.cls: {text!r}, must be {label} or {named!r}"
+        if str(found) not in (str(label), named):
+            yield f"{place.name}: {str(found)!r}, must be {label} or {named!r}"
 
 
-def _read(file: BinaryIO, info: tarfile.TarInfo) -> bytes:
-    file.seek(info.offset_data)
+def _read(file: BinaryIO, info: Member) -> bytes:
+    file.seek(info.offset)
     return file.read(info.size)

@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from typing import BinaryIO
 from shards.errors import DataError
 from shards.format import TAR_BLOCK_BYTES
 from shards.tarheaders import TarHeaders
+from shards.tarlinks import TarLinks, is_link
 
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__($|/)")
@@ -29,13 +30,15 @@ _TAIL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A regular file in a tar that belongs to a sample."""
+    """A file in a tar that belongs to a sample: a regular one, or a link to one."""
 
     name: str  # as stored
     key: str  # the name up to the first dot of its last part
     extension: str  # the rest, in lower case
-    offset: int  # of the data
+    offset: int  # of the data, for a link that of its target
     size: int  # bytes
+    is_link: bool = False
+    problem: str = ""  # why a link has no data here
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -50,25 +53,54 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def iter_members(path: str | PathLike[str]) -> Iterator[TarMember]:
-    """Yield the members that belong to samples, in the tar's order, reading headers only.
+    """The members that belong to samples, in the tar's order, reading headers only.
+
+    Links are members with the data that they lead to (tarlinks.py).
 
     Raises:
         DataError: the file is missing, is no (uncompressed) tar, or does not end as a tar does.
     """
-    name = fspath(path)
+    with open_shard(path) as file:
+        return iter(read_members(file, fspath(path)))
+
+
+def read_members(file: BinaryIO, name: str) -> list[TarMember]:
+    """As `iter_members`, of an open file; `name` is what to call it."""
+    members: list[TarMember | tarfile.TarInfo] = []
+    others: list[tarfile.TarInfo] = []  # links without an extension, such as to a folder
+    links = TarLinks()
     try:
-        with open_shard(path) as file:
-            headers = TarHeaders(file)
-            for info in headers:
-                split = split_name(info.name) if info.isreg() else None
-                if split:
-                    yield TarMember(info.name, *split, info.offset_data, info.size)
-            _check_end(file, headers.end, name)
+        headers = TarHeaders(file)
+        for info in headers:
+            links.add(info)
+            split = split_name(info.name)
+            if is_link(info):
+                (members if split else others).append(info)
+            elif split and info.isreg():
+                members.append(TarMember(info.name, *split, info.offset_data, info.size))
+        _check_end(file, headers.end, name)
     except tarfile.TarError as error:
         raise DataError(
             f"a shard must be a whole uncompressed tar, got {name} ({error}); copy it again, "
-            f"unpack it if it is compressed, or remove it"
+            f"remove it, or pack it when it is compressed: python tools/make_shards.py {name} OUT"
         ) from None
+    found = [
+        member if isinstance(member, TarMember) else _linked(member, links) for member in members
+    ]
+    dead = (_linked(link, links) for link in others if not _is_hidden(link.name))
+    return found + [link for link in dead if link.problem]
+
+
+def _linked(link: tarfile.TarInfo, links: TarLinks) -> TarMember:
+    key, extension = split_name(link.name) or (link.name, "")
+    found = links.find(link)
+    offset, size = (0, 0) if isinstance(found, str) else found
+    problem = found if isinstance(found, str) else ""
+    return TarMember(link.name, key, extension, offset, size, is_link=True, problem=problem)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".") or _META.match(name) is not None
 
 
 def open_shard(path: str | PathLike[str]) -> BinaryIO:
@@ -88,9 +120,14 @@ def iter_samples(path: str | PathLike[str]) -> Iterator[list[TarMember]]:
     Raises:
         DataError: as `iter_members`; also when a key comes twice, apart or with the same extension.
     """
+    return group_members(iter_members(path), fspath(path))
+
+
+def group_members(members: Iterable[TarMember], name: str) -> Iterator[list[TarMember]]:
+    """As `iter_samples`, of the members of a tar; `name` is what to call it."""
     seen: set[str] = set()
     sample: list[TarMember] = []
-    for member in iter_members(path):
+    for member in members:
         if sample and member.key != sample[0].key:
             yield sample
             sample = []
@@ -98,7 +135,8 @@ def iter_samples(path: str | PathLike[str]) -> Iterator[list[TarMember]]:
         if again or any(member.extension == other.extension for other in sample):
             raise DataError(
                 f"a key names one sample of its tar, members side by side, got {member.name} a "
-                f"second time for {member.key!r} in {fspath(path)}; write it again, sorted by name"
+                f"second time for {member.key!r} in {name}; write it again, sorted by name, or "
+                f"make each image a sample: python tools/make_shards.py DIR --image-key each"
             )
         seen.add(member.key)
         sample.append(member)

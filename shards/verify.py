@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.build import told_notes
 from shards.changes import doubts_about
 from shards.format import INDEX_DTYPE, INDEX_NAME, Manifest
 from shards.index import ShardIndex
@@ -29,6 +30,7 @@ class FolderReport:
     size_bytes: int  # of the tars
     num_hashed: int  # shards with a sha256 to compare with
     problems: tuple[str, ...]  # a line each, in the order of the shards
+    notes: tuple[str, ...] = ()  # what is not wrong, and should be known
 
 
 def check_folder(
@@ -75,6 +77,7 @@ def check_folder(
         size_bytes=sum(tars.values()),
         num_hashed=sum(shard.sha256 is not None for shard in manifest.shards),
         problems=tuple(problems),
+        notes=(*told_notes(manifest), *(note for report in reports for note in report.notes)),
     )
 
 

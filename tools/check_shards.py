@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from shards.errors import DataError, run_command
+from shards.errors import DataError, one_line, run_command
 from shards.export import EXPORTS
 from shards.index import ShardIndex
 from shards.localfolder import local_folder
@@ -23,8 +23,8 @@ Check a folder of image shards against its index.
 
 Compares file sizes and sha256 with the manifest, every image's bytes with its crc32, its decoded
 height and width with the index, and its class with the label; reports tar members that are in no
-index and records that point at no member. A folder of tars without an index gets one first. Shards
-at an address are fetched whole, through the local cache.
+index, links that lead nowhere, and records that point at no member. A folder of tars without an
+index gets one first. Shards at an address are fetched whole, through the local cache.
 """
 _EPILOG = """\
 examples:
@@ -93,6 +93,8 @@ def _check(options: argparse.Namespace) -> int:
             f"{options.directory}; restore the files named above, or delete manifest.json there "
             f"to index the tars as they are"
         )
+    for note in report.notes:
+        print(f"note: {one_line(note)}")
     print(_summary(options.directory, report, options.decode, time.perf_counter() - start))
     for kind in options.export:
         paths = EXPORTS[kind](ShardIndex.open(options.directory))
@@ -103,8 +105,9 @@ def _check(options: argparse.Namespace) -> int:
 def _summary(directory: str, report: FolderReport, decode: bool, seconds: float) -> str:
     done = "decoded" if decode else "compared with their crc32"
     shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards:,} shards"
+    well = "all is well with what is indexed" if report.notes else "all is well"
     return (
-        f"{directory}: all is well: {report.num_samples:,} images {done}, {shards} "
+        f"{directory}: {well}: {report.num_samples:,} images {done}, {shards} "
         f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
         f"in {seconds:.1f} s"
     )

@@ -10,16 +10,20 @@ if __name__ == "__main__":
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from shards.bytesize import parse_size
 from shards.errors import UsageError, run_command
-from shards.format import QUARANTINE_NAME
-from shards.index import build_index
+from shards.format import MAX_IMAGE_PIXELS
+from shards.packing.conversions import CONVERTED_NAME, tell_conversions
+from shards.packing.deep import parse_range
+from shards.packing.destination import check_apart
 from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
+from shards.quarantine import tell_refused
+from shards.samples import check_image_key, tell_further
 from shards.sources.detect import open_source
-from shards.sources.tars import find_tar_folder
+from shards.sources.tars import find_tars_in_place
+from tools.index_in_place import count, index_in_place, tell_classes
 
 _DESCRIPTION = """\
 Pack images into WebDataset shards with an index beside them.
@@ -29,11 +33,13 @@ SOURCE is one of
   FOLDER or FILE    MNIST-style idx files (*-images-idx3-ubyte[.gz] and the labels beside them)
   FOLDER or TAR.GZ  a CIFAR-10 or CIFAR-100 python archive
   FOLDER or FILE    Parquet files in the Hugging Face image layout (needs pyarrow)
-  FOLDER or GLOB    WebDataset tars: they stay where they are and get an index, OUT is not needed
+  FOLDER or GLOB    WebDataset tars: without OUT they stay where they are and get an index
+  FOLDER or FILE    tars (plain, .gz, .bz2, .xz) and zips at any depth: with OUT they are packed
   demo, demo:test   a rendered set: 12 classes, 64 px, 6,000 and 1,200 images, nothing to download
 
 JPEG files are stored as they are, anything else as upright 8-bit RGB PNG. Every image is decoded in
-full first; bad ones are left out and listed in OUT/quarantine.jsonl. The same source, options and
+full first; bad ones are left out and listed in OUT/quarantine.jsonl, those that lose something
+(transparency, pages, values of over 8 bits) in OUT/converted.jsonl. The same source, options and
 seed give the same bytes. An interrupted run is continued by the same command.
 """
 _EXAMPLES = """\
@@ -42,6 +48,9 @@ examples:
   python tools/make_shards.py photos shards/val --resize 256 --limit 1000     held out
   python tools/make_shards.py photos shards/train --resize 256 --skip 1000    all the others
   python tools/make_shards.py /usr/share/datasets/fashion-mnist data/fashion-test --split test
+  python tools/make_shards.py photos.zip shards/photos --resize 256
+  python tools/make_shards.py tars --image-key input.jpg       of s1.input.jpg, s1.target.jpg
+  python tools/make_shards.py xrays shards/xrays --value-range 0:4095     12 bits in 16
 """
 
 
@@ -53,14 +62,29 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     shard_size_bytes = parse_size(arguments.shard_size)
-    tars = find_tar_folder(arguments.source)
+    image_key = arguments.image_key and check_image_key(arguments.image_key)
+    value_range = arguments.value_range and parse_range(arguments.value_range)
+    tars = find_tars_in_place(arguments.source, arguments.out)
     if tars is not None:
-        return _index_in_place(tars, arguments.out, overwrite=arguments.overwrite)
+        _check_in_place(arguments)
+        for line in index_in_place(tars, image_key, overwrite=arguments.overwrite):
+            _say(line)
+        return 0
     if arguments.out is None:
-        raise UsageError("OUT is needed unless SOURCE is a folder of tars; name a new folder")
-    source = open_source(arguments.source, arguments.split)
-    images = _count(len(source), "image")
-    _say(f"{arguments.source}: {source.kind}, {images}, {_classes(source.classes)}")
+        raise UsageError(
+            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: python "
+            f"tools/make_shards.py {arguments.source} OUT"
+        )
+    check_apart(arguments.source, Path(arguments.out))
+    source = open_source(
+        arguments.source,
+        arguments.split,
+        image_key=image_key,
+        scratch=Path(arguments.out).parent,
+        progress=True,
+    )
+    images = count(len(source), "image")
+    _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:
         _say(f"note: {note}")
     try:
@@ -75,6 +99,8 @@ def _run(arguments: argparse.Namespace) -> int:
             on_bad=arguments.on_bad,
             limit=arguments.limit,
             skip=arguments.skip,
+            value_range=value_range,
+            max_pixels=arguments.max_pixels,
             overwrite=arguments.overwrite,
             progress=True,
             spec=arguments.source,
@@ -87,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _tell(report: PackReport) -> None:
-    """The last words: what is there, what was left out, what to type next."""
+    """The last words: what is there, what was left out or converted, what to type next."""
     manifest = report.manifest
     if report.was_complete:
         _say(f"{report.directory} is complete already, nothing was written")
@@ -95,43 +121,29 @@ def _tell(report: PackReport) -> None:
         _say(f"continued an interrupted run: {report.num_resumed:,} images were packed already")
     size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
     _say(
-        f"{report.directory}: {_count(manifest.num_samples, 'image')}, "
-        f"{_classes(manifest.classes)}, {_count(len(manifest.shards), 'shard')}, "
+        f"{report.directory}: {count(manifest.num_samples, 'image')}, "
+        f"{tell_classes(manifest.classes)}, {count(len(manifest.shards), 'shard')}, "
         f"{size_mib:,.1f} MiB"
     )
     if report.refused:
-        first = report.refused[0]
-        _say(
-            f"left out {_count(len(report.refused), 'bad image')}, listed in "
-            f"{report.directory / QUARANTINE_NAME}; the first is {first.name}: {first.reason}"
-        )
+        _say(tell_refused(report.refused, report.directory))
+    for remedy in tell_further(report.refused):
+        _say(f"note: {remedy}")
+    for sentence in tell_conversions(report.converted):
+        _say(f"note: {sentence}")
+    if report.converted:
+        _say(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
     _say(f"next: python -m trainer.run --data {report.directory}")
 
 
-def _index_in_place(folder: Path, out: str | None, *, overwrite: bool) -> int:
-    if out is not None and folder.resolve() != Path(out).resolve():
-        raise UsageError(
-            f"tars are indexed where they are, nothing is copied, got OUT {out}; leave OUT out and "
-            f"use {folder} as the data"
-        )
-    # Anew, whatever is there: that is what was asked for.
-    index = build_index(folder, overwrite=overwrite, progress=True)
-    _say(
-        f"{folder}: {_count(len(index), 'image')}, {_classes(index.classes)}, "
-        f"{_count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
-    )
-    _say(f"next: python -m trainer.run --data {folder}")
-    return 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _classes(names: Sequence[str]) -> str:
-    if not names:
-        return "no labels"
-    return f"{len(names):,} class" + ("" if len(names) == 1 else "es")
+def _check_in_place(arguments: argparse.Namespace) -> None:
+    """Refuse what only packing can do."""
+    for name in ("resize", "limit", "skip", "split", "value_range", "max_pixels"):
+        if getattr(arguments, name) != _parser().get_default(name):
+            raise UsageError(
+                f"tars without OUT are indexed where they are, nothing is copied, got "
+                f"--{name.replace('_', '-')}; name a new folder OUT to pack them, or leave it out"
+            )
 
 
 def _say(line: str) -> None:
@@ -183,6 +195,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="leave out the N images that --limit N packs: --limit makes a held-out set, --skip "
         "the rest",
+    )
+    add(
+        "--image-key",
+        metavar="KEY",
+        help="of tars and zips: which image of a sample counts, a sample being what shares a name "
+        "up to the first dot. An extension such as jpg or input.jpg (or several, with commas); "
+        "each: every image is a sample of its own, also photo.1.jpg beside photo.2.jpg; auto: the "
+        "only image, else the one without another dot; the others are listed as left out "
+        "(default: auto, in zips each)",
+    )
+    add(
+        "--value-range",
+        metavar="LOW:HIGH",
+        help="values of black and white in images of over 8 bits a value, such as 0:4095 for 12 "
+        "bits, or --value-range=-1024:3071 (default: the range of the file's format, 0:65535 for "
+        "16 bits; 32-bit, signed and floating ones have none)",
+    )
+    add(
+        "--max-pixels",
+        type=int,
+        default=MAX_IMAGE_PIXELS,
+        metavar="N",
+        help="with --resize: the largest image that is decoded at its full size, at three bytes a "
+        "pixel and process or more; a JPEG that is not progressive is decoded at a half or less, "
+        "and may have 2,000,000,000 (%(default)s)",
     )
     add(
         "--overwrite",

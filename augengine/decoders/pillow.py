@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from augengine.decoders.protocol import DecodeFailure
-from shards.image import ImageError, load, open_image
-from shards.packing.transcode import upright_rgb
+from shards.image import ImageError
+from shards.packing.transcode import decode_rgb
 
 
 class PillowDecoder:
@@ -31,8 +31,6 @@ class PillowDecoder:
 def decode_one(encoded: bytes) -> torch.Tensor | DecodeFailure:
     """One image, [H, W, 3] uint8, upright RGB."""
     try:
-        image = open_image(encoded)
-        load(image)
-        return torch.from_numpy(np.array(upright_rgb(image)))
+        return torch.from_numpy(np.array(decode_rgb(encoded)))
     except ImageError as error:
         return DecodeFailure(str(error))

@@ -20,6 +20,19 @@ from shards.store import cache_folder, read_manifest
 TOOL = "make_shards"
 
 
+def check_apart(spec: str, out: Path) -> None:
+    """Refuse an OUT inside SOURCE, where the next run would take its shards for images.
+
+    Raises:
+        UsageError: it lies there.
+    """
+    source = Path(spec)
+    if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(
+            f"OUT must lie outside of SOURCE, got {out} inside {source}; name another folder"
+        )
+
+
 def check_out(out: Path, recipe: Mapping[str, object], *, overwrite: bool) -> Manifest | None:
     """Whether `out` may receive a set made with `recipe`; its manifest when it is there already.
 

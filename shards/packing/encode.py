@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from shards.errors import DataError
 from shards.image import ImageError
-from shards.packing.transcode import StoredImage, transcode
+from shards.packing.transcode import ImageOptions, StoredImage, transcode
 from shards.quarantine import Refused
 from shards.sources.raw import RawSample, Source
 from shards.workers import WorkerPool
@@ -45,14 +45,14 @@ def default_workers() -> int:
 
 
 def encode_in_order(
-    source: Source, numbers: Iterator[int], short_side_px: int | None, workers: int
+    source: Source, numbers: Iterator[int], options: ImageOptions, workers: int
 ) -> Generator[Encoded, None, None]:
     """Yield the samples of `source` with these numbers, encoded, in the given order.
 
     Args:
         source: where samples come from; read in this process, so that it need not be sent.
         numbers: which, in which order.
-        short_side_px: see `transcode`.
+        options: see `transcode`.
         workers: processes; with 1 everything happens in this one.
 
     Raises:
@@ -61,7 +61,7 @@ def encode_in_order(
     chunks = _chunked(source, numbers)
     if workers == 1:
         for chunk in chunks:
-            yield from _joined(chunk, _encode_chunk([s for _, s in chunk], short_side_px))
+            yield from _joined(chunk, _encode_chunk([s for _, s in chunk], options))
         return
     pool = WorkerPool(workers)
     pending: deque[tuple[_Chunk, Future[list[StoredImage | str]]]] = deque()
@@ -71,7 +71,7 @@ def encode_in_order(
                 chunks, workers * _CHUNKS_AHEAD_PER_WORKER - len(pending)
             ):
                 samples = [sample for _, sample in chunk]
-                pending.append((chunk, pool.submit(_encode_chunk, samples, short_side_px)))
+                pending.append((chunk, pool.submit(_encode_chunk, samples, options)))
             if not pending:
                 return
             chunk, future = pending.popleft()
@@ -100,16 +100,14 @@ def _joined(chunk: _Chunk, results: Sequence[StoredImage | str]) -> Iterator[Enc
         yield Encoded(number, sample.name, sample.label, result)
 
 
-def _encode_chunk(
-    samples: Sequence[RawSample], short_side_px: int | None
-) -> list[StoredImage | str]:
+def _encode_chunk(samples: Sequence[RawSample], options: ImageOptions) -> list[StoredImage | str]:
     """Runs in a worker: the stored image or the reason why there is none, for each sample."""
-    return [_encode(sample, short_side_px) for sample in samples]
+    return [_encode(sample, options) for sample in samples]
 
 
-def _encode(sample: RawSample, short_side_px: int | None) -> StoredImage | str:
+def _encode(sample: RawSample, options: ImageOptions) -> StoredImage | str:
     try:
-        return transcode(sample.load(), short_side_px)
+        return transcode(sample.load(), options)
     except ImageError as error:
         return str(error)
     except OSError as error:

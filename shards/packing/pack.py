@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import PARTIAL_NAME, Manifest
+from shards.format import MAX_IMAGE_PIXELS, PARTIAL_NAME, Manifest
+from shards.packing.conversions import Converted, read_conversions
 from shards.packing.destination import TOOL, check_out
 from shards.packing.encode import default_workers
 from shards.packing.run import PackOptions, PackRun
@@ -33,6 +34,7 @@ class PackReport:
     directory: Path
     manifest: Manifest
     refused: tuple[Refused, ...]  # images that were left out
+    converted: tuple[Converted, ...]  # images that lost something on the way
     was_complete: bool  # nothing was done: the same set lay there already
     num_resumed: int  # samples that an interrupted run had packed
 
@@ -49,6 +51,8 @@ def pack(
     on_bad: str = "quarantine",
     limit: int | None = None,
     skip: int = 0,
+    value_range: tuple[float, float] | None = None,
+    max_pixels: int = MAX_IMAGE_PIXELS,
     overwrite: bool = False,
     progress: bool = False,
     spec: str = "",
@@ -67,6 +71,10 @@ def pack(
         limit: pack only this many samples, drawn at random by `seed`.
         skip: leave out as many, those that `limit` would draw with the same seed: what one set
             holds out, the other does not have.
+        value_range: values of black and white in images of over 8 bits a value; None takes the
+            range of their format, and leaves out those whose format has none.
+        max_pixels: of the largest image that is decoded at its full size, to be shrunk by `resize`.
+            A JPEG is decoded at a half or less, and has no such bound.
         overwrite: replace another set in `out`, once the new one is whole.
         progress: show a bar on stderr.
         spec: what the user called the source; noted in the manifest.
@@ -75,7 +83,9 @@ def pack(
         UsageError: an option out of range, or `out` holds something else.
         DataError: no image is good, a bad one with on_bad="fail", or `out` cannot be written.
     """
-    options = PackOptions(name, shard_size_bytes, resize, seed, limit, skip)
+    options = PackOptions(
+        name, shard_size_bytes, resize, seed, limit, skip, value_range, max_pixels
+    )
     options.positions(len(source))
     workers = default_workers() if workers is None else workers
     if workers < 1 or on_bad not in ON_BAD:
@@ -93,17 +103,19 @@ def pack(
             existing = check_out(out, recipe, overwrite=overwrite)
             if existing is not None:
                 shutil.rmtree(out / PARTIAL_NAME, ignore_errors=True)
-                return PackReport(out, existing, tuple(read_quarantine(out)), True, 0)
+                listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
+                return PackReport(out, existing, *listed, was_complete=True, num_resumed=0)
             run = PackRun(source, Staging(out, recipe), options, stop_at_bad=on_bad == "fail")
             run.fill(workers, progress)
             made = {**recipe, "source": spec or source.kind}
-            manifest = run.staging.publish(source.classes, run.refused, made)
+            manifest = run.staging.publish(source.classes, run.refused, run.converted, made)
     except OSError as error:
         raise DataError(
             f"{out} must be writable with room for the set, got: {error.strerror or error}; make "
             f"room or name another folder, the same command continues"
         ) from None
-    return PackReport(out, manifest, tuple(run.refused), False, run.num_resumed)
+    listed = tuple(run.refused), tuple(run.converted)
+    return PackReport(out, manifest, *listed, was_complete=False, num_resumed=run.num_resumed)
 
 
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:

@@ -9,7 +9,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich.progress import (
@@ -24,10 +24,14 @@ from rich.text import Text
 
 from shards.console import new_bar, new_console, words
 from shards.errors import DataError, UsageError
+from shards.format import MAX_IMAGE_PIXELS
 from shards.order import SampleOrder
+from shards.packing.conversions import Converted
+from shards.packing.deep import ValueRange
 from shards.packing.encode import Encoded, encode_in_order
 from shards.packing.shard_writer import ShardWriter, sample_members
 from shards.packing.staging import FinishedShard, Staging
+from shards.packing.transcode import ImageOptions
 from shards.quarantine import Refused
 from shards.sources.raw import WINDOW_SAMPLES, Source
 
@@ -45,6 +49,8 @@ class PackOptions:
     seed: int
     limit: int | None
     skip: int = 0  # samples, the first of the order
+    value_range: ValueRange | None = None
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.name):
@@ -55,6 +61,7 @@ class PackOptions:
             ("shard size", self.shard_size_bytes),
             ("resize", self.short_side_px),
             ("limit", self.limit),
+            ("max pixels", self.max_pixels),
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{what} must be at least 1, got {value}")
@@ -62,6 +69,11 @@ class PackOptions:
             raise UsageError(f"skip must not be negative, got {self.skip}")
         if self.seed < 0:
             raise UsageError(f"seed must not be negative, got {self.seed}")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise UsageError(
+                f"a value range goes from black to white, LOW:HIGH with LOW below HIGH, got "
+                f"{self.value_range[0]:g}:{self.value_range[1]:g}"
+            )
 
     def positions(self, num_samples: int) -> tuple[int, int]:
         """First and end of what is packed, as positions of the packing order.
@@ -77,10 +89,18 @@ class PackOptions:
         stop = num_samples if self.limit is None else min(num_samples, self.skip + self.limit)
         return self.skip, stop
 
+    @property
+    def image(self) -> ImageOptions:
+        """What becomes of every image."""
+        return ImageOptions(self.short_side_px, self.value_range, self.max_pixels)
+
     def recorded(self) -> dict[str, object]:
-        """What a manifest says of them; nothing of a skip of 0, as before there was one."""
-        values = {field: getattr(self, field) for field in self.__slots__}
-        return values if self.skip else {k: v for k, v in values.items() if k != "skip"}
+        """What a manifest says of them; of later ones only where they are not as before them."""
+        later = {"skip": 0, "value_range": None, "max_pixels": MAX_IMAGE_PIXELS}
+        values = asdict(self)
+        if self.value_range is not None:
+            values["value_range"] = list(self.value_range)  # as JSON gives it back
+        return {k: v for k, v in values.items() if k not in later or v != later[k]}
 
 
 class PackRun:
@@ -91,12 +111,14 @@ class PackRun:
     ) -> None:
         self.staging = staging
         self.refused: list[Refused] = []
+        self.converted: list[Converted] = []
         self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
         self._source = source
         self._options = options
         self._stop_at_bad = stop_at_bad
         self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
         for shard in staging.finished:
+            self.converted += shard.converted
             for item in shard.refused:
                 self._refuse(item)
 
@@ -110,7 +132,7 @@ class PackRun:
         first, stop = self._options.positions(len(self._source))
         start = finished[-1].next_position if finished else first
         numbers = _numbers(self._source, self._options.seed, start, stop)
-        encoded = encode_in_order(self._source, numbers, self._options.short_side_px, workers)
+        encoded = encode_in_order(self._source, numbers, self._options.image, workers)
         with contextlib.closing(encoded), _bar(progress) as bar:
             task = bar.add_task("packing", total=stop - first, completed=start - first)
             self._fill(encoded, start, lambda: bar.advance(task))
@@ -125,7 +147,7 @@ class PackRun:
         self, encoded: Generator[Encoded, None, None], position: int, advance: Callable[[], None]
     ) -> None:
         shard: ShardWriter | None = None
-        first_refused = len(self.refused)
+        first_refused, first_converted = len(self.refused), len(self.converted)
         try:
             for item in encoded:
                 if isinstance(item.result, Refused):
@@ -134,16 +156,18 @@ class PackRun:
                     name = item.name if self._source.stores_names else None
                     members = sample_members(item.result, item.label, name)
                     if shard is not None and self._is_full(shard, members):
-                        self._finish(shard, position, first_refused)
+                        self._finish(shard, position, first_refused, first_converted)
                         shard, first_refused = None, len(self.refused)
+                        first_converted = len(self.converted)
                     if shard is None:
                         shard = self._next_shard()
                     key = f"{item.number:0{self._key_digits}d}"
                     shard.add(key, members, item.result, item.label)
+                    self.converted += (Converted(item.name, c) for c in item.result.conversions)
                 position += 1
                 advance()
             if shard is not None:
-                self._finish(shard, position, first_refused)
+                self._finish(shard, position, first_refused, first_converted)
         except BaseException:
             if shard is not None:
                 shard.discard()
@@ -156,10 +180,13 @@ class PackRun:
     def _is_full(self, shard: ShardWriter, members: dict[str, bytes]) -> bool:
         return shard.size_with(members) > self._options.shard_size_bytes
 
-    def _finish(self, shard: ShardWriter, next_position: int, first_refused: int) -> None:
+    def _finish(
+        self, shard: ShardWriter, next_position: int, first_refused: int, first_converted: int
+    ) -> None:
         info, records = shard.close()
         refused = tuple(self.refused[first_refused:])
-        self.staging.commit(FinishedShard(info, records, next_position, refused))
+        converted = tuple(self.converted[first_converted:])
+        self.staging.commit(FinishedShard(info, records, next_position, refused, converted))
 
     def _refuse(self, item: Refused) -> None:
         if self._stop_at_bad:

@@ -27,6 +27,7 @@ from shards.format import (
     Manifest,
     ShardInfo,
 )
+from shards.packing.conversions import CONVERTED_NAME, Conversion, Converted, write_conversions
 from shards.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index
 
@@ -41,6 +42,7 @@ class FinishedShard:
     records: np.ndarray  # [N] INDEX_DTYPE
     next_position: int  # of the packing order: where the next shard starts
     refused: tuple[Refused, ...]  # images left out since the shard before
+    converted: tuple[Converted, ...] = ()  # images of this shard that lost something
 
 
 class Staging:
@@ -68,12 +70,17 @@ class Staging:
             "shard": asdict(shard.info),
             "next_position": shard.next_position,
             "refused": [asdict(item) for item in shard.refused],
+            "converted": [asdict(item) for item in shard.converted],
         }
         write_whole(stem.with_suffix(".json"), json.dumps(journal).encode())
         self.finished.append(shard)
 
     def publish(
-        self, classes: Sequence[str], refused: Sequence[Refused], made: Mapping[str, object]
+        self,
+        classes: Sequence[str],
+        refused: Sequence[Refused],
+        converted: Sequence[Converted],
+        made: Mapping[str, object],
     ) -> Manifest:
         """Make the shards the set of `out`, in place of the one that lies there."""
         _remove_set(self._out)
@@ -84,6 +91,7 @@ class Staging:
         for number, shard in enumerate(self.finished):
             shard.records["shard"] = number
         write_quarantine(self._out, sorted(refused, key=lambda item: item.name))
+        write_conversions(self._out, sorted(converted, key=lambda item: item.name))
         manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
         records = np.concatenate([shard.records for shard in self.finished])
         manifest = write_index(self._out, records, manifest)
@@ -126,7 +134,11 @@ class Staging:
             return None
         records = np.fromfile(journal.with_suffix(".records"), dtype=INDEX_DTYPE)
         refused = tuple(Refused(**item) for item in content["refused"])
-        return FinishedShard(info, records, content["next_position"], refused)
+        converted = tuple(
+            Converted(item["name"], Conversion(**item["conversion"]))
+            for item in content.get("converted", ())
+        )
+        return FinishedShard(info, records, content["next_position"], refused, converted)
 
 
 def read_recipe(out: Path) -> dict | None:
@@ -150,7 +162,8 @@ def _remove_set(out: Path) -> None:
         return
     for shard in manifest.shards:
         (out / shard.name).unlink(missing_ok=True)
-    for name in (TIMES_NAME, INDEX_NAME, QUARANTINE_NAME, MANIFEST_NAME):
+    names = (TIMES_NAME, INDEX_NAME, QUARANTINE_NAME, CONVERTED_NAME)
+    for name in (*names, MANIFEST_NAME):
         (out / name).unlink(missing_ok=True)
 
 

@@ -9,7 +9,9 @@ into it. The format: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
 import io
+import itertools
 import pickle
+import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -27,6 +29,9 @@ _SPLITS = ("train", "test")
 _MAX_BATCH_BYTES = 1 << 30
 # Parts of the two archives: split to batch files, then the file with class names and its key.
 _CIFAR10 = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+_ARCHIVE_NAME = re.compile(r"cifar-100?-python.*\.(tar\.gz|tgz)")
+_SHOWN_NAMES = ("batches.meta", "data_batch_1", "data_batch_4", "cifar-100-python")
+_SHOWING = 8  # members at the start of an archive that are looked at
 _CIFAR100 = {"train": ["train"], "test": ["test"]}
 
 
@@ -76,6 +81,22 @@ def is_cifar_folder(folder: Path) -> bool:
     return (folder / "batches.meta").is_file() or (
         (folder / "meta").is_file() and (folder / "train").is_file()
     )
+
+
+def is_cifar_archive(path: Path) -> bool:
+    """Whether a file is called as the archives are, or begins as they do."""
+    if _ARCHIVE_NAME.fullmatch(path.name):
+        return True
+    if not path.name.endswith((".tar.gz", ".tgz")):
+        return False
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            names = [
+                Path(member.name).name for _, member in itertools.islice(enumerate(tar), _SHOWING)
+            ]
+    except (OSError, EOFError, zlib.error, tarfile.TarError):
+        return False
+    return any(name in _SHOWN_NAMES for name in names)
 
 
 _Reader = Callable[[str], bytes | None]

@@ -1,46 +1,83 @@
 """From what the user typed as SOURCE to a `Source`: which of the kinds it is, or why it is none.
 
 Kinds are told apart by what lies there, never by trying one reader after the other. Folders of tars
-are not packed again: `tars.py` finds those, before this is asked.
+are not packed again unless an OUT is named: `tars.py` finds those, before this is asked.
 """
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from shards.errors import UsageError
-from shards.sources.cifar import CifarSource, is_cifar_folder
+from shards.image import IMAGE_ENDINGS
+from shards.sources.archive import ArchiveSource
+from shards.sources.archives import (
+    ARCHIVE_ENDINGS,
+    OTHER_ENDINGS,
+    compression_of,
+    is_archive_name,
+)
+from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo import DemoSource
 from shards.sources.folder import FolderSource
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
-from shards.sources.parquet import ParquetSource, find_parquet_files, is_parquet_folder
+from shards.sources.parquet import (
+    ParquetSource,
+    find_parquet_files,
+    is_parquet_folder,
+    is_parquet_name,
+)
 from shards.sources.raw import Source
 
 _KINDS = (
-    "a folder of images, MNIST-style idx files, a CIFAR python archive, Parquet files, a folder "
-    "of tars, or the word demo"
+    "a folder of images, MNIST-style idx files, a CIFAR python archive, Parquet files, tars, "
+    "compressed tars or zips, or the word demo"
 )
 
 
-def open_source(spec: str, split: str | None = None) -> Source:
+def open_source(
+    spec: str,
+    split: str | None = None,
+    *,
+    image_key: str | None = None,
+    scratch: Path | None = None,
+    progress: bool = False,
+) -> Source:
     """The source a user means.
 
     Args:
-        spec: a path, a glob of Parquet files, `demo` or `demo:test`.
+        spec: a path, a glob of Parquet files or archives, `demo` or `demo:test`.
         split: which part, for kinds that come in parts; None takes the training part.
+        image_key: which member of a sample is its image (samples.py); of archives only.
+        scratch: a folder where a compressed tar has room; None takes the system's.
+        progress: show a bar on a terminal where opening takes long.
 
     Raises:
         UsageError: there is no such thing, or not in this split.
         DataError: it is there but damaged.
     """
-    if spec == "demo" or spec.startswith("demo:"):
-        return _open_demo(spec, split)
     path = Path(spec)
-    if path.is_dir():
-        return _open_folder(path, split)
-    if path.is_file():
-        return _open_file(path, split)
-    if spec.endswith(".parquet") and find_parquet_files(spec):
-        return ParquetSource(spec, split)
-    raise UsageError(f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path")
+    source: Source | None = None
+    if spec == "demo" or spec.startswith("demo:"):
+        source = _open_demo(spec, split)
+    elif path.is_dir():
+        source = _open_folder(path, split)
+    elif path.is_file():
+        source = _open_file(path, split)
+    elif is_parquet_name(spec) and find_parquet_files(spec):
+        source = ParquetSource(spec, split)
+    elif not any(is_archive_name(found.name) for found in path.parent.glob(path.name)):
+        raise UsageError(
+            f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path"
+        )
+    if source is None:
+        return ArchiveSource(spec, split, image_key=image_key, scratch=scratch, progress=progress)
+    if image_key is not None:
+        raise UsageError(
+            f"--image-key is for tars and zips, whose names have dots, got {image_key} for "
+            f"{spec}, a source of kind {source.kind}; leave it out"
+        )
+    return source
 
 
 def _open_demo(spec: str, split: str | None) -> Source:
@@ -50,21 +87,44 @@ def _open_demo(spec: str, split: str | None) -> Source:
     return DemoSource(named or split or "train")
 
 
-def _open_folder(path: Path, split: str | None) -> Source:
+def _open_folder(path: Path, split: str | None) -> Source | None:
+    """None for a folder of archives."""
     if find_idx_images(path):
         return IdxSource(path, split)
     if is_cifar_folder(path):
         return CifarSource(path, split)
     if is_parquet_folder(path):
         return ParquetSource(str(path), split)
-    return FolderSource(path, split)
+    if next(path.glob("*.tar"), None):
+        return None
+    # Images first: beside them, archives and tables are what a folder of images has, too.
+    kinds = set()
+    for name in _names(path):
+        if name.rpartition(".")[2].lower() in IMAGE_ENDINGS:
+            return FolderSource(path, split)
+        kinds.add(
+            "parquet" if is_parquet_name(name) else "archive" if is_archive_name(name) else ""
+        )
+    if "parquet" in kinds:
+        return ParquetSource(str(path), split)
+    return None if "archive" in kinds else FolderSource(path, split)
 
 
-def _open_file(path: Path, split: str | None) -> Source:
+def _names(folder: Path) -> Iterator[str]:
+    """Names of files at any depth; hidden ones are not seen."""
+    for _, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from sorted(name for name in names if not name.startswith("."))
+
+
+def _open_file(path: Path, split: str | None) -> Source | None:
+    """None for an archive."""
     if is_idx_images(path):
         return IdxSource(path, split)
-    if path.suffix == ".parquet":
+    if is_parquet_name(path.name):
         return ParquetSource(str(path), split)
-    if path.name.endswith((".tar.gz", ".tgz")):
+    if is_cifar_archive(path):
         return CifarSource(path, split)
+    if is_archive_name(path.name, (*ARCHIVE_ENDINGS, *OTHER_ENDINGS)) or compression_of(path):
+        return None
     raise UsageError(f"SOURCE must be {_KINDS}, got the file {path}; give the folder it lies in")

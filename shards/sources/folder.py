@@ -14,17 +14,13 @@ from pathlib import Path
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
 from shards.sources.raw import RawSample, fingerprint_of
 
-# Endings, in lower case, of the formats that `shards.image` parses.
-IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
+_PACKED_ENDINGS = frozenset(
+    ".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar .parquet".split()
 )
-# Photographs, too, but of formats that are not read here.
-_PHOTO_ENDINGS = frozenset(
-    ".heic .heif .avif .jxl .jp2 .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .psd".split()
-)
-_SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class FolderSource:
@@ -46,7 +42,7 @@ class FolderSource:
         self._names = [name for name, _ in found]
         self.classes, self._labels = _label(self._names, self._root)
         self.fingerprint = fingerprint_of(f"{name}\0{size}" for name, size in found)
-        self.notes = tuple(_notes(skipped))
+        self.notes = tuple(skipped_notes(skipped))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -61,7 +57,7 @@ def _choose_split(root: Path, split: str | None) -> Path:
     """The folder itself, or its split; a folder of splits must not become classes train and val."""
     entries = (entry for entry in root.iterdir() if not entry.name.startswith("."))
     folders = sorted(entry.name for entry in entries if entry.is_dir())
-    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
     if split is not None:
         if split not in folders:
             raise UsageError(
@@ -92,7 +88,7 @@ def _list_images(root: Path) -> tuple[list[tuple[str, int]], Counter[str]]:
             if entry.is_dir():
                 if not _leads_back(entry):
                     pending.append(name)
-            elif ending in IMAGE_ENDINGS:
+            elif ending[1:] in IMAGE_ENDINGS:
                 found.append((name, _size(entry)))
             else:
                 skipped[ending or "without an ending"] += 1
@@ -140,12 +136,15 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
     return tuple(_printable(name) for name in classes), labels
 
 
-def _notes(skipped: Counter[str]) -> Iterator[str]:
+def skipped_notes(skipped: Counter[str]) -> Iterator[str]:
     """What was left out: photographs that could be had, and files that are none."""
-    photos = Counter({k: n for k, n in skipped.items() if k in _PHOTO_ENDINGS})
+    photos = Counter({k: n for k, n in skipped.items() if k[1:] in PHOTO_ENDINGS})
     if photos:
         yield f"skipped, not read here: {_told(photos)}; convert them to JPEG or PNG to pack them"
-    if others := skipped - photos:
+    packed = Counter({k: n for k, n in skipped.items() if k in _PACKED_ENDINGS})
+    if packed:
+        yield f"skipped, packed: {_told(packed)}; unpack them, or pack them by their own names"
+    if others := skipped - photos - packed:
         yield f"skipped, as no images: {_told(others)}"
 
 

@@ -1,17 +1,16 @@
 """Parquet files in the Hugging Face image layout: images as struct{bytes, path}, maybe labels.
 
     data/train-00000-of-00002.parquet     the split is the file name's or the folder's first word
-    image: struct<bytes: binary, path: string>, label: int64
+    default/train/0000.parquet            at any depth
+    image: struct<bytes: binary, path: string>, label: int64    other types: parquet_columns.py
 
 Class names come from the schema's `huggingface` metadata when it has them. A row is only cheap to
 read with its whole row group, so these are the source's blocks, and the latest stay in memory.
 """
 
 import glob
-import json
-import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,16 @@ import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.sources.parquet_columns import (
+    choose_columns,
+    class_names,
+    image_bytes,
+    number_labels,
+)
 from shards.sources.raw import WINDOW_SAMPLES, RawSample, fingerprint_of
+from shards.sources.splits import choose_split
 
-_IMAGE_COLUMNS = ("image", "img")
-_LABEL_COLUMNS = ("label", "labels", "fine_label")
-_SPLITS = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val")}
+PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
 
 
 class ParquetSource:
@@ -34,11 +38,12 @@ class ParquetSource:
 
     def __init__(self, spec: str, split: str | None = None) -> None:
         parquet = _import_parquet()
-        paths = _choose_split(find_parquet_files(spec), split, spec)
+        every = find_parquet_files(spec)
+        paths = choose_split(every, split, spec, "Parquet files")
         try:
             self._files = [parquet.ParquetFile(path) for path in paths]
             schema = self._files[0].schema_arrow
-            self._image_column, label_column = _choose_columns(schema, paths[0])
+            self._image_column, label_column = choose_columns(schema, paths[0])
             if any(self._image_column not in file.schema_arrow.names for file in self._files):
                 raise KeyError(f"not every file has a column {self._image_column!r}")
             values = [] if label_column is None else self._read_labels(label_column)
@@ -57,10 +62,16 @@ class ParquetSource:
         self._starts = np.concatenate([[0], np.cumsum(self.block_sizes)])
         if not self._starts[-1]:
             raise DataError(f"Parquet files to pack hold rows, got none in {spec}; check the path")
-        self.classes, self._labels = _number_labels(values, _class_names(schema, label_column))
-        self.notes = (
-            f"{len(paths)} files, images in {self._image_column!r}, labels in {label_column!r}",
-        )
+        self.classes, self._labels, told = (), None, None
+        if label_column is not None:
+            names = class_names(schema, label_column)
+            self.classes, self._labels, told = number_labels(values, names)
+        self.notes = tuple(_notes(len(paths), len(every), self._image_column, label_column, schema))
+        if told:
+            self.notes += (
+                f"{told}; the labels are a column {label_column!r} of type "
+                f"{schema.field(label_column).type}",
+            )
         self.fingerprint = fingerprint_of(
             f"{path.name}\0{path.stat().st_size}\0{file.metadata.num_rows}"
             for path, file in zip(paths, self._files, strict=True)
@@ -75,13 +86,11 @@ class ParquetSource:
         block = int(np.searchsorted(self._starts, number, side="right")) - 1
         row = number - int(self._starts[block])
         value = self._table(block).column(self._image_column)[row].as_py()
-        path = None
-        if isinstance(value, dict):
-            value, path = value.get("bytes"), value.get("path")
+        data, path = image_bytes(value)
         name = path or f"{self._paths[self._groups[block][0]].name} row {number}"
         label = NO_LABEL if self._labels is None else int(self._labels[number])
         # A row that only names a file elsewhere has no bytes, and is refused as an empty image.
-        return RawSample(str(name), label, value or b"")
+        return RawSample(str(name), label, data)
 
     def _table(self, block: int) -> Any:
         table = self._tables.get(block)
@@ -112,15 +121,38 @@ def find_parquet_files(spec: str) -> list[Path]:
     """The Parquet files of a folder (at any depth), a glob, or a single path; sorted."""
     path = Path(spec)
     if path.is_dir():
-        return sorted(path.rglob("*.parquet"))
+        found = (p for p in path.rglob("*") if p.name.lower().endswith(PARQUET_ENDINGS))
+        inside = ((p, p.relative_to(path).parts) for p in found)
+        return sorted(p for p, parts in inside if not any(part.startswith(".") for part in parts))
     if path.is_file():
         return [path]
-    return sorted(Path(match) for match in glob.glob(spec) if match.endswith(".parquet"))
+    return sorted(Path(match) for match in glob.glob(spec) if is_parquet_name(match))
+
+
+def is_parquet_name(name: str) -> bool:
+    """Whether a file is called like a Parquet file."""
+    return name.lower().endswith(PARQUET_ENDINGS)
 
 
 def is_parquet_folder(folder: Path) -> bool:
     """Whether Parquet files lie in a folder, or where Hugging Face's repositories have them."""
-    return any(next((folder / inner).glob("*.parquet"), None) for inner in (".", "data", "train"))
+    inner = (folder / name for name in (".", "data", "train"))
+    return any(
+        is_parquet_name(p.name) for place in inner if place.is_dir() for p in place.iterdir()
+    )
+
+
+def _notes(
+    num_files: int, num_all: int, image: str, label: str | None, schema: Any
+) -> Iterator[str]:
+    of_all = f"{num_files}{f' of {num_all}' if num_all > num_files else ''} files"
+    yield f"{of_all}, images in {image!r}, labels in {label!r}"
+    others = [name for name in schema.names if name not in (image, label)]
+    if label is None and others:
+        yield (
+            f"no column is called label: {', '.join(others[:4])} are not read; rename the one that "
+            f"holds the class"
+        )
 
 
 def _import_parquet() -> Any:
@@ -131,76 +163,3 @@ def _import_parquet() -> Any:
             "Parquet files need pyarrow, which is not installed; pip install pyarrow"
         ) from None
     return pyarrow.parquet
-
-
-def _choose_split(paths: list[Path], split: str | None, spec: str) -> list[Path]:
-    """The files of a split; without splits in their names, all of them."""
-    if split is not None and split not in _SPLITS:
-        raise UsageError(f"Parquet files have the splits {', '.join(_SPLITS)}, got {split!r}")
-    of_split = {name: [p for p in paths if _split_of(p) == name] for name in _SPLITS}
-    wanted = of_split[split or "train"]
-    if wanted:
-        return wanted
-    found = [name for name, files in of_split.items() if files]
-    if split is None and len(found) <= 1:
-        return paths
-    raise UsageError(
-        f"--split must name a part of SOURCE, got {split or 'none'} for {spec} with "
-        f"{', '.join(found) or 'no splits in the file names'}; give one of these"
-    )
-
-
-def _split_of(path: Path) -> str | None:
-    """The split a file is of, by the first word of its name, else of its folder's."""
-    for name in (path.stem, path.parent.name):
-        word = re.split(r"[-_.]", name.lower(), maxsplit=1)[0]
-        for split, words in _SPLITS.items():
-            if word in words:
-                return split
-    return None
-
-
-def _choose_columns(schema: Any, path: Path) -> tuple[str, str | None]:
-    """The image column and the label column, if any."""
-    import pyarrow.types as types
-
-    images = [
-        field.name
-        for field in schema
-        if (types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-        or (types.is_binary(field.type) and field.name in _IMAGE_COLUMNS)
-    ]
-    named = [name for name in _IMAGE_COLUMNS if name in images]
-    if not named and len(images) != 1:
-        raise UsageError(
-            f"a Parquet file of images has a column image of struct(bytes, path), got the columns "
-            f"{', '.join(schema.names)} in {path}; rename the one you mean"
-        )
-    plain = {f.name for f in schema if types.is_integer(f.type) or types.is_string(f.type)}
-    label = next((name for name in _LABEL_COLUMNS if name in plain), None)
-    return (named or images)[0], label
-
-
-def _class_names(schema: Any, label_column: str | None) -> tuple[str, ...]:
-    """Names from the metadata that Hugging Face's `datasets` writes, empty without them."""
-    try:
-        content = json.loads((schema.metadata or {})[b"huggingface"])
-        return tuple(map(str, content["info"]["features"][label_column]["names"]))
-    except (KeyError, TypeError, ValueError):
-        return ()
-
-
-def _number_labels(
-    values: Sequence[Any], names: tuple[str, ...]
-) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Class names and class numbers [N] int32 of a label column's values."""
-    if not values:
-        return (), None
-    if any(isinstance(value, str) for value in values):
-        names = tuple(sorted({value for value in values if value is not None}))
-        number = {name: i for i, name in enumerate(names)}
-        values = [None if value is None else number[value] for value in values]
-    numbers = [NO_LABEL if value is None or value < 0 else value for value in values]
-    labels = np.array(numbers, dtype=np.int32)
-    num_classes = int(labels.max(initial=NO_LABEL)) + 1
-    return names if num_classes <= len(names) else tuple(map(str, range(num_classes))), labels

@@ -1,6 +1,6 @@
-"""Existing WebDataset tars as SOURCE: they are not packed again but indexed where they lie.
+"""Existing WebDataset tars as SOURCE: without an OUT they are indexed where they lie.
 
-`tools/make_shards.py` asks here first and gives the folder to `shards.index`.
+With one they are packed anew (archive.py), which is how they are shrunk or split.
 """
 
 import glob
@@ -9,6 +9,19 @@ from pathlib import Path
 from shards.errors import UsageError
 
 _GLOB_CHARACTERS = "*?["
+
+
+def find_tars_in_place(spec: str, out: str | None) -> Path | None:
+    """The folder of tars to be indexed where it is: SOURCE, where OUT is no other folder.
+
+    Raises:
+        UsageError: as `find_tar_folder`.
+    """
+    path = Path(spec)
+    folder = path if path.is_dir() else path.parent
+    if out is not None and folder.resolve() != Path(out).resolve():
+        return None
+    return find_tar_folder(spec)
 
 
 def find_tar_folder(spec: str) -> Path | None:

@@ -34,6 +34,7 @@ def with_wrong_byte(encoded: bytes, at: int) -> bytes:
 GOOD = encode(PHOTO, quality=90)  # 4:2:0
 PNG = encode(PHOTO, "PNG")
 GRADIENT = PHOTO.convert("L")
+VIDEO = np.random.default_rng(0).bytes(12 << 20)  # behind the picture, as phones have it
 PLAIN = {
     "4:2:0": GOOD,
     "4:4:4": encode(PHOTO, subsampling=0),
@@ -43,6 +44,8 @@ PLAIN = {
     "rgb in jpeg": encode(PHOTO, keep_rgb=True, subsampling=0),
     "rotated jpeg": encode(PHOTO, exif=ROTATED),
     "one pixel": encode(PHOTO.crop((0, 0, 1, 1))),
+    "motion photo": GOOD + VIDEO,
+    "progressive motion photo": encode(PHOTO, progressive=True) + VIDEO,
     "png": PNG,
     "gray png": encode(GRADIENT, "PNG"),
 }

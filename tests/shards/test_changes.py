@@ -319,7 +319,9 @@ def test_a_spot_check_is_bounded(new_shards, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(changes, "SPOT_CHECK_BYTES", size + 1)
     read: list[str] = []
     scan = changes.scan_tar
-    monkeypatch.setattr(changes, "scan_tar", lambda path: read.append(path.name) or scan(path))
+    monkeypatch.setattr(
+        changes, "scan_tar", lambda path, key: read.append(path.name) or scan(path, key)
+    )
     for tar in folder.glob("*.tar"):
         tar.chmod(0o640)
     ShardIndex.open(folder)

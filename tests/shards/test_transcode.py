@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from shards.image import ImageError
-from shards.packing.transcode import transcode
+from shards.oddities import ALPHA, COLOUR, CUT, PAGES
+from shards.packing.conversions import Conversion
+from shards.packing.transcode import ImageOptions, transcode
 
 ROWS, COLUMNS = np.mgrid[0:24, 0:40]
 RGB = np.stack([ROWS * 10, COLUMNS * 6, 255 - ROWS * 10], axis=-1).astype(np.uint8)
@@ -24,7 +26,7 @@ def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
 
 def stored_pixels(payload: Any, **options: Any) -> np.ndarray:
     """What the stored bytes decode to; they must be a plain RGB PNG."""
-    stored = transcode(payload, **options)
+    stored = transcode(payload, ImageOptions(**options))
     image = Image.open(io.BytesIO(stored.data))
     assert (stored.extension, image.format, image.mode) == ("png", "PNG", "RGB")
     assert not image.info
@@ -153,13 +155,13 @@ def test_resize_only_shrinks() -> None:
 def test_a_resized_jpeg_is_a_jpeg_upright_with_full_chroma() -> None:
     """Only a JPEG that shrinks is encoded anew, with EXIF applied and not repeated."""
     data = encoded(Image.fromarray(RGB), "JPEG", exif=orientation(6))
-    stored = transcode(data, short_side_px=12)
+    stored = transcode(data, ImageOptions(short_side_px=12))
     image = Image.open(io.BytesIO(stored.data))
     assert (stored.extension, stored.height, stored.width) == ("jpg", 20, 12)
     assert image.size == (12, 20)
     assert "exif" not in image.info
     assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
-    assert transcode(data, short_side_px=24).data == data
+    assert transcode(data, ImageOptions(short_side_px=24)).data == data
 
 
 @pytest.mark.parametrize(
@@ -186,3 +188,91 @@ def test_an_image_over_the_limit_is_refused_before_it_is_decoded() -> None:
     bomb = encoded(Image.new("1", (10_001, 10_000)), "PNG")
     with pytest.raises(ImageError, match="100,000,000"):
         transcode(bomb)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "options", "file_format"),
+    [
+        (12_000, 9_000, {"quality": 20}, "JPEG"),
+        (9_000, 12_000, {"quality": 20, "exif": orientation(6)}, "JPEG"),
+        (19_000, 10_000, {"quality": 20}, "JPEG"),  # Pillow alone refuses to open it
+    ],
+)
+def test_a_large_jpeg_is_shrunk_without_its_full_size(
+    width: int, height: int, options: dict[str, Any], file_format: str, monkeypatch
+) -> None:
+    """It is decoded at an eighth, and gets the size that its full size says, within a pixel."""
+    data = encoded(Image.new("L", (width, height), 90), file_format, **options)
+    loaded: list[int] = []
+    monkeypatch.setattr(
+        "shards.packing.transcode.load",
+        lambda image: (image.load(), loaded.append(image.width * image.height)),
+    )
+    stored = transcode(data, ImageOptions(short_side_px=100))
+    upright = (width, height) if "exif" not in options else (height, width)
+    long = round(100 * max(upright) / min(upright))
+    expected = (long, 100) if upright[0] > upright[1] else (100, long)
+    assert (stored.width, stored.height) == expected
+    assert max(loaded) <= width * height / 60
+    assert abs(int(np.asarray(Image.open(io.BytesIO(stored.data))).mean()) - 90) <= 3
+
+
+def test_a_large_image_without_a_size_is_refused_by_the_name_of_the_flag() -> None:
+    """What is stored is never larger; shrinking is offered, and for a PNG its limit."""
+    jpeg = encoded(Image.new("L", (10_001, 10_000)), "JPEG", quality=10)
+    with pytest.raises(ImageError, match="--resize"):
+        transcode(jpeg)
+    png = encoded(Image.new("1", (10_001, 10_000)), "PNG")
+    with pytest.raises(ImageError, match="--max-pixels 100010000"):
+        transcode(png, ImageOptions(short_side_px=16))
+    stored = transcode(png, ImageOptions(short_side_px=16, max_pixels=100_010_000))
+    assert (stored.height, stored.width) == (16, 16)
+    wide = encoded(Image.new("1", (70_000, 40)), "PNG")
+    with pytest.raises(ImageError, match="over 65,535 pixels"):
+        transcode(wide)
+    assert transcode(wide, ImageOptions(short_side_px=20)).width == 35_000
+
+
+@pytest.mark.parametrize("factor", [0, 1])
+def test_a_progressive_jpeg_counts_at_its_full_size(factor: int) -> None:
+    """Its decoder holds all of it, however small it comes out."""
+    data = encoded(Image.new("L", (2_000, 1_500)), "JPEG", progressive=bool(factor))
+    options = ImageOptions(short_side_px=50, max_pixels=1_000_000)
+    if factor:
+        with pytest.raises(ImageError, match="--max-pixels 3000000"):
+            transcode(data, options)
+    else:
+        assert transcode(data, options).height == 50
+
+
+def test_a_video_behind_a_jpeg_is_cut_off() -> None:
+    """The picture's bytes stay as they were; padding of some bytes is no reason to touch a file."""
+    data = encoded(Image.fromarray(RGB), "JPEG")
+    video = np.random.default_rng(0).bytes(12 << 20)
+    stored = transcode(data + video)
+    assert stored.data == data
+    assert stored.conversions == (Conversion(CUT),)
+    padded = data + bytes(4_096)
+    assert transcode(padded).data == padded
+
+
+def test_what_an_image_loses_is_told() -> None:
+    """Pages, transparency that is used, colours that are not RGB; nothing of what loses nothing."""
+    still = Image.fromarray(RGB)
+    rgba = np.dstack([RGB, np.full_like(GRAY, 255)])
+    clear = rgba.copy()
+    clear[3, 5, 3] = 254
+    palette = Image.fromarray(GRAY).convert("P")
+    for data, kinds in (
+        (encoded(still, "TIFF", save_all=True, append_images=[still] * 6), {PAGES}),
+        (encoded(still, "GIF", save_all=True, append_images=[still.rotate(180)]), {PAGES}),
+        (encoded(Image.fromarray(rgba), "PNG"), set()),
+        (encoded(Image.fromarray(clear), "PNG"), {ALPHA}),
+        (encoded(palette, "PNG", transparency=int(np.asarray(palette)[0, 0])), {ALPHA}),
+        (encoded(still.convert("CMYK"), "TIFF"), {COLOUR}),
+        (encoded(still.convert("CMYK"), "JPEG"), {COLOUR}),
+        (encoded(still.convert("1"), "PNG"), set()),
+        (encoded(palette, "PNG"), set()),
+        (encoded(still, "JPEG"), set()),
+    ):
+        assert {conversion.what for conversion in transcode(data).conversions} == kinds

@@ -1,5 +1,6 @@
 """The command: what it prints, its exit codes, and one line for every mistake."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from shards.index import ShardIndex
+from shards.reader import ShardReader
 from tools.make_shards import main
 
 
@@ -49,13 +51,17 @@ def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
 
 
-def test_tars_are_indexed_in_place(shard_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With or without an equal OUT nothing is rewritten; another OUT is refused."""
+def test_tars_are_indexed_in_place(
+    shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With or without an equal OUT nothing is rewritten; into another OUT they are packed."""
     before = {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
     for arguments in ([str(shard_folder)], [f"{shard_folder}/*.tar", str(shard_folder)]):
         assert main(arguments) == 0
         assert "37 images, 3 classes, 3 shards, indexed in place" in capsys.readouterr().out
-    assert main([str(shard_folder), "elsewhere"]) == 2
+    assert main([str(shard_folder), str(tmp_path / "elsewhere"), "--workers", "1"]) == 0
+    assert "archive, 37 images, 3 classes" in capsys.readouterr().out
+    assert len(ShardIndex.open(tmp_path / "elsewhere")) == 37
     assert before == {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
 
 
@@ -70,6 +76,10 @@ def test_tars_are_indexed_in_place(shard_folder: Path, capsys: pytest.CaptureFix
         (["IMAGES", "OUT", "--split", "val"], 2, "'val'"),
         (["demo:val", "OUT"], 2, "'val'"),
         (["IMAGES", "IMAGES"], 2, "another folder"),
+        (["IMAGES", "IMAGES/x"], 2, "outside of SOURCE"),
+        (["IMAGES", "OUT", "--value-range", "9:1"], 2, "'9:1'"),
+        (["IMAGES", "OUT", "--max-pixels", "0"], 2, "got 0"),
+        (["IMAGES", "OUT", "--image-key", "jpg"], 2, "is for tars and zips"),
         (["IMAGES", "/proc/nowhere/x"], 1, "must be writable"),
         (["BAD", "OUT"], 1, "at least one good image"),
         (["BAD", "OUT", "--on-bad", "fail"], 1, "1.jpg"),
@@ -88,7 +98,7 @@ def test_a_mistake_is_one_line(
     (tmp_path / "BAD").mkdir()
     (tmp_path / "BAD/1.jpg").write_bytes(b"x")
     names = ("IMAGES", "EMPTY", "BAD", "OUT")
-    given = [str(tmp_path / a) if a in names else a for a in arguments]
+    given = [str(tmp_path / a) if a.split("/")[0] in names else a for a in arguments]
     assert main(given) == code
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -110,5 +120,30 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for word in ("idx", "CIFAR", "Parquet", "tars", "demo:test", "256MiB", "examples:"):
+    for word in ("idx", "CIFAR", "Parquet", "tars", "zips", "demo:test", "256MiB", "examples:"):
         assert word in text
+
+
+def test_what_packing_converts_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the values of 16-bit files and the option that gives their range, which is then used."""
+    (tmp_path / "in").mkdir()
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for name in "abc":
+        Image.fromarray(values).save(tmp_path / f"in/{name}.png")
+    out = tmp_path / "out"
+    arguments = [str(tmp_path / "in"), str(out), "--workers", "1"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "note: 3 images: over 8 bits a value: scaled to 8; their values go from 0 to" in said
+    assert "pack them with --value-range 0:4095" in said
+    assert f"listed in {out}/converted.jsonl" in said
+    assert main([*arguments, "--value-range", "0:4095", "--overwrite"]) == 0
+    said = capsys.readouterr().out
+    assert "--value-range" not in said
+    assert len((out / "converted.jsonl").read_text().splitlines()) == 3
+    with ShardReader(ShardIndex.open(out)) as reader:
+        (image,) = reader.read(np.arange(1))
+    assert isinstance(image, bytes)
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(image))))) == 256

@@ -4,8 +4,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from pictures import jpeg_of
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.sources.detect import open_source
 from shards.sources.tars import find_tar_folder
 
@@ -58,3 +59,21 @@ def test_tars_are_found_by_folder_or_glob(tmp_path: Path) -> None:
         find_tar_folder(str(tmp_path / "a-*.tar"))
     with pytest.raises(UsageError, match="got none"):
         find_tar_folder(str(tmp_path / "c-*.tar"))
+
+
+def test_a_cifar_archive_is_told_from_another(tmp_path: Path) -> None:
+    """By its name, or by what it begins with."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py/data_batch_4").write_bytes(b"x")
+    (tmp_path / "photo.jpg").write_bytes(jpeg_of(1))
+    for name, member in (
+        ("cifar-10-python.tar.gz", "photo.jpg"),
+        ("renamed.tar.gz", "cifar-10-batches-py"),
+    ):
+        with tarfile.open(tmp_path / name, "w:gz") as tar:
+            tar.add(tmp_path / member, arcname=member)
+        with pytest.raises(DataError, match="CIFAR"):
+            open_source(str(tmp_path / name))
+    with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "photo.jpg", arcname="photo.jpg")
+    assert open_source(str(tmp_path / "other.tar.gz")).kind == "archive"

@@ -1,0 +1,216 @@
+"""Archives as SOURCE: one file, or all below a folder; they are packed anew, as a folder's images.
+
+Labels are those of WebDataset (`.cls`, `.json`) where there is one; without any, the first folder
+level inside the archives is the class, as in a folder of images, below a folder that everything
+lies in.
+
+Which member of a sample is its image: samples.py. In a zip, which no WebDataset writer makes, every
+image is a sample of its own.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from shards.build import number_classes
+from shards.errors import UsageError
+from shards.format import NO_LABEL
+from shards.image import IMAGE_ENDINGS, ImageError
+from shards.labels import NO_MEMBER, Label, NoLabel, read_label, tell_unlabelled
+from shards.parallel import with_bar
+from shards.quarantine import Refused
+from shards.samples import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
+from shards.sources.archives import (
+    OTHER_ENDINGS,
+    Archive,
+    find_archives,
+    is_archive_name,
+    open_archive,
+)
+from shards.sources.folder import SPLIT_NAMES, skipped_notes
+from shards.sources.raw import Payload, RawSample, fingerprint_of
+from shards.sources.splits import choose_split
+from shards.tar import TarMember
+
+_Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
+
+
+class ArchiveSource:
+    """The images of tars, compressed tars and zips."""
+
+    kind = "archive"
+    stores_names = True
+    block_sizes = None
+
+    def __init__(
+        self,
+        spec: str,
+        split: str | None = None,
+        *,
+        image_key: str | None = None,
+        scratch: Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        root = Path(spec)
+        every = find_archives(root) if root.is_dir() else _matches(root)
+        paths, inner_split = _of_split(every, split, spec)
+        sizes = [path.stat().st_size for path in paths]
+        opened = ((i, open_archive(path, scratch)) for i, path in enumerate(paths))
+        archives = dict(with_bar(opened, "opening", sizes, show=progress))
+        skipped: Counter[str] = Counter()
+        found: list[_Found] = []
+        for path, archive in zip(paths, archives.values(), strict=True):
+            before = f"{path.relative_to(root) if root.is_dir() else path.name}:"
+            key = image_key or (EACH if path.name.lower().endswith(".zip") else AUTO)
+            for sample in _samples(archive, key, skipped):
+                name = sample.name if isinstance(sample, Refused) else sample.image.name
+                found.append((archive, sample, (before if len(paths) > 1 else "") + name))
+        if not found:
+            seen = ", ".join(f"{n} {ending}" for ending, n in skipped.most_common(4)) or "no file"
+            raise UsageError(
+                f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
+                f"unpack archives that lie inside others, and give the folder"
+            )
+        self._found, self.classes, self._labels, notes = _label(found, inner_split, spec)
+        left = f" of {len(every)}" if len(paths) < len(every) else ""
+        others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
+        if others:
+            notes.append(f"not read here: {len(others)} archives such as {others[0]}; unpack them")
+        self.notes = (
+            f"read {len(paths)}{left} archive{'s' * (len(every) != 1)}, {paths[0].name} first",
+            *notes,
+            *skipped_notes(skipped),
+        )
+        self.fingerprint = fingerprint_of(
+            f"{name}\0{_size(sample)}\0{label}"
+            for (_, sample, name), label in zip(self._found, self._labels.tolist(), strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, number: int) -> RawSample:
+        archive, sample, name = self._found[number]
+        label = int(self._labels[number])
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if isinstance(sample, Refused):
+            return RawSample(name, NO_LABEL, partial(_refuse, sample.reason))
+        return RawSample(name, label, archive.payload(sample.image))
+
+
+def _matches(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.parent.glob(path.name) if is_archive_name(p.name))
+
+
+def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list[Path], str | None]:
+    """The archives of a split; a split that is in no archive's name is looked for inside."""
+    try:
+        chosen = choose_split(paths, split, spec, "archives")
+    except UsageError:
+        if split is None:
+            raise
+        return list(paths), split
+    return chosen, None
+
+
+def _samples(archive: Archive, key: str, skipped: Counter[str]) -> Iterator[Sample | Refused]:
+    """Every image of an archive; what is none is counted by its ending."""
+    latest = {m.name: m for m in archive.members if not _is_hidden(m.name)}
+    groups: dict[str, list[TarMember]] = {}
+    for member in latest.values():
+        groups.setdefault(member.key, []).append(member)
+    kept = []
+    for group in groups.values():
+        if any(_ending(member) in IMAGE_ENDINGS for member in group):
+            kept.append(group)
+            group = [m for m in group if _ending(m) not in (*IMAGE_ENDINGS, *LABEL_ENDINGS)]
+        endings = (_ending(member) for member in group)
+        skipped.update(f".{ending}" if ending else "links to folders" for ending in endings)
+    if key != EACH:
+        return choose_images(kept, key)
+    return each_image([member for group in kept for member in group])
+
+
+def _label(
+    found: list[_Found], split: str | None, spec: str
+) -> tuple[list[_Found], tuple[str, ...], np.ndarray, list[str]]:
+    """Samples of the split, class names, class numbers [N] int32, and what to say of them."""
+    if split is None and any(isinstance(s, Sample) and s.labels for _, s, _ in found):
+        labels = _read_labels(found)
+    else:
+        found, parts = _below(found, split, spec)
+        tops = [part[0] if len(part) > 1 else None for part in parts]
+        loose = NoLabel("beside the class folders" if any(tops) else NO_MEMBER)
+        labels = [loose if top is None else top for top in tops]
+    numbers, classes = number_classes([None if isinstance(x, NoLabel) else x for x in labels])
+    kept = [x for (_, s, _), x in zip(found, labels, strict=True) if isinstance(s, Sample)]
+    told = tell_unlabelled(Counter(x.why for x in kept if isinstance(x, NoLabel)), len(kept))
+    return found, classes, numbers, [told] if told else []
+
+
+def _read_labels(found: list[_Found]) -> list[Label | NoLabel]:
+    labels: list[Label | NoLabel] = []
+    for number, (archive, sample, name) in enumerate(found):
+        label: Label | NoLabel = NoLabel("left out")
+        if isinstance(sample, Sample):
+            try:
+                label = read_label(archive.read, sample.labels)
+            except (ImageError, OSError) as error:
+                found[number] = archive, Refused(name, str(error)), name
+        labels.append(label)
+    return labels
+
+
+def _below(
+    found: list[_Found], split: str | None, spec: str
+) -> tuple[list[_Found], list[tuple[str, ...]]]:
+    """Samples of the split, and their paths below the folders that all of them lie in."""
+    parts = [_parts(sample) for _, sample, _ in found]
+    while True:
+        tops = {part[0] for part in parts if len(part) > 1}
+        splits = sorted(top for top in tops if top.lower() in SPLIT_NAMES)
+        if splits and (split in splits or (split is None and set(splits) == tops)):
+            if split is None and len(splits) > 1:
+                raise UsageError(
+                    f"SOURCE must be one split, got {spec} with {', '.join(splits)} inside; give "
+                    f"--split {splits[0]}"
+                )
+            wanted = split or splits[0]
+            rows = [row for row, part in enumerate(parts) if part[0] == wanted]
+            found, parts, split = [found[r] for r in rows], [parts[r][1:] for r in rows], None
+        elif len(tops) == 1 and all(len(p) > 1 for p in parts) and any(len(p) > 2 for p in parts):
+            parts = [part[1:] for part in parts]
+        elif split is not None:
+            raise UsageError(
+                f"--split names a part of SOURCE, got {split!r}, and {spec} has "
+                f"{', '.join(sorted(tops)[:5]) or 'no folders'} inside; leave it out"
+            )
+        else:
+            return found, parts
+
+
+def _parts(sample: Sample | Refused) -> tuple[str, ...]:
+    name = sample.name if isinstance(sample, Refused) else sample.image.name
+    return PurePosixPath(name.lstrip("/")).parts
+
+
+def _is_hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
+
+
+def _ending(member: TarMember) -> str:
+    return member.extension.rpartition(".")[2]
+
+
+def _size(sample: Sample | Refused) -> int:
+    return -1 if isinstance(sample, Refused) else sample.image.size
+
+
+def _refuse(reason: str) -> Payload:
+    raise ImageError(reason)

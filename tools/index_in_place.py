@@ -1,0 +1,45 @@
+"""Tars of others get an index where they lie, and the user hears what is in it and what is not.
+
+`tools/make_shards.py` comes here for a folder of tars without an OUT.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from shards.index import build_index
+from shards.localindex import index_notes
+from shards.sources.archives import find_archives
+
+
+def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> Iterator[str]:
+    """Index a folder of tars anew, whatever is there, and yield the lines to say.
+
+    Raises:
+        DataError: as `build_index`.
+    """
+    index = build_index(folder, image_key=image_key, overwrite=overwrite, progress=True)
+    yield (
+        f"{folder}: {count(len(index), 'image')}, {tell_classes(index.classes)}, "
+        f"{count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
+    )
+    yield from (f"note: {note}" for note in index_notes(folder, index.manifest))
+    found = find_archives(folder)
+    others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
+    if others:
+        yield (
+            f"note: not in the index: {count(len(others), 'archive')} that only packing reads, the "
+            f"first is {others[0]}; python tools/make_shards.py {folder} OUT packs everything"
+        )
+    yield f"next: python -m trainer.run --data {folder}"
+
+
+def count(number: int, noun: str) -> str:
+    """Such as `1 image` or `2,000 images`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def tell_classes(names: Sequence[str]) -> str:
+    """Such as `12 classes`, or `no labels`."""
+    if not names:
+        return "no labels"
+    return f"{len(names):,} class" + ("" if len(names) == 1 else "es")
