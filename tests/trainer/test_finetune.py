@@ -89,9 +89,9 @@ def test_fit_trains_every_part_and_score_counts() -> None:
     classifier = Classifier(encoder.requires_grad_(False), torch.nn.Sequential(), 2)
     before = encoder[1].weight.clone()
     loader = Loader(plan)
-    assert score(classifier, [loader.views], torch.device("cpu")) == 0.5
+    assert score(classifier, [loader.views], torch.device("cpu")) == (0.5, 16)
     fit(classifier, loader, 30, 0.1, torch.device("cpu"))
-    assert score(classifier, [loader.views], torch.device("cpu")) == 1.0
+    assert score(classifier, [loader.views], torch.device("cpu")) == (1.0, 16)
     assert not torch.equal(encoder[1].weight, before)
     assert classifier.training
 
