@@ -152,7 +152,7 @@ def _print(scores: list[Score], conditions: dict[str, Any], evaluation: Evaluati
         "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
         "kNN k={k}, T={temperature:g}; "
         "linear: {linear}; ".format(**conditions)
-        + evaluation.describe(),
+        + evaluation.views.describe(evaluation.sets),
         markup=False,
     )
 

@@ -19,7 +19,7 @@ from augengine.views import Views
 from shards.errors import DataError
 from trainer.config import EvalConfig
 from trainer.data_config import DataConfig
-from trainer.eval.labelled import LabelledSet
+from trainer.eval.labelled import LabelledSet, LabelledSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,9 @@ class CenterViews:
         """Images of a set that are in no score, since they could not be read."""
         return sum(of == data and bad.substitute is None for (of, _), bad in self.bad.items())
 
-    def describe_bad(self) -> str:
-        """What was left out since it could not be read, empty when nothing was."""
-        counts = {"training": self.num_left_out("train"), "held-out": self.num_left_out("eval")}
-        return "".join(
-            f"; left out: {count:,} {images} images that cannot be read"
-            for images, count in counts.items()
-            if count
-        )
+    def describe(self, sets: LabelledSets) -> str:
+        """How the classes of the sets are matched, and what has been left out of them."""
+        return sets.describe(self.num_left_out("train"), self.num_left_out("eval"))
 
     def note(self, part: LabelledSet, bad: BadSample) -> None:
         """Keep an image that could not be read; it is named once, however often it comes up."""

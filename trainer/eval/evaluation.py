@@ -74,7 +74,3 @@ class Evaluation:
             "backend": self.views.backend.name,
             "torch": str(torch.__version__),
         }
-
-    def describe(self) -> str:
-        """How classes are matched, and what was left out."""
-        return self.sets.describe() + self.views.describe_bad()

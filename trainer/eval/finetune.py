@@ -83,7 +83,7 @@ def finetune_run(
     Console(soft_wrap=True, highlight=False, markup=False).print(
         f"fine-tuned: {result.accuracy:.1%} top-1 on {result.test_images:,} held-out images, after "
         f"{result.epochs:g} epochs of {result.images:,} labelled ones ({labels}); "
-        f"layers kept of the projector: {head_layers}; {sets.describe()}{views.describe_bad()}; "
+        f"layers kept of the projector: {head_layers}; {views.describe(sets)}; "
         f"{path}"
     )
     return result

@@ -56,20 +56,17 @@ class LabelledSets:
         labels = self.test.index.labels(self.test.ids)
         return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
-    def describe(self) -> str:
-        """How classes are matched, and what is left out."""
-        words = [f"classes {self.rule}"]
-        for part, images in ((self.train, "training"), (self.test, "held-out")):
-            if part.num_unlabelled:
-                words.append(f"left out: {part.num_unlabelled:,} {images} images without a label")
-        foreign = self.test.foreign
-        if foreign:
-            names = _listed(list(foreign))
-            words.append(
-                f"left out: {sum(foreign.values()):,} held-out images of {len(foreign)} classes "
-                f"without training images ({names})"
-            )
-        return "; ".join(words)
+    def describe(self, num_bad_train: int = 0, num_bad_test: int = 0) -> str:
+        """How classes are matched and what is left out, given how many images cannot be read."""
+        train, test = self.train, self.test
+        left_out = [
+            *_of_both(train.num_unlabelled, test.num_unlabelled, "without a label"),
+            *_of_both(num_bad_train, num_bad_test, "that cannot be read"),
+        ]
+        if test.foreign:
+            number, names = sum(test.foreign.values()), _listed(list(test.foreign))
+            left_out.append(f"{number:,} held-out images of classes that training lacks ({names})")
+        return f"classes {self.rule}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
 
 def label_sets(
@@ -207,6 +204,12 @@ def _labels(index: ShardIndex) -> Iterator[tuple[int, np.ndarray]]:
     for first in range(0, len(index), _CHUNK):
         ids = np.arange(first, min(len(index), first + _CHUNK))
         yield first, np.maximum(index.labels(ids), NO_LABEL)
+
+
+def _of_both(num_train: int, num_test: int, what: str) -> list[str]:
+    counts = {"training": num_train, "held-out": num_test}
+    sets = [f"{number:,} {images}" for images, number in counts.items() if number]
+    return [f"{' and '.join(sets)} images {what}"] if sets else []
 
 
 def _listed(names: Sequence[str]) -> str:

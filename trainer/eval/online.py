@@ -57,19 +57,24 @@ class OnlineKnn:
     @property
     def protocol(self) -> str:
         """What scores must have in common to be compared: the numbers and the held-out set."""
-        return f"{self._numbers()}; held-out set {self.sets.test.index.fingerprint[:16]}"
+        sets = self.sets
+        numbers = self._numbers(len(sets.train.ids), len(sets.test.ids))
+        return f"{numbers}, held-out set {sets.test.index.fingerprint[:16]}, classes {sets.rule}"
 
     def describe(self) -> str:
-        """The protocol behind the last score, and what could not be read."""
-        return self._numbers() + self.views.describe_bad()
+        """The protocol behind the last score, and what was left out of it."""
+        num_train, num_test = (
+            len(part.ids) - self.views.num_left_out(part.data)
+            for part in (self.sets.train, self.sets.test)
+        )
+        return f"{self._numbers(num_train, num_test)}; {self.views.describe(self.sets)}"
 
-    def _numbers(self) -> str:
-        settings, sets = self.views.settings, self.sets
+    def _numbers(self, num_train: int, num_test: int) -> str:
+        settings = self.views.settings
         centre = f", centre {settings.fraction:g}" if settings.fraction < 1 else ""
         return (
-            f"k={min(settings.k, len(sets.train.ids))}, T={settings.temperature:g}, "
-            f"{len(sets.train.ids):,} training and {len(sets.test.ids):,} held-out images, "
-            f"{self.views.size_px} px{centre}; {sets.describe()}"
+            f"k={min(settings.k, num_train)}, T={settings.temperature:g}, {num_train:,} training "
+            f"and {num_test:,} held-out images, {self.views.size_px} px{centre}"
         )
 
     def _views(self, part: LabelledSet, stop: Callable[[], bool]) -> Iterator[Views]:

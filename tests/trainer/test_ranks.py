@@ -1,0 +1,122 @@
+"""Two ranks through the real command: every method with evaluation, late ranks, and who says why."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import tiny_config
+
+from shards.index import ShardIndex
+from trainer.log import read_metrics
+from trainer.methods.table import METHODS
+from trainer.recipe import to_yaml
+
+HERE = Path(__file__).parent
+QUICK = ("swav", "mocov2", "dino")  # statistics over all ranks, of each rank, of a teacher
+COLLECTIVE_S = 100  # whoever waits for that is later than any test allows
+
+
+def run_ranks(folder: Path, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "ranks.py")],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def recipe_of(folder: Path, shards: Path, method: str = "swav", **changes: Any) -> list[str]:
+    """A run of two steps with a kNN before, between and after."""
+    changes.setdefault("loop", {"epochs": 0.5, "batch_size": 8})
+    changes.setdefault("eval", {"data": str(shards), "k": 3, "every_epochs": 0.1})
+    run = {"log_every": 1, "device": "cpu", "collective_seconds": COLLECTIVE_S}
+    data = {"train": str(shards), "backend": "kornia", "decoder": "pillow", "workers": 1}
+    data |= {"stall_seconds": 50, **changes.pop("data", {})}
+    path = folder / f"{method}.yaml"
+    path.write_text(to_yaml(tiny_config(shards, method, run=run, data=data, **changes)))
+    return ["--config", str(path)]
+
+
+def knn_of(run: Path) -> dict[int, float]:
+    return {r["step"]: r["knn"] for r in read_metrics(run) if "knn" in r}
+
+
+def assert_evaluated_alike(methods: tuple[str, ...], shards: Path, folder: Path) -> None:
+    commands = [
+        {"argv": [*recipe_of(folder, shards, name), "--out", f"{name}-{world}"], "world": world}
+        for name in methods
+        for world in (1, 2)
+    ]
+    found = run_ranks(folder, commands)
+    for command, result in zip(commands, found, strict=True):
+        assert result["codes"] == [0] * command["world"], result["log"]
+    for name in methods:
+        one, two = knn_of(folder / f"{name}-1"), knn_of(folder / f"{name}-2")
+        assert list(one) == list(two) == [0, 1, 2]
+        assert one[0] == two[0]
+
+
+def test_two_ranks_evaluate_as_one(indexed_folder: Path, tmp_path: Path) -> None:
+    """The kNN of a random encoder is that of one process, and every score that is due is made."""
+    assert_evaluated_alike(QUICK, indexed_folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_ranks_evaluate_as_one_with_every_method(indexed_folder: Path, tmp_path: Path) -> None:
+    """Whatever a method's batch norms, teachers and memories are."""
+    others = tuple(name for name in METHODS if name not in QUICK)
+    assert_evaluated_alike(others, indexed_folder, tmp_path)
+
+
+def test_ranks_that_start_apart_share_the_first_ones_folder(
+    indexed_folder: Path, tmp_path: Path
+) -> None:
+    """Without --out, a rank that comes seconds later makes no folder of its own."""
+    argv = [*recipe_of(tmp_path, indexed_folder), "run.record_ids=true"]
+    (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2, "late_s": 2.0}])
+    assert found["codes"] == [0, 0], found["log"]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert {p.name for p in run.glob("ids-*")} == {"ids-rank0.jsonl", "ids-rank1.jsonl"}
+    assert str(run.relative_to(tmp_path)) in found["log"]
+
+
+def test_what_stops_the_first_rank_is_said_by_all(
+    new_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A damaged evaluation set ends every rank at once, each with the reason in one line."""
+    shards = new_shards(60)
+    index = ShardIndex.open(shards)
+    for id in range(0, 60, 3):
+        record = index.records[id]
+        with open(shards / index.shards[record["shard"]].name, "r+b") as file:
+            file.seek(int(record["offset"]))
+            file.write(b"\0" * 16)
+    # Two good images are trained on; evaluation meets the bad ones first.
+    argv = [*recipe_of(tmp_path, shards), "--out", "run"]
+    (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2}])
+    assert found["codes"] == [1, 1], found["log"]
+    assert max(found["seconds"]) < COLLECTIVE_S / 2
+    for line in ("error: rank 0: at most", "error: rank 1: what the first rank does for all must"):
+        assert found["log"].count(line) == 1, found["log"]
+    assert "Traceback" not in found["log"]
+
+
+def test_a_wrong_evaluation_set_is_said_before_anything_is_written(
+    indexed_folder: Path, tmp_path: Path
+) -> None:
+    """Every rank says so; there is no folder of the run."""
+    argv = [*recipe_of(tmp_path, indexed_folder), "--eval-data", str(tmp_path / "nothing")]
+    (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2}])
+    assert found["codes"] == [1, 1], found["log"]
+    assert not (tmp_path / "runs").exists()
