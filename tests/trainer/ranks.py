@@ -1,7 +1,8 @@
 """`trainer.run` on forked ranks, one command after the other.
 
 A script of its own, since it forks: python tests/trainer/ranks.py < commands.json, a list of
-{"argv": [...], "world": 2, "late_s": 0}, where every rank but the first is late. Prints a list of
+{"argv": [...], "world": 2, "late_s": 0, "interrupt": 0}, where every rank but the first is late,
+and the first gets SIGUSR1 when it makes features for the n-th time. Prints a list of
 {"codes": [...], "seconds": [...], "log": "..."}: exit codes and ends by rank, and what was written.
 """
 
@@ -13,22 +14,31 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from trainer.eval import online
 from trainer.run import main
 
 MAX_SECONDS = 120  # of one command
 
 
-def start(argv: list[str], world: int, late_s: float = 0.0) -> dict[str, Any]:
+def start(argv: list[str], world: int, late_s: float = 0.0, interrupt: int = 0) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryFile() as log:
         begin = time.monotonic()
-        ranks = {_fork(argv, rank, world, port, log.fileno(), late_s): rank for rank in range(world)}
+
+        def body(rank: int) -> int:
+            if rank == 0:
+                _interrupt(interrupt)
+            time.sleep(late_s * (rank > 0))
+            return main(argv)
+
+        ranks = {_fork(body, rank, world, port, log.fileno()): rank for rank in range(world)}
         codes, seconds = [0] * world, [0.0] * world
         while ranks:
             child, status = os.wait()
@@ -39,7 +49,18 @@ def start(argv: list[str], world: int, late_s: float = 0.0) -> dict[str, Any]:
         return {"codes": codes, "seconds": seconds, "log": log.read().decode()}
 
 
-def _fork(argv: list[str], rank: int, world: int, port: int, log: int, late_s: float) -> int:
+def _interrupt(number: int) -> None:
+    extract, calls = online.extract, iter(range(1, 1000))
+
+    def extract_and_kill(*args: Any) -> Any:
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return extract(*args)
+
+    online.extract = extract_and_kill
+
+
+def _fork(body: Callable[[int], int], rank: int, world: int, port: int, log: int) -> int:
     child = os.fork()
     if child:
         return child
@@ -53,8 +74,7 @@ def _fork(argv: list[str], rank: int, world: int, port: int, log: int, late_s: f
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             os.environ["LOCAL_WORLD_SIZE"] = str(world)
         torch.set_num_threads(1)
-        time.sleep(late_s * (rank > 0))
-        code = main(argv)
+        code = body(rank)
     except BaseException:
         traceback.print_exc()
     finally:

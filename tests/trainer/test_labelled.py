@@ -104,7 +104,10 @@ def test_classes_are_matched(
 
 def test_a_named_class_without_images_is_one_that_training_lacks(tmp_path: Path) -> None:
     """What nobody can know is not scored, though both sets have a name for it."""
-    train, test = write_set(tmp_path / "train", ["a", "b"]), write_set(tmp_path / "test", ["a", "b"])
+    train, test = (
+        write_set(tmp_path / "train", ["a", "b"]),
+        write_set(tmp_path / "test", ["a", "b"]),
+    )
     index = ShardIndex.open(train)
     index.records = np.array(index.records)
     index.records["label"][1] = -1

@@ -1,17 +1,16 @@
-"""Two ranks through the real command: every method with evaluation, late ranks, and who says why."""
+"""Two ranks of the real command: evaluation with every method, late ranks, and who says why."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_run import tiny_config
+from tiny_sets import write_set
 
-from shards.index import ShardIndex
 from trainer.log import read_metrics
 from trainer.methods.table import METHODS
 from trainer.recipe import to_yaml
@@ -91,25 +90,34 @@ def test_ranks_that_start_apart_share_the_first_ones_folder(
     assert str(run.relative_to(tmp_path)) in found["log"]
 
 
-def test_what_stops_the_first_rank_is_said_by_all(
-    new_shards: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_what_stops_the_first_rank_is_said_by_all(indexed_folder: Path, tmp_path: Path) -> None:
     """A damaged evaluation set ends every rank at once, each with the reason in one line."""
-    shards = new_shards(60)
-    index = ShardIndex.open(shards)
-    for id in range(0, 60, 3):
-        record = index.records[id]
-        with open(shards / index.shards[record["shard"]].name, "r+b") as file:
-            file.seek(int(record["offset"]))
-            file.write(b"\0" * 16)
-    # Two good images are trained on; evaluation meets the bad ones first.
-    argv = [*recipe_of(tmp_path, shards), "--out", "run"]
+    test = write_set(tmp_path / "test", [i % 3 for i in range(20)], torn=range(0, 20, 4))
+    argv = [*recipe_of(tmp_path, indexed_folder), "--eval-data", str(test), "--out", "run"]
     (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2}])
     assert found["codes"] == [1, 1], found["log"]
     assert max(found["seconds"]) < COLLECTIVE_S / 2
-    for line in ("error: rank 0: at most", "error: rank 1: what the first rank does for all must"):
-        assert found["log"].count(line) == 1, found["log"]
+    reason = f"at most 1 of 20 samples of {test} may be bad"
+    assert found["log"].count(f"error: rank 0: {reason}") == 1, found["log"]
+    others = "error: rank 1: what the first rank does for all must succeed, got there: "
+    assert found["log"].count(others + reason) == 1, found["log"]
     assert "Traceback" not in found["log"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupt", [1, 3, 6])
+def test_a_signal_during_an_evaluation_ends_every_rank(
+    interrupt: int, indexed_folder: Path, tmp_path: Path
+) -> None:
+    """Before, between and after the steps: all end alike, and resume makes the score."""
+    argv = [*recipe_of(tmp_path, indexed_folder), "--out", "run"]
+    again = {"argv": ["--out", "run", "--resume"], "world": 2}
+    whole = {"argv": [*argv[:-1], "whole"], "world": 2}
+    stopped = {"argv": argv, "world": 2, "interrupt": interrupt}
+    found = run_ranks(tmp_path, [whole, stopped, again])
+    codes = [result["codes"] for result in found]
+    assert codes == [[0, 0], [138, 138], [0, 0]], found[1]["log"]
+    assert knn_of(tmp_path / "run") == knn_of(tmp_path / "whole")
 
 
 def test_a_wrong_evaluation_set_is_said_before_anything_is_written(
