@@ -127,6 +127,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         )
     index = open_index(config.data.train, config)
     _check_lengths(config, index)
+    method.check_classes(index.classes)
     method.prepare(len(index))
     method.to(device)
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -1,5 +1,6 @@
 """Two and four processes equal one: gathers, batch statistics, Sinkhorn, and their gradients."""
 
+import copy
 import warnings
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,12 +11,14 @@ import torch.distributed as dist
 from torch import nn
 from toy_methods import TOY
 
+from shards.errors import UsageError
 from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 from trainer.distributed import (
     all_reduce_,
     data_parallel,
     gather_rows,
     gather_with_grad,
+    on_first,
     rank,
     world_size,
 )
@@ -34,6 +37,7 @@ def test_without_a_group_everything_is_the_identity() -> None:
     assert torch.equal(all_reduce_(x.clone(), "mean"), x)
     assert torch.equal(gather_rows(x), x)
     assert torch.equal(gather_with_grad(x), x[None])
+    assert on_first(lambda: 5) == 5
 
 
 def batch() -> torch.Tensor:
@@ -107,6 +111,28 @@ def run_own_statistics(views: torch.Tensor) -> list[torch.Tensor]:
     return means
 
 
+def run_on_first(views: torch.Tensor, model: nn.Module) -> dict[str, object]:
+    """What the first rank does for all, with every collective in it, and what it raises."""
+
+    def work() -> tuple[int, int, float]:
+        with chunked_statistics(model, 2):  # synchronised otherwise
+            loss = model.train()(views.flatten(0, 1)).sum()
+        return rank(), world_size(), float(all_reduce_(loss.detach())) + len(gather_rows(views))
+
+    def fail(error: Exception) -> str:
+        def work() -> None:
+            raise error
+
+        try:
+            on_first(work)
+        except Exception as raised:
+            return f"{type(raised).__name__}: {raised}"
+        return ""
+
+    errors = [fail(UsageError("no such thing")), fail(KeyError(7))]
+    return {"result": on_first(work), "errors": errors, "after": (rank(), world_size())}
+
+
 def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
     warnings.simplefilter("error")  # here, as in the process that the tests run in
@@ -127,6 +153,7 @@ def body(number: int, world: int, folder: str) -> None:
         "gather_grad": rows.grad,
         "codes": sinkhorn(20 * views, epsilon=0.5),
         "own": run_own_statistics(views),
+        "first": run_on_first(views, copy.deepcopy(model)),
         **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
@@ -150,6 +177,21 @@ def test_synchronised_batch_norm_is_the_single_process(found: list[dict]) -> Non
         torch.testing.assert_close(result["loss"], loss)
         torch.testing.assert_close(result["grads"], grads)
         torch.testing.assert_close(result["buffers"], list(model.buffers()))
+
+
+@pytest.mark.slow
+def test_the_first_rank_works_alone_for_all(found: list[dict]) -> None:
+    """No collective is reached meanwhile; its result, or what it raised, is everybody's."""
+    for number, result in enumerate(found):
+        first = result["first"]
+        assert first["result"] == found[0]["first"]["result"]
+        assert first["result"][:2] == (0, 1)
+        assert first["after"] == (number, len(found))
+        expected = ["UsageError: no such thing", "KeyError: 7"]
+        if number > 0:
+            there = "what the first rank does for all must succeed, got there: "
+            expected = [f"UsageError: {there}no such thing", f"DataError: {there}KeyError(7)"]
+        assert first["errors"] == expected
 
 
 @pytest.mark.slow
