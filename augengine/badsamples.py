@@ -54,6 +54,7 @@ class BadSamples:
         budget: float = DEFAULT_BUDGET,
         on_bad: str = "substitute",
         on_warning: Callable[[BadSample], None] = log_bad_sample,
+        folder: str = "",  # that they are in, for messages
     ) -> None:
         if not 0 <= budget <= 1:
             raise UsageError(f"the budget of bad samples is a share in [0, 1], got {budget}")
@@ -61,6 +62,7 @@ class BadSamples:
             raise UsageError(f"on_bad is one of {', '.join(ON_BAD)}, got {on_bad!r}")
         self._budget = 0.0 if on_bad == "fail" else budget
         self._on_warning = on_warning
+        self._where = f" of {folder}" if folder else ""
         self._found: dict[int, BadSample] = {}
         self._num_drawn = 0
 
@@ -96,16 +98,16 @@ class BadSamples:
 
     def _over_budget(self) -> str:
         return (
-            f"at most {self.num_allowed} of {self._num_drawn} samples may be bad (data.bad_budget "
-            f"{self._budget:g}), got {len(self._found)}: {self._names()}; check the data with "
-            "tools/check_shards.py, or raise data.bad_budget"
+            f"at most {self.num_allowed} of {self._num_drawn} samples{self._where} may be bad "
+            f"(data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; check "
+            "the data with tools/check_shards.py, or raise data.bad_budget"
         )
 
     def no_substitute(self) -> str:
         """The message when the substitutes of a bad sample were bad too."""
         return (
-            f"a bad sample is replaced by a good one, got only bad ones: {self._names()}; check "
-            "the data with tools/check_shards.py"
+            f"a bad sample is replaced by a good one, got only bad ones{self._where}: "
+            f"{self._names()}; check the data with tools/check_shards.py"
         )
 
     def _names(self) -> str:

@@ -84,7 +84,7 @@ class ViewLoader:
         _check_counts(index, batch_size, rank, world)
         maker, decoder = choose_engine(backend, decoder, device, index, num_workers)
         self.meter = Meter()
-        self._bad = BadSamples(bad_budget, on_bad, on_warning)
+        self._bad = BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
         self._failure: DataError | None = None
         self._index = index
         self._policy = policy
@@ -178,20 +178,22 @@ def iter_center_views(
     num_workers: int = 2,
     prefetch: int = 2,
     bad_budget: float = DEFAULT_BUDGET,
+    on_bad: str = "substitute",
     on_warning: Callable[[BadSample], None] = log_bad_sample,
     verify: bool = False,
     stall_s: float = DEFAULT_STALL_S,
 ) -> Generator[Views, None, None]:
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
-    A bad sample has no substitute here: it is left out of its batch's `ids`, named through
-    `on_warning`, and counted against the budget (DataError). Stopping early ends the threads.
+    A bad sample has no substitute here, which would be judged by the label of another image: it is
+    left out of its batch's `ids`, named through `on_warning`, and counted against the budget
+    (DataError; with `on_bad="fail"` none is allowed). Stopping early ends the threads.
     """
     ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
     if batch_size < 1:
         raise UsageError(f"the batch size is at least 1, got {batch_size}")
     maker, decoder = choose_engine(backend, decoder, device, index, num_workers)
-    meter, bad = Meter(), BadSamples(bad_budget, "substitute", on_warning)
+    meter, bad = Meter(), BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
 
     def draw(ids: np.ndarray, epochs: np.ndarray, sizes: np.ndarray) -> Plan:
         return center_plan(ids, sizes, size_px, mean, std, fraction=fraction)

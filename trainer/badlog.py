@@ -1,14 +1,16 @@
 """Which samples could not be used, and why: RUN/bad-samples-rankR.jsonl, a line each.
 
 Every rank writes what it met itself: once a start, the step and epoch when it was first met, and
-the sample that took its place then. A continued run first drops the lines of steps that will come
-again. Without a bad sample there is no file.
+the sample that took its place then. `data` tells the training set from the evaluation set; an
+evaluation leaves its bad samples out, of either set, so those have no substitute. A continued run
+first drops the lines of steps that will come again. Without a bad sample there is no file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from augengine.badsamples import BadSample
 from augengine.pipeline import ViewLoader
 from augengine.views import Views
 from trainer.distributed import rank, world_size
@@ -29,6 +31,7 @@ class BadLog:
                 drop_after(path, from_step)
         self._lines: JsonLines | None = None
         self._num_written = 0
+        self._evaluated: set[tuple[str, int]] = set()  # of them, what is written
 
     def watch(self, loader: ViewLoader, batch_size: int) -> Iterator[Views]:
         """The loader's batches; what was bad on the way to one is written down before it is given.
@@ -43,6 +46,13 @@ class BadLog:
                 self._write(loader, step)
             yield views
 
+    def add_evaluated(self, step: int, bad: Mapping[tuple[str, int], BadSample]) -> None:
+        """What evaluations met so far, by set and id; what is new is written down."""
+        for (data, id), sample in bad.items():
+            if (data, id) not in self._evaluated:
+                self._append(step, data, sample)
+                self._evaluated.add((data, id))
+
     def __enter__(self) -> "BadLog":
         return self
 
@@ -52,15 +62,24 @@ class BadLog:
 
     def _write(self, loader: ViewLoader, step: int) -> None:
         for bad in loader.bad_samples[self._num_written :]:
-            if self._lines is None:
-                self._lines = JsonLines(self._path)
-            self._lines.append({"step": step, **asdict(bad)})
+            self._append(step, "train", bad)
             self._num_written += 1
+
+    def _append(self, step: int, data: str, bad: BadSample) -> None:
+        if self._lines is None:
+            self._lines = JsonLines(self._path)
+        self._lines.append({"step": step, "data": data, **asdict(bad)})
 
 
 def describe_bad_samples(run: Path) -> str | None:
     """How many samples of the run were bad and where they are listed; None when none was."""
-    ids = {line["id"] for path in run.glob(PATTERN) for line in read_lines(path)}
-    if not ids:
+    bad = {
+        (line.get("data", "train"), line["id"])
+        for path in run.glob(PATTERN)
+        for line in read_lines(path)
+    }
+    if not bad:
         return None
-    return f"{len(ids)} bad sample{'s' * (len(ids) > 1)}, listed in {run / PATTERN}"
+    evaluated = sum(data == "eval" for data, _ in bad)
+    of_them = f" ({evaluated} of the evaluation data)" if evaluated else ""
+    return f"{len(bad)} bad sample{'s' * (len(bad) > 1)}{of_them}, listed in {run / PATTERN}"

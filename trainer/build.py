@@ -32,7 +32,9 @@ from trainer.config import BackboneConfig, TrainConfig
 from trainer.demo import data_folder
 from trainer.device import choose_device, use_bf16
 from trainer.distributed import rank, world_size
-from trainer.eval.online import CenterViews, OnlineKnn
+from trainer.eval.center_views import CenterViews
+from trainer.eval.labelled import label_sets
+from trainer.eval.online import OnlineKnn
 from trainer.methods.protocol import Method, Progress
 from trainer.methods.table import create_method
 from trainer.optim.build import build_optimizer
@@ -126,6 +128,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         )
     index = open_index(config.data.train, config)
     _check_lengths(config, index)
+    method.check_classes(index.classes)
     method.prepare(len(index))
     method.to(device)
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -152,19 +155,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
         notes=tuple(note for note in (split, cache.note, window, describe_parts(config)) if note),
-        knn=_build_knn(
-            config,
-            CenterViews(
-                config.eval,
-                policy,
-                create_backend(config.data.backend, device, num_threads=config.data.workers),
-                decoder,
-                config.data.workers,
-                config.data.stall_seconds,
-            ),
-            index,
-            device,
-        ),
+        knn=_build_knn(config, index, policy, decoder, device),
     )
 
 
@@ -233,8 +224,17 @@ def _check_lengths(config: TrainConfig, index: ShardIndex) -> None:
 
 
 def _build_knn(
-    config: TrainConfig, views: CenterViews, train: ShardIndex, device: torch.device
+    config: TrainConfig,
+    train: ShardIndex,
+    policy: Policy,
+    decoder: Decoder,
+    device: torch.device,
 ) -> OnlineKnn | None:
     if config.eval.data is None:
         return None
-    return OnlineKnn(views, train, open_index(config.eval.data, config), device)
+    sizes = (config.eval.max_train_images, config.eval.max_test_images)
+    sets = label_sets(train, open_index(config.eval.data, config), *sizes)
+    # Not training's backend, which may make views in bf16.
+    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    views = CenterViews(config.eval, config.data, policy, backend, decoder)
+    return OnlineKnn(views, sets, device)

@@ -40,7 +40,7 @@ _STEP_NAME = re.compile(r"step-(\d+)\.pt")
 def save(run: Path, state: Mapping[str, Any], *, keep: int, best: int | None = None) -> Path:
     """Write `state` (KEYS but version) as step-N.pt, link last.pt to it, keep the newest few.
 
-    `best` is the step that best.pt names from now on, which is kept too.
+    `best` is the step that best.pt names from now on; None: it names what it did. That is kept too.
     """
     assert set(state) == set(KEYS) - {"version"}, sorted(state)
     folder = run / FOLDER_NAME
@@ -54,8 +54,9 @@ def save(run: Path, state: Mapping[str, Any], *, keep: int, best: int | None = N
         mark_best(run, best)
     # Files of later steps could not be read; each is replaced when it is its turn.
     former = [old for old in steps(run) if _step(old) <= state["step"]]
+    named = (folder / "best.pt").resolve().name
     for old in former[:-keep]:
-        if _step(old) != best:
+        if _step(old) != best and old.name != named:
             old.unlink()
     return path
 

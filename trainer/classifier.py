@@ -4,7 +4,7 @@
 The file says how to build the network, so that nothing of the run it came from is needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,15 @@ _LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
 class Classifier(nn.Module):
     """Images [N, C, S, S] to scores [N, K]; the linear layer starts from zeros (SimCLR)."""
 
-    def __init__(self, encoder: nn.Module, neck: nn.Sequential, num_classes: int) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        neck: nn.Sequential,
+        num_classes: int,
+        classes: Sequence[str] = (),  # the names of the K classes, where there are any
+    ) -> None:
         super().__init__()
+        self.classes = tuple(classes)
         self.encoder = encoder
         self.neck = neck
         widths = [layer.out_features for layer in neck if isinstance(layer, nn.Linear)]
@@ -64,6 +71,7 @@ def save_classifier(path: Path, classifier: Classifier, backbone: Mapping[str, A
         "backbone": dict(backbone),
         "neck": [_describe(layer) for layer in classifier.neck],
         "num_classes": classifier.linear.out_features,
+        "classes": list(classifier.classes),
         "weights": classifier.state_dict(),
     }
     with atomic_file(path) as file:
@@ -86,7 +94,9 @@ def load_classifier(path: Path) -> Classifier:
         )
     kinds = {kind.__name__: kind for kind in _LAYERS}
     neck = nn.Sequential(*(kinds[name](**values) for name, values in state["neck"]))
-    classifier = Classifier(create_backbone(**state["backbone"]), neck, state["num_classes"])
+    # A file written before classifiers kept their classes' names has none.
+    sizes = (state["num_classes"], state.get("classes", ()))
+    classifier = Classifier(create_backbone(**state["backbone"]), neck, *sizes)
     classifier.load_state_dict(state["weights"])
     return classifier
 

@@ -131,7 +131,7 @@ class EvalConfig:
     every_epochs: float = 10  # and once before training (a random encoder) and once at the end
     k: int = 20
     temperature: float = 0.07
-    max_train_images: int = 10_000  # an evenly spaced part of the training set; 0: all
+    max_train_images: int = 10_000  # of the labelled ones, a fixed random part; 0: all
     max_test_images: int = 10_000
     size_px: int | None = None  # of the views; null: the size of the first crop group
     fraction: float = 1.0  # side of the centre crop as a share of the shorter side

@@ -3,15 +3,16 @@
 `torchrun` sets the environment, `process_group` joins it for the duration of a run. Statistics
 that carry no gradient (Sinkhorn, queues) use the plain calls; batch statistics and losses over the
 batch of all ranks use `gather_with_grad`, whose backward sums what every rank asks of a row, so
-that DDP's mean over ranks gives the gradient of the global loss.
+that DDP's mean over ranks gives the gradient of the global loss. What one rank does for all of them
+(to write, to evaluate) goes through `on_first`, inside which no other rank exists.
 """
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,8 @@ from shards.errors import DataError, UsageError
 _SYNC_BUFFERS = "forward_sync_buffers"
 if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC_BUFFERS = "broadcast_buffers"
+T = TypeVar("T")
+_is_alone = False  # inside `_alone`
 
 
 # Of neighbouring ranks, by their number. Here and not in the layers that use them, since a process
@@ -35,8 +38,8 @@ _RANK_GROUPS: dict[int, dist.ProcessGroup] = {}
 
 
 def is_distributed() -> bool:
-    """Whether a process group is joined."""
-    return dist.is_available() and dist.is_initialized()
+    """Whether a process group is joined, and the other ranks take part in what is going on."""
+    return not _is_alone and dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
@@ -134,14 +137,44 @@ def all_reduce_(tensor: torch.Tensor, op: str = "sum") -> torch.Tensor:
     return tensor
 
 
-@torch.no_grad()
-def from_first(number: int, device: torch.device) -> int:
-    """The first rank's number, on every rank."""
+def on_first(work: Callable[[], T]) -> T:
+    """What `work` gives on the first rank, on every rank; the others wait, and do nothing.
+
+    While it works, the first rank is alone: no collective can be reached, whatever code it runs.
+    The result is sent whole, so it should be small.
+
+    Raises:
+        UsageError, DataError: the work raised it on the first rank; or, as a DataError on the other
+            ranks, anything else that was raised there.
+    """
     if not is_distributed():
-        return number
-    tensor = torch.tensor(number, device=device)
-    dist.broadcast(tensor, 0)
-    return int(tensor.item())
+        return work()
+    message: list[Any] = [None]  # result, error's class, error's text
+    if rank() == 0:
+        try:
+            with _alone():
+                message = [(work(), None, "")]
+        except Exception as error:
+            known = type(error) if isinstance(error, DataError | UsageError) else DataError
+            text = str(error) if known is type(error) else repr(error)
+            dist.broadcast_object_list([(None, known, text)], 0)
+            raise
+    dist.broadcast_object_list(message, 0)
+    result, kind, text = message[0]
+    if kind is not None:
+        raise kind(f"what the first rank does for all must succeed, got there: {text}")
+    return result
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """This process is a world of one for the duration."""
+    global _is_alone
+    _is_alone = True
+    try:
+        yield
+    finally:
+        _is_alone = False
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from trainer.badlog import describe_bad_samples
 from trainer.config import TrainConfig
-from trainer.log import read_metrics
 from trainer.train import Outcome
 
 
@@ -14,16 +13,18 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     """The lines that a run ends with on the terminal."""
     bad = describe_bad_samples(out)
     if outcome.exit_code:
-        lines = [f"stopped after step {outcome.step} of {outcome.total_steps}; continue with"]
+        # Nothing is left to train then, but the score that the run is judged by.
+        before = ", before its last kNN" if outcome.step == outcome.total_steps else ""
+        stopped = f"stopped after step {outcome.step} of {outcome.total_steps}{before}"
+        lines = [f"{stopped}; continue with"]
         lines += [f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"]
         return "\n".join([bad, *lines] if bad else lines)
     # A run that is continued after its last step has no loss of its own.
     loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
     lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
-    knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
+    knn = outcome.knn
     if knn:
-        last = max(knn)
-        lines.append(f"kNN {knn[last]:.1%}, random encoder {knn[0]:.1%}")
+        lines.append(f"kNN {knn[outcome.step]:.1%}, random encoder {knn[0]:.1%}")
     lines += [bad] if bad else []
     data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
     lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")

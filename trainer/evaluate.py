@@ -13,29 +13,27 @@ if __name__ == "__main__":
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-import torch
 from rich.table import Table
 
 import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
-from augengine.views import Views
 from shards.atomic import atomic_file
 from shards.console import new_console
 from shards.errors import UsageError, run_command
-from shards.index import ShardIndex
 from trainer.build import build_method, open_index
 from trainer.config import TrainConfig
 from trainer.device import choose_device
-from trainer.eval.features import calibrated, extract, raw_pixels
+from trainer.eval.center_views import CenterViews
+from trainer.eval.evaluation import Evaluation, Score
+from trainer.eval.features import calibrated, raw_pixels
 from trainer.eval.finetune import finetune_run
-from trainer.eval.knn import knn_accuracy
-from trainer.eval.online import CenterViews, largest_class, require_same_classes, sample_ids
-from trainer.eval.probe import PROTOCOL, linear_probe
+from trainer.eval.labelled import label_sets
 from trainer.rundir import read_config
 
 EXAMPLES = """\
@@ -47,19 +45,6 @@ examples:
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
 logistic regression, its L2 strength chosen on a held-out tenth of the training features."""
-
-Encode = Callable[[torch.Tensor], torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One row of the table; accuracies are shares in [0, 1]."""
-
-    what: str
-    knn: float
-    linear: float
-    linear_l2: float
-    feature_dim: int
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +63,7 @@ def _main(args: argparse.Namespace) -> int:
     if args.finetune is None:
         scores = list(_scores(config, evaluation, state, baselines=args.baselines))
     else:
-        data = (evaluation.views, evaluation.train, evaluation.test, evaluation.device)
+        data = (evaluation.views, evaluation.sets, evaluation.device)
         flags = (args.finetune, args.head_layers, args.finetune_epochs)
         tuned = finetune_run(run, config, state, *data, *flags)
     conditions = evaluation.conditions() | {
@@ -89,60 +74,15 @@ def _main(args: argparse.Namespace) -> int:
         "checkpoint": str(path),
     }
     if scores:
-        _print(scores, conditions)
+        _print(scores, conditions, evaluation)
     if args.json is not None:
         result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}
         result |= {"finetune": asdict(tuned)} if tuned else {}
+        bad = evaluation.views.bad.items()
+        result["bad_samples"] = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
         with atomic_file(args.json) as file:
             file.write(json.dumps(result, indent=2).encode() + b"\n")
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The data and engine of one evaluation."""
-
-    views: CenterViews
-    train: ShardIndex
-    test: ShardIndex
-    device: torch.device
-
-    def score(self, what: str, encode: Encode) -> Score:
-        """KNN and linear probe of one way to make features."""
-        settings = self.views.settings
-        train = extract(encode, self.train_views(), self.device)
-        test = extract(encode, self.views(self.test, settings.max_test_images), self.device)
-        sets = (train.values, train.labels, test.values, test.labels)
-        probe = linear_probe(*sets)
-        return Score(
-            what=what,
-            knn=knn_accuracy(*sets, k=settings.k, temperature=settings.temperature),
-            linear=probe.accuracy,
-            linear_l2=probe.l2,
-            feature_dim=train.values.shape[1],
-        )
-
-    def train_views(self) -> Iterator[Views]:
-        """Views whose features vote and are fitted."""
-        return self.views(self.train, self.views.settings.max_train_images)
-
-    def conditions(self) -> dict[str, str | int | float]:
-        """What the numbers depend on, to stand beside them."""
-        settings = self.views.settings
-        return {
-            "train": str(self.train.directory),
-            "train_images": len(sample_ids(len(self.train), settings.max_train_images)),
-            "test": str(self.test.directory),
-            "test_images": len(sample_ids(len(self.test), settings.max_test_images)),
-            "classes": len(self.test.classes),
-            "largest_class": largest_class(self.test, settings.max_test_images),
-            "size_px": self.views.size_px,
-            "k": settings.k,
-            "temperature": settings.temperature,
-            "linear": PROTOCOL,
-            "backend": self.views.backend.name,
-            "torch": str(torch.__version__),
-        }
 
 
 def _open(config: TrainConfig) -> Evaluation:
@@ -152,13 +92,12 @@ def _open(config: TrainConfig) -> Evaluation:
             "pack some with tools/make_shards.py"
         )
     train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
-    require_same_classes(train, test)
+    sets = label_sets(train, test, config.eval.max_train_images, config.eval.max_test_images)
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
-    waits = (config.data.workers, config.data.stall_seconds)
-    views = CenterViews(config.eval, config.policy.load(), backend, decoder, *waits)
-    return Evaluation(views, train, test, device)
+    views = CenterViews(config.eval, config.data, config.policy.load(), backend, decoder)
+    return Evaluation(views, sets, device)
 
 
 def _scores(
@@ -166,7 +105,9 @@ def _scores(
 ) -> Iterator[Score]:
     """This run's encoder, then the same one untrained, then pixels."""
     method = build_method(config, config.policy.load()).to(evaluation.device)
-    untrained = calibrated(method.encoder, evaluation.train_views(), evaluation.device)
+    untrained = calibrated(
+        method.encoder, evaluation.views(evaluation.sets.train), evaluation.device
+    )
     checkpoint.load_child(method, method.encoder_name, state)
     yield evaluation.score(f"step {state['step']}", method.encoder.eval())
     yield evaluation.score("random encoder", untrained)
@@ -198,7 +139,7 @@ def _check_json(path: Path | None) -> None:
         raise UsageError(f"--json is a file in an existing folder, got {path}; make the folder")
 
 
-def _print(scores: list[Score], conditions: dict) -> None:
+def _print(scores: list[Score], conditions: dict[str, Any], evaluation: Evaluation) -> None:
     table = Table(title=f"{conditions['run']}: frozen features")
     for heading in ("encoder", "kNN", "linear", "width"):
         table.add_column(heading, justify="left" if heading == "encoder" else "right")
@@ -210,7 +151,8 @@ def _print(scores: list[Score], conditions: dict) -> None:
         "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
         "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
         "kNN k={k}, T={temperature:g}; "
-        "linear: {linear}".format(**conditions)
+        "linear: {linear}; ".format(**conditions)
+        + evaluation.views.describe(evaluation.sets),
     )
 
 

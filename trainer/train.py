@@ -5,11 +5,11 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 (seed, step). So a continued run repeats the losses, on a CPU bit for bit.
 """
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,16 @@ from trainer.badlog import BadLog
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.display import Display
-from trainer.distributed import data_parallel, from_first, process_group, rank, world_size
+from trainer.distributed import data_parallel, on_first, process_group, rank, world_size
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
-from trainer.log import GET_TENSORBOARD, RunLog, read_metrics
+from trainer.log import GET_TENSORBOARD, RunLog
 from trainer.optim.build import set_schedules
 from trainer.recipe import as_mapping, changed_on_resume
 from trainer.report import Reporter
 from trainer.rundir import open_out
+from trainer.scores import Scores, due
 from trainer.step import optimizer_step
 
 
@@ -55,6 +56,9 @@ class Outcome:
 def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = False) -> Outcome:
     """Train to the end, or to a signal; everything it leaves is under `out`.
 
+    Ranks may come with folders of their own, named by the time each was started: all of them take
+    the first rank's, and whether to resume there.
+
     Raises:
         UsageError: a setting that cannot be, or that differs from the run to be continued.
         DataError: data that cannot be read or stalls, too many bad samples, a loss that is not
@@ -63,13 +67,13 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
     with ExitStack() as stack:
         on_cuda = config.run.device != "cpu" and torch.cuda.is_available()
         group = process_group("cuda" if on_cuda else "cpu", config.run.collective_seconds)
-        parts = build_parts(config, stack.enter_context(group))
+        local_rank = stack.enter_context(group)
+        out = on_first(lambda: out)
+        parts = build_parts(config, local_rank)
         guard = Guard(parts, out)  # refuses weights that are odd from the start
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, warnings.append)
-        if rank() == 0:
-            open_out(out, config, command, resume=step is not None)
-        from_first(0, parts.device)  # nobody looks into the folder before it is ready
+        on_first(partial(open_out, out, config, command, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
         interrupt = stack.enter_context(GracefulInterrupt())
         loader = stack.enter_context(parts.loader(cursor))
@@ -81,31 +85,25 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
             display.say(note)
         if log is not None and not log.has_events:
             display.say(GET_TENSORBOARD)
-        if log is not None:
-            outcome.knn = {r["step"]: r["knn"] for r in read_metrics(out) if "knn" in r}
         bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
         batches = bad_log.watch(loader, config.loop.batch_size)
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
             batches = id_log.watch(batches, loader, config.loop.batch_size)
         reporter = Reporter(stack.enter_context(display), log, loader, guard)
-        _loop(parts, out, batches, reporter, interrupt, outcome)
+        scores = Scores(parts, out, reporter, bad_log, interrupt)
+        outcome.knn = scores.by_step
+        save = Saver(parts, out, outcome, saved_step=step)
+        _loop(parts, batches, reporter, scores, save, interrupt, outcome)
         return outcome
-
-
-def due(step: int, every: float) -> bool:
-    """Whether a whole multiple of `every` steps has been passed by the last of `step` steps.
-
-    Epochs are no whole number of steps: every 2 epochs of 93.75 steps is after 188, 375, 563, ...
-    """
-    return math.floor(step / every) > math.floor((step - 1) / every)
 
 
 def _loop(
     parts: Parts,
-    out: Path,
     batches: Iterator[Views],
     reporter: Reporter,
+    scores: Scores,
+    save: "Saver",
     interrupt: GracefulInterrupt,
     outcome: Outcome,
 ) -> None:
@@ -114,33 +112,38 @@ def _loop(
     cadences = (run.log_every, save_every, parts.steps(parts.config.eval.every_epochs))
     model = _wrap(parts)
     signal = 0  # that any rank got, once all know
-    if outcome.step == 0:
-        _evaluate(parts, reporter, outcome)
-    for step in range(outcome.step, total):
-        progress = parts.progress(step)
+    if outcome.best_step:
+        save()  # best.pt, should a kill have come between the score and its name
+    while True:
+        if scores.due(outcome.step):
+            is_made = scores.make(outcome.step)
+            if not is_made:
+                signal = reporter.check(interrupt.number)
+            if not is_made or outcome.step == outcome.best_step:
+                save()
+        if signal or outcome.step == total:
+            break
+        progress = parts.progress(outcome.step)
         lr = set_schedules(parts.optimizer, parts.config.optim, progress)
         result = optimizer_step(model, parts, batches, progress)
-        outcome.step = step + 1
+        outcome.step += 1
         reporter.step(progress, result)
         is_last = outcome.step == total
-        logs, saves, scores = (is_last or due(outcome.step, every) for every in cadences)
+        logs, saves, looks = (is_last or due(outcome.step, every) for every in cadences)
         # Several ranks look at the same steps, or some would wait for the others.
         alone = world_size() == 1 and interrupt.number
-        if alone or logs or saves or scores or due(outcome.step, CHECK_EVERY):
+        if alone or logs or saves or looks or due(outcome.step, CHECK_EVERY):
             signal = reporter.check(interrupt.number)
         reporter.show(outcome.step)
         if logs or signal:
             reporter.record(progress, result, lr)
         if saves or signal:
-            _save(parts, out, outcome)
+            save()
         if signal:
             break
-        if scores and _evaluate(parts, reporter, outcome):
-            if not saves:
-                _save(parts, out, outcome)
-            checkpoint.mark_best(out, outcome.step)
     outcome.loss = reporter.loss
-    outcome.exit_code = 128 + signal if outcome.step < total else 0  # the shell's convention
+    is_whole = outcome.step == total and not scores.due(total)
+    outcome.exit_code = 0 if is_whole else 128 + signal  # the shell's convention
 
 
 def _wrap(parts: Parts) -> nn.Module:
@@ -149,36 +152,37 @@ def _wrap(parts: Parts) -> nn.Module:
     return parts.method if world_size() == 1 else data_parallel(parts.method)
 
 
-def _evaluate(parts: Parts, reporter: Reporter, outcome: Outcome) -> bool:
-    """Score the encoder, on the first rank; whether it is the best one so far."""
-    if parts.knn is None or rank() != 0 or outcome.step in outcome.knn:
-        return False
-    encoder = parts.method.encoder
-    random = outcome.step == 0
-    accuracy = parts.knn.random_encoder(encoder) if random else parts.knn(encoder)
-    is_best = not random and accuracy > outcome.knn.get(outcome.best_step or -1, -1.0)
-    outcome.knn[outcome.step] = accuracy
-    epoch = round(outcome.step / parts.steps_per_epoch, 6)
-    reporter.write(outcome.step, {"epoch": epoch, "knn": accuracy})
-    what = "a random encoder" if random else f"epoch {epoch:.4g}"
-    reporter.say(f"kNN of {what}: {accuracy:.1%} ({parts.knn.describe()})")
-    return is_best
+class Saver:
+    """Writes checkpoints of a run, on the first rank."""
 
+    def __init__(self, parts: Parts, out: Path, outcome: Outcome, saved_step: int | None) -> None:
+        self._parts = parts
+        self._out = out
+        self._outcome = outcome
+        self._saved_step = saved_step  # of the newest checkpoint
 
-def _save(parts: Parts, out: Path, outcome: Outcome) -> None:
-    if rank() != 0:
-        return
-    state = {
-        "step": outcome.step,
-        "cursor": parts.cursor(outcome.step).state_dict(),
-        "method": parts.method.state_dict(),
-        "optimizer": parts.optimizer.state_dict(),
-        "seed": parts.config.loop.seed,
-        "data_fingerprint": parts.index.fingerprint,
-        "config": as_mapping(parts.config),
-        "torch_version": str(torch.__version__),
-    }
-    checkpoint.save(out, state, keep=parts.config.run.keep, best=outcome.best_step)
+    def __call__(self) -> None:
+        """Save the run as it is, if that has not been done, and let best.pt name the best."""
+        on_first(self._save)
+        self._saved_step = self._outcome.step
+
+    def _save(self) -> None:
+        parts, outcome = self._parts, self._outcome
+        if self._saved_step == outcome.step:
+            if outcome.best_step is not None:
+                checkpoint.mark_best(self._out, outcome.best_step)
+            return
+        state = {
+            "step": outcome.step,
+            "cursor": parts.cursor(outcome.step).state_dict(),
+            "method": parts.method.state_dict(),
+            "optimizer": parts.optimizer.state_dict(),
+            "seed": parts.config.loop.seed,
+            "data_fingerprint": parts.index.fingerprint,
+            "config": as_mapping(parts.config),
+            "torch_version": str(torch.__version__),
+        }
+        checkpoint.save(self._out, state, keep=parts.config.run.keep, best=outcome.best_step)
 
 
 def _load(
@@ -186,12 +190,18 @@ def _load(
 ) -> tuple[int | None, Cursor]:
     """Put the checkpoint that the first rank takes into the parts; no step: none is to be taken."""
     state = None
-    # To the host: what belongs on the device is copied there, and Adam's step counts stay where no
-    # step has to wait for them.
-    if resume and rank() == 0:
+
+    def newest() -> int | None:
+        nonlocal state
+        if not resume:
+            return None
+        # To the host: what belongs on the device is copied there, and Adam's step counts stay where
+        # no step has to wait for them.
         state = checkpoint.load_newest(out, warn)
-    step = from_first(-1 if state is None else state["step"], parts.device)
-    if step < 0:
+        return state["step"]
+
+    step = on_first(newest)
+    if step is None:
         return None, Cursor(0)
     if state is None:
         state = checkpoint.load_step(out, step)

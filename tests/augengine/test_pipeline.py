@@ -334,6 +334,8 @@ def test_center_views_leave_bad_samples_out_and_say_so(new_shards):
     ids = np.concatenate([views.ids for views in center(index, on_warning=warned.append)])
     assert ids.tolist() == [id for id in range(37) if id != 9]
     assert [bad.id for bad in warned] == [9]
+    with pytest.raises(DataError, match=f"at most 0 of 16 samples of {index.directory} may be bad"):
+        center(index, on_warning=warned.append, on_bad="fail")
     overwrite(index, 20)
     with pytest.raises(DataError, match="00000020"):
         center(index, on_warning=warned.append)

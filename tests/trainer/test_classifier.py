@@ -19,12 +19,12 @@ def make(num_layers: int) -> Classifier:
     torch.manual_seed(0)
     encoder = create_backbone(**BACKBONE)
     head = mlp((64, 12, 10, 8), hidden_bias=False, out_bias=True)
-    return Classifier(encoder, first_layers(head, num_layers), 5)
+    return Classifier(encoder, first_layers(head, num_layers), 5, tuple("edcba"))
 
 
 @pytest.mark.parametrize("num_layers", [0, 1, 2])
 def test_a_file_builds_the_same_network(num_layers: int, tmp_path: Path) -> None:
-    """Encoder, kept layers and running statistics come back: the same scores for new images."""
+    """Encoder, kept layers, running statistics, names come back: the same scores for new images."""
     classifier, images = make(num_layers), torch.randn(6, 3, 16, 16)
     nn.init.normal_(classifier.linear.weight)
     classifier(images)  # moves the running statistics
@@ -32,6 +32,16 @@ def test_a_file_builds_the_same_network(num_layers: int, tmp_path: Path) -> None
     again = load_classifier(tmp_path / "c.pt")
     assert torch.equal(again.eval()(images), classifier.eval()(images))
     assert [type(layer) for layer in again.neck] == [type(layer) for layer in classifier.neck]
+    assert again.classes == tuple("edcba")
+
+
+def test_a_file_without_names_is_read(tmp_path: Path) -> None:
+    """Of the time before classifiers kept them: it has none."""
+    save_classifier(tmp_path / "c.pt", make(0), BACKBONE)
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    del state["classes"]
+    torch.save(state, tmp_path / "c.pt")
+    assert load_classifier(tmp_path / "c.pt").classes == ()
 
 
 def test_it_starts_from_zeros() -> None:

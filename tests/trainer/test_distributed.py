@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from toy_methods import TOY
 
+from shards.errors import UsageError
 from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 from trainer.distributed import (
     all_reduce_,
@@ -18,6 +19,7 @@ from trainer.distributed import (
     gather_rows,
     gather_with_grad,
     join_rank_group,
+    on_first,
     rank,
     world_size,
 )
@@ -36,6 +38,7 @@ def test_without_a_group_everything_is_the_identity() -> None:
     assert torch.equal(all_reduce_(x.clone(), "mean"), x)
     assert torch.equal(gather_rows(x), x)
     assert torch.equal(gather_with_grad(x), x[None])
+    assert on_first(lambda: 5) == 5
 
 
 def batch() -> torch.Tensor:
@@ -121,6 +124,28 @@ def run_in_pairs(views: torch.Tensor) -> dict[str, object]:
     return {"loss": loss, "grads": grads, "buffers": list(model.buffers())}
 
 
+def run_on_first(views: torch.Tensor, model: nn.Module) -> dict[str, object]:
+    """What the first rank does for all, with every collective in it, and what it raises."""
+
+    def work() -> tuple[int, int, float]:
+        with chunked_statistics(model, 2):  # synchronised otherwise
+            loss = model.train()(views.flatten(0, 1)).sum()
+        return rank(), world_size(), float(all_reduce_(loss.detach())) + len(gather_rows(views))
+
+    def fail(error: Exception) -> str:
+        def work() -> None:
+            raise error
+
+        try:
+            on_first(work)
+        except Exception as raised:
+            return f"{type(raised).__name__}: {raised}"
+        return ""
+
+    errors = [fail(UsageError("no such thing")), fail(KeyError(7))]
+    return {"result": on_first(work), "errors": errors, "after": (rank(), world_size())}
+
+
 def body(number: int, world: int, folder: str) -> None:
     """What each process does; it writes what it found."""
     warnings.simplefilter("error")  # here, as in the process that the tests run in
@@ -142,6 +167,7 @@ def body(number: int, world: int, folder: str) -> None:
         "codes": sinkhorn(20 * views, epsilon=0.5),
         "own": run_own_statistics(views),
         "pairs": run_in_pairs(views),
+        "first": run_on_first(views, copy.deepcopy(model)),
         **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
     }
     torch.save(found, f"{folder}/{number}.pt")
@@ -188,6 +214,21 @@ def test_pairs_of_ranks_are_a_process_each(found: list[dict]) -> None:
         torch.testing.assert_close(result["pairs"]["buffers"], buffers)
     if num_pairs > 1:  # nor are they those of all
         assert not torch.equal(found[0]["pairs"]["buffers"][0], found[0]["buffers"][0])
+
+
+@pytest.mark.slow
+def test_the_first_rank_works_alone_for_all(found: list[dict]) -> None:
+    """No collective is reached meanwhile; its result, or what it raised, is everybody's."""
+    for number, result in enumerate(found):
+        first = result["first"]
+        assert first["result"] == found[0]["first"]["result"]
+        assert first["result"][:2] == (0, 1)
+        assert first["after"] == (number, len(found))
+        expected = ["UsageError: no such thing", "KeyError: 7"]
+        if number > 0:
+            there = "what the first rank does for all must succeed, got there: "
+            expected = [f"UsageError: {there}no such thing", f"DataError: {there}KeyError(7)"]
+        assert first["errors"] == expected
 
 
 @pytest.mark.slow

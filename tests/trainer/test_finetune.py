@@ -19,7 +19,7 @@ from trainer.evaluate import main as evaluate
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
-LABELS = np.array([0] * 30 + [1] * 45 + [2] * 5 + [NO_LABEL] * 9)
+LABELS = np.array([0] * 30 + [1] * 45 + [2] * 5 + [NO_LABEL] * 6 + [-7] * 3)
 
 
 @pytest.mark.parametrize(("share", "counts"), [
@@ -28,7 +28,7 @@ LABELS = np.array([0] * 30 + [1] * 45 + [2] * 5 + [NO_LABEL] * 9)
 def test_every_class_gives_its_share(share: float, counts: list[int]) -> None:
     """Rounded up, so none is left out; images without a label never are in it."""
     ids = label_subset(LABELS, share)
-    assert np.bincount(LABELS[ids]).tolist() == counts
+    assert np.bincount(LABELS[ids]).tolist() == counts  # refuses what is below zero
     assert (np.diff(ids) > 0).all()
 
 
@@ -89,9 +89,9 @@ def test_fit_trains_every_part_and_score_counts() -> None:
     classifier = Classifier(encoder.requires_grad_(False), torch.nn.Sequential(), 2)
     before = encoder[1].weight.clone()
     loader = Loader(plan)
-    assert score(classifier, [loader.views], torch.device("cpu")) == 0.5
+    assert score(classifier, [loader.views], torch.device("cpu")) == (0.5, 16)
     fit(classifier, loader, 30, 0.1, torch.device("cpu"))
-    assert score(classifier, [loader.views], torch.device("cpu")) == 1.0
+    assert score(classifier, [loader.views], torch.device("cpu")) == (1.0, 16)
     assert not torch.equal(encoder[1].weight, before)
     assert classifier.training
 

@@ -71,3 +71,12 @@ def test_k_must_fit(k: int) -> None:
     train, labels = blobs(10, 2, seed=7)
     with pytest.raises(UsageError, match=f"got {k} for 10"):
         knn_predict(train, labels, train, k=k)
+
+
+def test_classes_may_have_any_numbers() -> None:
+    """Ids of something, with gaps of billions: votes cost the classes that are there."""
+    train, labels = blobs(60, 3, seed=8)
+    queries, _ = blobs(20, 3, seed=9)
+    ids = torch.tensor([7, 90, 2_000_000_000])
+    found = knn_predict(train, ids[labels], queries)
+    assert torch.equal(found, ids[knn_predict(train, labels, queries)])

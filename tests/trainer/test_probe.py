@@ -68,3 +68,13 @@ def test_is_deterministic() -> None:
     """The same features give the same number."""
     sets = (*linear_problem(200, 0), *linear_problem(100, 1))
     assert linear_probe(*sets) == linear_probe(*sets)
+
+
+def test_classes_may_have_any_numbers() -> None:
+    """Ids of something are fitted as 0, 1, 2 are; one class alone is known at once."""
+    (train, labels), (test, test_labels) = linear_problem(300, 0), linear_problem(100, 1)
+    ids = torch.tensor([7, 90, 2_000_000_000])
+    result = linear_probe(train, ids[labels], test, ids[test_labels])
+    assert result == linear_probe(train, labels, test, test_labels)
+    one = torch.full((3,), 4)
+    assert linear_probe(train[:3], one, test[:3], one).accuracy == 1.0

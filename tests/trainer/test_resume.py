@@ -16,7 +16,8 @@ from trainer.eval.online import OnlineKnn
 from trainer.log import read_metrics
 from trainer.methods.table import METHODS
 from trainer.report import Reporter
-from trainer.train import due, train
+from trainer.scores import due
+from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
@@ -168,7 +169,7 @@ def test_the_best_checkpoint_stays(
 ) -> None:
     """best.pt names the highest kNN score although keep=1, and a resumed run remembers it."""
     scores = iter([0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.3])
-    monkeypatch.setattr(OnlineKnn, "__call__", lambda self, encoder: next(scores))
+    monkeypatch.setattr(OnlineKnn, "__call__", lambda self, encoder, stop: next(scores))
     settings = {
         "eval": {"data": str(shard_folder), "k": 3, "every_epochs": 0.25},
         "run": {"log_every": 1, "keep": 1, "device": "cpu", "save_every_steps": 100},

@@ -70,7 +70,7 @@ def test_views_come_as_the_network_takes_them(
     with parts.loader(parts.cursor(0)) as loader:
         assert {crop.dtype for crop in next(loader).crops} == {dtype}
     assert parts.knn is not None
-    views = next(iter(parts.knn.views(parts.index)))
+    views = next(iter(parts.knn.views(parts.knn.sets.train)))
     assert views.crops[0].dtype == torch.float32
 
 
@@ -81,9 +81,9 @@ def test_the_encoder_is_what_is_scored(
     scored: list[list[torch.Tensor]] = []
     score = OnlineKnn.__call__
 
-    def score_and_keep(self: OnlineKnn, encoder: nn.Module) -> float:
+    def score_and_keep(self: OnlineKnn, encoder: nn.Module, *rest: Any) -> float:
         scored.append([p.detach().clone() for p in encoder.parameters()])
-        return score(self, encoder)
+        return score(self, encoder, *rest)
 
     monkeypatch.setattr(OnlineKnn, "__call__", score_and_keep)
     config = tiny_config(

@@ -9,6 +9,7 @@ The last epoch is scored: no test label chooses anything.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,21 @@ from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.streams import upload
 from augengine.views import Views
 from shards.console import new_console
-from shards.index import ShardIndex
+from shards.errors import DataError
 from trainer.build import build_method
 from trainer.checkpoint import load_child
 from trainer.classifier import Classifier, first_layers, save_classifier
 from trainer.config import TrainConfig
+from trainer.eval.center_views import CenterViews
 from trainer.eval.features import frozen
-from trainer.eval.online import CenterViews
+from trainer.eval.labelled import LabelledSet, LabelledSets
 from trainer.eval.subset import SubsetOrder, label_subset
 from trainer.optim.schedule import cosine, peak_lr
 
 BATCH_SIZE = 256
 BASE_LR = 0.05
 MOMENTUM = 0.9
+MAX_CLASSES = 1_000_000  # larger numbers are ids of something
 SEED = 0  # of the subset, the order, the crops
 
 
@@ -44,8 +47,10 @@ class FinetuneScore:
 
     share: float  # of the labels
     images: int
+    bad_images: int  # of these, replaced by others among them, since they cannot be read
     epochs: float
     head_layers: int  # kept of the projector
+    test_images: int
     accuracy: float  # top-1 on the test images, in [0, 1]
 
 
@@ -54,8 +59,7 @@ def finetune_run(
     config: TrainConfig,
     state: dict[str, Any],  # of a checkpoint
     views: CenterViews,
-    train: ShardIndex,
-    test: ShardIndex,
+    sets: LabelledSets,
     device: torch.device,
     share: float,
     head_layers: int,
@@ -69,15 +73,18 @@ def finetune_run(
         load_child(method, name, state)
     neck = first_layers(getattr(method, head, None), head_layers)
     classifier, result = finetune(
-        method.encoder, neck, views, train, test, device, share=share, epochs=epochs
+        method.encoder, neck, views, sets, device, share=share, epochs=epochs
     )
     path = run / f"finetuned-{share:g}.pt"
     size_px = max(group.size_px for group in views.policy.groups)
     save_classifier(path, classifier, asdict(config.backbone) | {"image_size_px": size_px})
+    labels = f"{share:g} of all"
+    labels += f"; {result.bad_images:,} bad ones replaced" if result.bad_images else ""
     new_console(soft_wrap=True).print(
-        f"fine-tuned: {result.accuracy:.1%} top-1 on {len(test):,} held-out images, after "
-        f"{result.epochs:g} epochs of {result.images:,} labelled ones ({share:g} of all); "
-        f"layers kept of the projector: {head_layers}; {path}"
+        f"fine-tuned: {result.accuracy:.1%} top-1 on {result.test_images:,} held-out images, after "
+        f"{result.epochs:g} epochs of {result.images:,} labelled ones ({labels}); "
+        f"layers kept of the projector: {head_layers}; {views.describe(sets)}; "
+        f"{path}"
     )
     return result
 
@@ -86,19 +93,28 @@ def finetune(
     encoder: nn.Module,  # trained; changed in place
     neck: nn.Sequential,  # the kept layers of the projector; changed too
     views: CenterViews,
-    train: ShardIndex,
-    test: ShardIndex,
+    sets: LabelledSets,
     device: torch.device,
     *,
     share: float,
     epochs: float | None = None,  # None: the protocol's
 ) -> tuple[Classifier, FinetuneScore]:
-    """Train encoder, neck and a new linear layer on `share` of the labels; score on `test`."""
+    """Train encoder, neck and a new linear layer on `share` of the labels; score on the others.
+
+    Raises:
+        DataError: class numbers too large for a score each, or images that cannot be read.
+    """
+    train, data = sets.train.index, views.data
+    num_classes = _num_scores(sets.train)
     ids = label_subset(train.labels(np.arange(len(train))), share, SEED)
+    if len(ids) < 2:
+        raise DataError(
+            f"fine-tuning needs two labelled images (batch norm), got {len(ids)} in "
+            f"{train.directory}; label more, or raise --finetune"
+        )
     if epochs is None:
         epochs = 60.0 if share <= 0.01 else 30.0
-    num_classes = int(train.labels(ids).max()) + 1
-    classifier = Classifier(encoder, neck, num_classes).to(device)
+    classifier = Classifier(encoder, neck, num_classes, train.classes).to(device)
     batch_size = min(BATCH_SIZE, len(ids))
     total = max(1, int(epochs * len(ids) / batch_size))
     with ViewLoader(
@@ -108,15 +124,38 @@ def finetune(
         seed=SEED,
         backend=views.backend,
         decoder=views.decoder,
-        num_workers=views.num_workers,
+        num_workers=data.workers,
+        prefetch=data.prefetch,
+        bad_budget=data.bad_budget,
+        on_bad=data.on_bad,
+        on_warning=partial(views.note, sets.train),
         order=SubsetOrder(ids, SEED, train),
+        verify=data.verify,
+        stall_s=data.stall_seconds,
     ) as loader:
         fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
-    accuracy = score(classifier, views(test, views.settings.max_test_images), device)
-    layers = sum(isinstance(layer, nn.Linear) for layer in neck)
+        num_bad = len(loader.bad_samples)
+    accuracy, num_scored = score(classifier, views(sets.test), device)
     return classifier, FinetuneScore(
-        share=share, images=len(ids), epochs=epochs, head_layers=layers, accuracy=accuracy
+        share=share,
+        images=len(ids),
+        bad_images=num_bad,
+        epochs=epochs,
+        head_layers=sum(isinstance(layer, nn.Linear) for layer in neck),
+        test_images=num_scored,
+        accuracy=accuracy,
     )
+
+
+def _num_scores(train: LabelledSet) -> int:
+    """A score for every class: with a name, or up to the largest number."""
+    largest = int(train.numbers.max())
+    if largest >= MAX_CLASSES:
+        raise DataError(
+            f"fine-tuning takes class numbers below {MAX_CLASSES:,}, got {largest} in "
+            f"{train.index.directory}; number the classes from 0"
+        )
+    return max(len(train.index.classes), largest + 1)
 
 
 def fit(
@@ -136,15 +175,15 @@ def fit(
         optimizer.step()
 
 
-def score(classifier: nn.Module, views: Iterable[Views], device: torch.device) -> float:
-    """Share of the centre views classified rightly, in [0, 1]."""
+def score(classifier: nn.Module, views: Iterable[Views], device: torch.device) -> tuple[float, int]:
+    """Share of the centre views classified rightly, in [0, 1], and how many there were."""
     right = total = 0
     with frozen(classifier), torch.no_grad():
         for batch in views:
             predicted = classifier(batch.crops[0][0].to(device)).argmax(1).cpu()
             right += int((predicted == torch.from_numpy(batch.labels)).sum())
             total += batch.batch_size
-    return right / max(1, total)
+    return right / total, total
 
 
 def _crops_and_flips(policy: Policy, size_px: int) -> Policy:

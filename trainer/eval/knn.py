@@ -19,7 +19,7 @@ TEMPERATURE = 0.07
 
 def knn_predict(
     train: torch.Tensor,  # [N, D] float - features with known classes
-    train_labels: torch.Tensor,  # [N] int64 - classes, 0 to K-1
+    train_labels: torch.Tensor,  # [N] int64 - classes, any K different numbers
     queries: torch.Tensor,  # [M, D] float
     *,
     k: int = NUM_NEIGHBORS,
@@ -33,14 +33,15 @@ def knn_predict(
             f"set eval.k or --k to at most {len(train)}"
         )
     train = F.normalize(train.float(), dim=1)
-    num_classes = int(train_labels.max()) + 1
+    # Class numbers may be ids of something: votes are for the classes that are there.
+    classes, places = train_labels.unique(return_inverse=True)  # [K], [N]
     predictions = []
     for rows in queries.split(chunk):
         similarity = F.normalize(rows.float(), dim=1) @ train.T  # [m, N]
         nearest, index = similarity.topk(k, dim=1)
-        votes = torch.zeros(len(rows), num_classes, device=train.device)
-        votes.scatter_add_(1, train_labels[index], (nearest / temperature).exp())
-        predictions.append(votes.argmax(dim=1))
+        votes = torch.zeros(len(rows), len(classes), device=train.device)
+        votes.scatter_add_(1, places[index], (nearest / temperature).exp())
+        predictions.append(classes[votes.argmax(dim=1)])
     return torch.cat(predictions)
 
 

@@ -25,7 +25,7 @@ def label_subset(
     if not 0 < share <= 1:
         raise UsageError(f"the share of the labels lies in (0, 1], got {share}; try 0.1")
     chosen = []
-    for label in np.unique(labels[labels != NO_LABEL]).tolist():
+    for label in np.unique(labels[labels > NO_LABEL]).tolist():
         # A generator a class: a class more or less leaves the others' images as they are.
         members = np.random.default_rng((seed, label)).permutation(np.flatnonzero(labels == label))
         # Against 0.1 x 30 = 3.0000000000000004, which is not 4.

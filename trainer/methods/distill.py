@@ -14,6 +14,7 @@ from torch import nn
 
 from augengine.streams import upload
 from augengine.views import Views
+from shards.errors import UsageError
 from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.classifier import Classifier, load_classifier
@@ -55,6 +56,17 @@ class Distill(Method):
             teacher = load_classifier(Path(settings.teacher))
         self.teacher = teacher.requires_grad_(False)
         self.classifier = nn.Linear(feature_dim(backbone), teacher.linear.out_features)
+
+    def check_classes(self, classes: tuple[str, ...]) -> None:
+        """Where labels are used, their numbers must mean what the teacher's do."""
+        known = self.teacher.classes
+        if self.settings.alpha < 1 and known and classes and known != classes:
+            odd = sorted(set(known) ^ set(classes)) or ["their order"]
+            raise UsageError(
+                f"distill's labels are numbered as its teacher's classes, got {len(classes)} "
+                f"classes for the teacher's {len(known)} that differ in {', '.join(odd[:5])}; try "
+                "method.alpha=1, or pack the data from the class folders of the teacher's"
+            )
 
     def train(self, mode: bool = True) -> "Distill":
         """As every module's; only that the teacher is always in eval mode."""

@@ -4,7 +4,7 @@
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 
-    Method(backbone, settings) -> check_views -> check_images -> prepare
+    Method(backbone, settings) -> check_views -> check_images -> check_classes -> prepare
         -> [step -> before_optimizer -> after_step]
 """
 
@@ -86,6 +86,12 @@ class Method(nn.Module):
                 f"batch norm needs two images a forward, got {num_images}; lower loop.accumulate "
                 "or raise --batch-size"
             )
+
+    def check_classes(self, classes: tuple[str, ...]) -> None:
+        """Raise UsageError before the run if the labels of a set with these classes are unusable.
+
+        Most methods take no labels. Without names `classes` is empty.
+        """
 
     def prepare(self, num_images: int) -> None:
         """Size what depends on the data set (a memory row an image); once, before the optimizer."""

@@ -98,3 +98,22 @@ def test_wrong_settings_are_named(values: dict, message: str) -> None:
     """Each wrong value is one line with rule, value and remedy."""
     with pytest.raises(UsageError, match=message):
         Settings(**values)
+
+
+@pytest.mark.parametrize(("alpha", "classes", "words"), [
+    (0.5, ("b", "a"), "got 2 classes for the teacher's 2 that differ in their order; try"),
+    (0.5, ("a", "c"), "that differ in b, c; try method.alpha=1"),
+    (0.5, ("a", "b"), None), (0.5, (), None), (1.0, ("b", "a"), None),
+])  # fmt: skip
+def test_labels_are_numbered_as_the_teachers_classes(
+    make_backbone, tmp_path: Path, alpha: float, classes: tuple[str, ...], words: str | None
+) -> None:
+    """Names that differ are refused where labels are used: a number would mean another class."""
+    teacher = Classifier(create_backbone(**BACKBONE), nn.Sequential(), 2, ("a", "b"))
+    save_classifier(tmp_path / "teacher.pt", teacher, BACKBONE)
+    method = student(make_backbone, teacher=str(tmp_path / "teacher.pt"), alpha=alpha)
+    if words is None:
+        method.check_classes(classes)
+    else:
+        with pytest.raises(UsageError, match=words):
+            method.check_classes(classes)
