@@ -8,7 +8,7 @@ names of the newest file and of the one with the best kNN score.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,12 @@ def mark_best(run: Path, step: int) -> None:
         _link("best", _path(run, step))
 
 
-def load_newest(run: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """The newest checkpoint that can be read; each newer one is named through `warn`.
+def load_newest(
+    run: Path, warn: Callable[[str], None], may_be_odd: Collection[str] = ()
+) -> dict[str, Any]:
+    """The newest checkpoint that is whole and finite; each newer one is named through `warn`.
+
+    `may_be_odd` are the tensors of the method that hold NaN or infinity on purpose.
 
     Raises:
         DataError: there are files, and none can be read.
@@ -77,7 +81,9 @@ def load_newest(run: Path, warn: Callable[[str], None]) -> dict[str, Any]:
     folder = find(run).parent
     for path in reversed(steps(run)):
         try:
-            return load(path)
+            state = load(path)
+            require_finite(state, path, may_be_odd)
+            return state
         except DataError as error:
             warn(f"{error}; going on from the one before")
     raise DataError(
@@ -98,7 +104,7 @@ def load_step(run: Path, step: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """To the host; DataError when it is torn, not finite, of another version or has odd keys."""
+    """To the host; DataError when it is torn, of another version or has unknown keys."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -124,14 +130,19 @@ def load(path: Path) -> dict[str, Any]:
                 f"a checkpoint's {key} is a {kind.__name__}, got a {type(state[key]).__name__} in "
                 f"{path}; use another one of {path.parent}"
             )
-    odd = not_finite({key: state[key] for key in ("method", "optimizer")})
+    return state
+
+
+def require_finite(state: Mapping[str, Any], path: Path, may_be_odd: Collection[str] = ()) -> None:
+    """DataError when weights, buffers or the optimizer's state hold NaN or infinity."""
+    watched = {k: v for k, v in state["method"].items() if k not in may_be_odd}
+    odd = not_finite({"method": watched, "optimizer": state["optimizer"]})
     if odd:
         raise DataError(
             f"a checkpoint's weights are finite, got NaN or infinity in {len(odd)} tensors of "
             f"{path} ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of "
             f"{path.parent}"
         )
-    return state
 
 
 def load_child(module: nn.Module, name: str, state: Mapping[str, Any]) -> None:

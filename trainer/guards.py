@@ -18,7 +18,7 @@ import torch
 from augengine.batches import MAX_SUBSTITUTES
 from augengine.draw import draw_plan
 from augengine.plan import Plan
-from shards.errors import DataError, UsageError
+from shards.errors import DataError
 from trainer.build import Parts
 from trainer.distributed import gather_rows, rank, world_size
 from trainer.finite import not_finite, total_magnitude
@@ -35,13 +35,9 @@ class Guard:
         self._first_step = 0  # of those below
         self._losses: list[torch.Tensor] = []
         self._weights: list[torch.Tensor] = []  # total magnitude after each step
-        odd = not_finite(parts.method.state_dict())
-        if odd:
-            raise UsageError(
-                f"a method's weights and buffers are finite, got NaN or infinity in {odd[0]} "
-                "before the first step; register a mask with persistent=False, or choose another "
-                "arch or method"
-            )
+        # A mask, or what a method sets later: InstDisc's constant. Nobody can tell these from an
+        # overflow, so they are not watched.
+        self.odd = frozenset(not_finite(parts.method.state_dict()))
 
     def note(self, step: int, loss: torch.Tensor) -> None:
         """Keep the loss of step `step`, counted from 1, and look at the weights that it made.
@@ -52,7 +48,8 @@ class Guard:
             self._first_step = step
         self._losses.append(loss.detach().float())
         # The optimizer's too: a second moment that is infinite keeps its weight for ever.
-        state = (self._parts.method.state_dict(), list(self._parts.optimizer.state.values()))
+        watched = {k: v for k, v in self._parts.method.state_dict().items() if k not in self.odd}
+        state = (watched, list(self._parts.optimizer.state.values()))
         self._weights.append(total_magnitude(state))
 
     def check(self, signal: int, bad_ids: Collection[int]) -> tuple[float | None, int]:

@@ -6,7 +6,7 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,9 +70,9 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         local_rank = stack.enter_context(group)
         out = on_first(lambda: out)
         parts = build_parts(config, local_rank)
-        guard = Guard(parts, out)  # refuses weights that are odd from the start
+        guard = Guard(parts, out)
         warnings: list[str] = []
-        step, cursor = _load(parts, out, resume, warnings.append)
+        step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
         on_first(partial(open_out, out, config, command, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
         interrupt = stack.enter_context(GracefulInterrupt())
@@ -186,7 +186,11 @@ class Saver:
 
 
 def _load(
-    parts: Parts, out: Path, resume: bool, warn: Callable[[str], None]
+    parts: Parts,
+    out: Path,
+    resume: bool,
+    may_be_odd: Collection[str],  # tensors of the method that hold NaN or infinity on purpose
+    warn: Callable[[str], None],
 ) -> tuple[int | None, Cursor]:
     """Put the checkpoint that the first rank takes into the parts; no step: none is to be taken."""
     state = None
@@ -197,7 +201,7 @@ def _load(
             return None
         # To the host: what belongs on the device is copied there, and Adam's step counts stay where
         # no step has to wait for them.
-        state = checkpoint.load_newest(out, warn)
+        state = checkpoint.load_newest(out, warn, may_be_odd)
         return state["step"]
 
     step = on_first(newest)

@@ -1,5 +1,8 @@
 """What a person sees of a run and of its scores has the names that they gave."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from trainer.display import Display
@@ -21,7 +24,9 @@ def test_a_table_of_scores_keeps_its_names(capsys: pytest.CaptureFixture[str]) -
     conditions = {"run": NAME, "test": f"test {NAME}", "train": f"train {NAME}"}
     numbers = {"test_images": 2, "train_images": 3, "largest_class": 0.5, "size_px": 32}
     conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none"}
-    _print([Score("[random] encoder", 0.5, 0.25, 1.0, 8)], conditions)
+    views = SimpleNamespace(describe=lambda sets: "classes by number")
+    evaluation: Any = SimpleNamespace(views=views, sets=None)
+    _print([Score("[random] encoder", 0.5, 0.25, 1.0, 8)], conditions, evaluation)
     printed = capsys.readouterr().out
     for text in (f"{NAME}: frozen", "[random] encoder", f"of test {NAME},", f"of train {NAME};"):
         assert text in " ".join(printed.split())
