@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shards.bytesize import parse_size
+from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
 from shards.format import QUARANTINE_NAME
 from shards.index import ShardIndex
@@ -47,8 +48,7 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _run(arguments))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -137,12 +137,11 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="make_shards",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="what to pack, see above")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
@@ -27,17 +26,15 @@ from shards.order import SampleOrder
 from shards.remote import remote_folder
 from shards.remotecache import note_on_window
 from trainer.accumulate import check_batch, describe_parts
-from trainer.backbones import create_backbone
 from trainer.batchnorm import synchronize_batch_norm
-from trainer.config import BackboneConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.demo import data_folder
 from trainer.device import choose_device, use_bf16
 from trainer.distributed import local_world_size, rank, world_size
 from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import create_method
+from trainer.networks import build_method
 from trainer.optim.build import build_optimizer
-from trainer.room import check_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,36 +162,6 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
             index,
             device,
         ),
-    )
-
-
-def build_method(config: TrainConfig, policy: Policy) -> Method:
-    """The method with its backbone, on the CPU, with the weights that the seed gives."""
-
-    def make() -> Method:
-        backbone = build_backbone(config.backbone, max(group.size_px for group in policy.groups))
-        return create_method(config.method.name, backbone, config.method.settings)
-
-    # A model of timm may not be made without its values, and has no width that could be mistyped.
-    if not config.backbone.arch.startswith("timm:"):
-        check_room(make)
-    torch.manual_seed(config.loop.seed)
-    method = make()
-    method.check_views(tuple(group.count for group in policy.groups))
-    return method
-
-
-def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
-    """The untrained encoder of a config, from torch's current random state."""
-    return create_backbone(
-        config.arch,
-        image_size_px=image_size_px,
-        stem=config.stem,
-        width=config.width,
-        zero_init_residual=config.zero_init_residual,
-        position=config.position,
-        freeze_patch=config.freeze_patch,
-        drop_path=config.drop_path,
     )
 
 

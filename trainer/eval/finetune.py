@@ -8,7 +8,7 @@ The last epoch is scored: no test label chooses anything.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,20 @@ from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.streams import upload
 from augengine.views import Views
 from shards.index import ShardIndex
-from trainer.build import build_method
-from trainer.checkpoint import load_child
+from trainer.checkpoint import child_weights
 from trainer.classifier import Classifier, first_layers, save_classifier
 from trainer.config import TrainConfig
 from trainer.eval.features import frozen
 from trainer.eval.online import CenterViews
 from trainer.eval.subset import SubsetOrder, label_subset
+from trainer.methods.table import method_class
+from trainer.networks import (
+    backbone_arguments,
+    build_encoder,
+    build_head,
+    encoder_weights,
+    load_weights,
+)
 from trainer.optim.schedule import cosine, peak_lr
 
 BATCH_SIZE = 256
@@ -62,24 +69,30 @@ def finetune_run(
     epochs: float | None,
 ) -> FinetuneScore:
     """Fine-tune a run's encoder; the classifier goes into its folder, as finetuned-SHARE.pt."""
-    method = build_method(config, views.policy)
-    # A teacher's projector, where the encoder is a teacher's backbone.
-    head = method.encoder_name.removesuffix("backbone") + "projector"
-    for name in (method.encoder_name, head) if head_layers else (method.encoder_name,):
-        load_child(method, name, state)
-    neck = first_layers(getattr(method, head, None), head_layers)
+    weights = encoder_weights(config, state)
+    encoder = build_encoder(config, views.policy, weights)
+    load_weights(encoder, weights)
+    neck = first_layers(_projector(config, encoder, state) if head_layers else None, head_layers)
     classifier, result = finetune(
-        method.encoder, neck, views, train, test, device, share=share, epochs=epochs
+        encoder, neck, views, train, test, device, share=share, epochs=epochs
     )
     path = run / f"finetuned-{share:g}.pt"
-    size_px = max(group.size_px for group in views.policy.groups)
-    save_classifier(path, classifier, asdict(config.backbone) | {"image_size_px": size_px})
+    save_classifier(path, classifier, backbone_arguments(config, views.policy))
     Console(soft_wrap=True, highlight=False, markup=False).print(
         f"fine-tuned: {result.accuracy:.1%} top-1 on {len(test):,} held-out images, after "
         f"{result.epochs:g} epochs of {result.images:,} labelled ones ({share:g} of all); "
         f"layers kept of the projector: {head_layers}; {path}"
     )
     return result
+
+
+def _projector(config: TrainConfig, encoder: nn.Module, state: dict[str, Any]) -> nn.Module | None:
+    """The trained projector; a teacher's, where the encoder is a teacher's backbone."""
+    name = method_class(config.method.name).encoder_name.removesuffix("backbone") + "projector"
+    projector = build_head(config, encoder, name)
+    if projector is not None:
+        load_weights(projector, child_weights(state, name))
+    return projector
 
 
 def finetune(
