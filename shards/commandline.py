@@ -64,12 +64,10 @@ class CommandParser(argparse.ArgumentParser):
         flag, _, value = argument.partition("=")
         if not flag.startswith("-"):
             return f"{self.prog} takes no further argument, got {argument}; leave it out"
-        name, keys = flag.lstrip("-").replace("-", "_"), self._keys()
-        flags = [text for action in self._actions for text in action.option_strings]
-        near = get_close_matches(flag, flags, n=1) or get_close_matches(
-            name, keys, n=1, cutoff=0.75
-        )
-        meant = keys.get(name) or keys.get(near[0], near) if near or name in keys else ()
+        flags = {_name(text): [text] for text in self._option_string_actions}
+        meanings, name = {**self._keys(), **flags}, _name(flag)
+        near = [name] if name in meanings else get_close_matches(name, meanings, 1, 0.7)
+        meant = meanings[near[0]] if near else []
         shown = " or ".join(
             meaning if meaning.startswith("-") else f"{meaning}={value or self._after(flag)}"
             for meaning in meant
@@ -82,6 +80,10 @@ class CommandParser(argparse.ArgumentParser):
         given = list(self._given)
         following = given[given.index(flag) + 1 :] if flag in given else []
         return following[0] if following and not following[0].startswith("--") else "VALUE"
+
+
+def _name(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
 
 
 def version() -> str:

@@ -35,6 +35,7 @@ from trainer.eval.online import CenterViews, OnlineKnn
 from trainer.methods.protocol import Method, Progress
 from trainer.networks import build_method
 from trainer.optim.build import build_optimizer
+from trainer.timm_models import describe_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         config.data.cache, index, device, config.data.max_cache_bytes, local_world_size()
     )
     window = note_on_window(index.directory, index.shards, config.loop.window)
+    arch = describe_options(method.backbone)
+    notes = (arch, split, cache.note, window, describe_parts(config))
     return Parts(
         config=config,
         device=device,
@@ -148,7 +151,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         method=method,
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
-        notes=tuple(note for note in (split, cache.note, window, describe_parts(config)) if note),
+        notes=tuple(filter(None, notes)),
         knn=_build_knn(
             config,
             CenterViews(

@@ -5,6 +5,7 @@ change; where a file lies may change too, since what was read from it is in the 
 length may change (`describe_length`). Anything else would make it another run.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -53,10 +54,11 @@ def refuse_another_run(parts: Parts, state: Mapping[str, Any]) -> None:
             "give the former --data"
         )
     if state["step"] > parts.total_steps:
-        done = state["step"] / parts.steps_per_epoch
+        # Rounded up, or what is advised would end a step early.
+        done = math.ceil(1e4 * state["step"] / parts.steps_per_epoch) / 1e4
         raise UsageError(
             f"a run ends where it is or later, got --epochs {parts.config.loop.epochs:g} at step "
-            f"{state['step']:,} ({done:.4g} epochs); give --epochs {done:.4g} or more"
+            f"{state['step']:,}; give --epochs {done:g} or more"
         )
     for name in parts.method.given:
         _refuse_other_weights(name, parts.method.get_submodule(name).state_dict(), state["method"])
@@ -71,7 +73,7 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
     return (
         f"the run now has {new:g} epochs, {parts.total_steps:,} steps, in place of {old}: from "
         f"step {step:,} on every schedule is the one of {new:g} epochs, as if it had been so from "
-        "the start"
+        "the start (a rate that had fallen rises again)"
     )
 
 

@@ -11,6 +11,7 @@ if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,8 @@ def encoder_of(
         "method": config.method.name,
         "step": str(state["step"]),
     }
+    if options := getattr(encoder, "timm_options", None):
+        metadata["timm_options"] = json.dumps(options)
     return own, metadata
 
 

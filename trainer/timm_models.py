@@ -21,6 +21,8 @@ from trainer.checks import choose
 def create_timm(name: str, sizes_px: tuple[int, ...]) -> nn.Module:
     """A randomly initialised timm model with an int attribute `feature_dim`.
 
+    Its `timm_options` are the keywords that timm.create_model got besides num_classes=0.
+
     Args:
         name: of timm.list_models().
         sizes_px: sides of the crops, the largest first.
@@ -51,11 +53,22 @@ def create_timm(name: str, sizes_px: tuple[int, ...]) -> nn.Module:
             misfits.append(str(error))
             continue
         torch.set_rng_state(after)
+        model.timm_options = options
         return adopt_batch_norm(model)
     # Why one that was made does not serve says more than why another was not made; the last one was
     # made for these sizes if any was.
     reason = [*refusals, *misfits][-1]
     raise UsageError(f"timm:{name} cannot be the arch: {reason}, or another --arch")
+
+
+def describe_options(network: nn.Module) -> str | None:
+    """A sentence on how a timm model was made for its crops; None where nothing had to be said."""
+    options = getattr(network, "timm_options", None)
+    if not options:
+        return None
+    padded = "; crops are padded to whole patches" if "dynamic_img_pad" in options else ""
+    words = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"arch: timm makes it with {words}{padded}"
 
 
 def feature_width(network: nn.Module, sizes_px: tuple[int, ...]) -> int:
@@ -88,6 +101,8 @@ def _width(network: nn.Module, size_px: int) -> int:
     remedy = "try --sizes that it takes (some take one only)"
     try:
         features = _features(network, size_px)
+    except UsageError:
+        raise
     except Exception as error:  # whatever a foreign forward raises
         raise UsageError(f"{rule}, got {_say(error)}; {remedy}") from error
     if not isinstance(features, torch.Tensor):

@@ -4,6 +4,7 @@ The module is imported as Python imports anything, and never from a run's own fo
 handed over must not bring code that its evaluation runs.
 """
 
+import hashlib
 import importlib
 import inspect
 import os
@@ -79,7 +80,11 @@ def load_module(name: str) -> ModuleType:
 
 def describe(name: str) -> str:
     """A line that says which file a method of one's own comes from; nothing of ours."""
-    return f"method {name} from {load_module(name).__file__}\n" if is_plugin(name) else ""
+    if not is_plugin(name):
+        return ""
+    path = Path(str(load_module(name).__file__))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return f"method {name} from {path} (sha256 {digest})\n"
 
 
 def refuse_inside(run: Path, name: object) -> None:
