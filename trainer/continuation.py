@@ -89,7 +89,7 @@ def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     del policy["name"], policy["source"]
     method = config["method"]
     # The teacher's weights are in the checkpoint; whether there is a file is what counts.
-    method = {key: bool(v) if key in paths else v for key, v in method.items()}
+    method = {key: v and "a file" if key in paths else v for key, v in method.items()}
     return _without_free(flatten({**config, "policy": dict(_leaves(policy)), "method": method}))
 
 

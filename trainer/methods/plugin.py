@@ -46,6 +46,7 @@ def load_class(name: str) -> type[Method]:
 
 def load_settings(name: str) -> type[Any]:
     """The `Settings` beside the class: a dataclass; without one the method takes no key."""
+    load_class(name)  # a wrong class is named before its settings
     module = load_module(name)
     cls = getattr(module, "Settings", NoSettings)
     if not (inspect.isclass(cls) and is_dataclass(cls)):
