@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from augengine.policies import parse_sizes, parse_views
+from augengine.policies import is_policy_file, parse_sizes, parse_views
 from augengine.policy_file import VIEW_FIELDS
 from shards.errors import UsageError
 from trainer.config import TrainConfig
@@ -66,6 +66,7 @@ def resolve_config(args: argparse.Namespace) -> tuple[TrainConfig, tuple[str, ..
         )
     recipe, notes = _recipe(args, command)
     values, replaced = overlay(recipe, command)
+    replaced += _changed_file(recipe, command)
     if args.out is not None:
         refuse_inside(Path(args.out), _named(values, "method", "name", None))
     config = resolve(values)
@@ -125,6 +126,18 @@ def _recipe(
     if name in recipe_names():
         return read_recipe(name), ()
     return defaults_for(method, is_demo=data is None or data.partition(":")[0] == DEMO)
+
+
+def _changed_file(recipe: Mapping[str, Any], command: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence when a recipe names an own policy file and changes it by keys beside the name."""
+    name = _named(recipe, "policy", "name", "")
+    if not is_policy_file(name) or _named(command, "policy", "name", ""):
+        return ()
+    beside = {key: value for key, value in recipe["policy"].items() if key != "name" and value}
+    if not beside or has_groups(beside.get("groups") or ()):
+        return ()
+    words = ", ".join(f"{key}={value}" for key, value in flatten(beside))
+    return (f"policy {name}, changed by the recipe's {words}; --policy {name} takes it as it is",)
 
 
 def _check_pairs(views: str, sizes: str) -> None:

@@ -29,6 +29,7 @@ from trainer.build import Parts
 from trainer.device import use_bf16
 from trainer.distributed import world_size
 from trainer.recipe import as_mapping
+from trainer.resnet import ResNet
 from trainer.strict import flatten
 
 _TITLE = "# The starts of this run, oldest first; what each left open (auto) became:"
@@ -64,7 +65,7 @@ def auto_values(parts: Parts) -> dict[str, Any]:
         "data.cache_bytes": parts.cache.note,
         "data.remote_cache": _remote_cache(parts),
         "loop.precision": "bf16" if use_bf16(config, parts.device) else "fp32",
-        "backbone.stem": getattr(encoder, "stem", None),
+        "backbone.stem": encoder.stem if isinstance(encoder, ResNet) else None,
         "eval.size_px": parts.knn.views.size_px if parts.knn is not None else None,
     }
     given = dict(flatten(as_mapping(config)))

@@ -36,6 +36,8 @@ def test_the_encoder_is_the_methods(method: str, tmp_path: Path) -> None:
     policy = config.policy.load()
     inside = build_method(config, policy).encoder
     alone = build_encoder(config, policy, inside.state_dict())
+    head = build_head(config, alone, "projector")
+    assert head is None or all(not value.is_meta for value in head.state_dict().values())
     assert alone.state_dict().keys() == inside.state_dict().keys()
     for name, value in alone.state_dict().items():
         assert torch.equal(value, inside.state_dict()[name]), name

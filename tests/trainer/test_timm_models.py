@@ -156,7 +156,7 @@ def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("timm:conv", {"drop_path": 0.1}, "belong to ViTs"),
     ):
         with pytest.raises(UsageError, match=message):
-            create_backbone(arch, **options)
+            create_backbone(arch, **options)  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UsageError, match=r"pip install 'timm>=1\.0'"):
         create_backbone("timm:resnet18")

@@ -107,7 +107,7 @@ def test_without_a_recipe_it_has_defaults(capsys: pytest.CaptureFixture[str]) ->
             "needs a module own_nothing, got none called own_nothing among .* in",
         ),
         ("own_align.deep:Align", "needs a module own_align.deep, got none called own_align.deep"),
-        ("own_align:Algin", "got no such name in .*own_align.py; write module:Class"),
+        ("own_align:Allign", "got no such name in .*own_align.py; write module:Class"),
         ("own_align:Plain", "got a class that is none in .*own_align.py"),
         ("own_broken:Align", "can be imported, got ZeroDivisionError: .*; try python -c 'import"),
         ("own_needs:Align", "can be imported, got ModuleNotFoundError: No module named 'nowhere'"),
@@ -136,7 +136,7 @@ def test_its_settings_are_checked_as_ours() -> None:
     """A missing one, an unknown one and a wrong type are named."""
     for values, message in (
         ({}, "method.weight is required"),
-        ({"weight": 1, "wieght": 2}, "did you mean weight"),
+        ({"weight": 1, "weightt": 2}, "did you mean weight"),
         ({"weight": "x"}, "method.weight is a finite number"),
     ):
         with pytest.raises(UsageError, match=message):
