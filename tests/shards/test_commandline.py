@@ -47,7 +47,7 @@ def parse() -> Callable[..., object]:
         (["--momentun", "1"], "did you mean optim.momentum=1 or method.momentum=1?"),
         (["--batchsize", "3"], "did you mean --batch-size?"),
         (["--zzz"], "cmd has no flag --zzz; cmd --help shows all"),
-        (["--kind", "alhpa"], "--kind is one of alpha, beta, got 'alhpa'; did you mean alpha"),
+        (["--kind", "alphaa"], "--kind is one of alpha, beta, got 'alphaa'; did you mean alpha"),
         (["--batch-size", "x"], "invalid int value: 'x'; cmd --help shows all"),
         (["--batch-size"], "expected one argument; cmd --help shows all"),
     ],

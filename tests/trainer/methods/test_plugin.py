@@ -107,7 +107,7 @@ def test_without_a_recipe_it_has_defaults(capsys: pytest.CaptureFixture[str]) ->
             "needs a module own_nothing, got none called own_nothing among .* in",
         ),
         ("own_align.deep:Align", "needs a module own_align.deep, got none called own_align.deep"),
-        ("own_align:Allign", "got no such name in .*own_align.py; write module:Class"),
+        ("own_align:Aligned", "got no such name in .*own_align.py; write module:Class"),
         ("own_align:Plain", "got a class that is none in .*own_align.py"),
         ("own_broken:Align", "can be imported, got ZeroDivisionError: .*; try python -c 'import"),
         ("own_needs:Align", "can be imported, got ModuleNotFoundError: No module named 'nowhere'"),
