@@ -35,6 +35,11 @@ def policy_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+def is_policy_file(name: str) -> bool:
+    """Whether a policy's name is the path of one's own file."""
+    return name.endswith(_SUFFIXES)
+
+
 def load_policy(name_or_path: str | Path) -> Policy:
     """A published policy by name, or one's own by the path of its .yaml file.
 
@@ -44,7 +49,7 @@ def load_policy(name_or_path: str | Path) -> Policy:
     text = str(name_or_path)
     if text in policy_names():
         path = FOLDER / f"{text}.yaml"
-    elif text.endswith(_SUFFIXES):
+    elif is_policy_file(text):
         path = Path(text)
     else:
         close = get_close_matches(text, policy_names(), n=1)

@@ -7,7 +7,7 @@ name the place, such as `my.yaml: groups[0]: views[1]: blur is a number, got 'of
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,7 +27,7 @@ def read_policy(document: object, name: str) -> Policy:
     groups = []
     for g, group in enumerate(_items(document.get("groups"), "groups")):
         with at(f"groups[{g}]"):
-            groups.append(_read_group(group, defaults))
+            groups.append(read_group(group, defaults))
     return Policy(
         name=name,
         groups=tuple(groups),
@@ -51,6 +51,15 @@ def read_channels(name: str, value: object) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def group_values(group: CropGroup) -> dict[str, Any]:
+    """A crop group as a file says it, with every field of every view."""
+    views = [
+        {key: list(value) if isinstance(value, tuple) else value for key, value in view.items()}
+        for view in (asdict(view) for view in group.views)
+    ]
+    return {"count": group.count, "size_px": group.size_px, "views": views}
+
+
 def check_keys(values: object, allowed: Collection[str], what: str) -> Mapping[str, Any]:
     """The mapping itself; UsageError when it is none, or holds a key that is not allowed."""
     if not isinstance(values, Mapping):
@@ -72,7 +81,8 @@ def at(place: str) -> Iterator[None]:
         raise UsageError(f"{place}: {error}") from None
 
 
-def _read_group(group: object, defaults: dict[str, Any]) -> CropGroup:
+def read_group(group: object, defaults: Mapping[str, Any]) -> CropGroup:
+    """A crop group, each view's fields over the defaults; `group_values` is the inverse."""
     values = check_keys(group, GROUP_KEYS, "a group")
     for key in GROUP_KEYS:
         if key not in values:
@@ -85,9 +95,9 @@ def _read_group(group: object, defaults: dict[str, Any]) -> CropGroup:
     return CropGroup(count=count, size_px=size_px, views=tuple(views))
 
 
-def _read_view(view: object, defaults: dict[str, Any]) -> ViewPolicy:
+def _read_view(view: object, defaults: Mapping[str, Any]) -> ViewPolicy:
     # Ranges are checked on the sum: a default may be impossible alone and never used.
-    values = defaults | read_view_fields(view)
+    values = {**defaults, **read_view_fields(view)}
     for name, field in VIEW_FIELDS.items():
         if field.default is MISSING and name not in values:
             raise UsageError(f"a view needs {name}; give it here or in defaults")

@@ -42,7 +42,8 @@ from shards.reader import ShardReader
 from shards.verify import check_folder
 from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.recipe import RECIPES, as_mapping, changed_on_resume, read_recipe, resolve, to_yaml
+from trainer.continuation import changed_on_resume
+from trainer.recipe import RECIPES, as_mapping, read_recipe, resolve, to_yaml
 from trainer.strict import parse_override
 
 # What a reader may raise or return for a file that is not what it should be.

@@ -53,7 +53,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
-    policy, settings = load_policy(options.policy), settings_of(options)
+    policy, settings = load_policy(options.policy), settings_of(options, options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         shards = Path(temporary) / "shards-of-photographs"
         pack_photographs(options.num_images, shards, options.seed)

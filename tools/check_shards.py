@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 
+from shards.commandline import CommandParser
 from shards.errors import DataError, one_line, run_command
 from shards.export import EXPORTS
 from shards.index import ShardIndex
@@ -38,16 +39,14 @@ exit code: 0 all is well, 1 something is wrong (every finding is a line on stder
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _check(options))
+    return run_command(lambda: _check(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="check_shards.py",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "directory", metavar="DIR", help="folder or address that holds the .tar files"

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
+from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
 
 _PIECE_BYTES = 64 << 10
@@ -203,17 +204,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until Ctrl-C; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _serve(options))
+    return run_command(lambda: _serve(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="faulty_server.py",
         description=__doc__,
         epilog="example: python tools/faulty_server.py shards/train --fail 0.2 --stall 0.01, then "
         "python -m trainer.run --data http://127.0.0.1:8000",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("source", metavar="DIR", help="folder of shards, or host:port of the server behind")

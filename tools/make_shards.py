@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from shards.bytesize import parse_size
+from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
 from shards.format import MAX_IMAGE_PIXELS
 from shards.packing.conversions import CONVERTED_NAME, tell_conversions
@@ -56,8 +57,7 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _run(arguments))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -150,12 +150,11 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="make_shards",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="what to pack, see above")

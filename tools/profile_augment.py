@@ -17,37 +17,37 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
+from shards.commandline import CommandParser
 from shards.console import new_bar, new_console, table_console, words
 from shards.errors import UsageError, run_command
 from tools.augment_cases import Settings
 from tools.measure import num_cores
-from tools.policy_options import add_policy_options, index_of, policy_of
+from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
 from tools.profile_picture import draw_profile, require_matplotlib
 from tools.profile_report import markdown_table, print_report, report_of
 from tools.profile_run import profile
 from tools.trace import record, write_trace
+from trainer.config import RunConfig
+from trainer.device import choose_device
 
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Profile, print the table, write the JSON; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _profile_command(options))
+    return run_command(lambda: _profile_command(_parser().parse_intermixed_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="profile_augment.py",
         description=__doc__,
         epilog="example: python tools/profile_augment.py --data shards/train --views 2+6 "
         "--backends fused,dali --json profile.json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_policy_options(parser)
     add_measure_options(parser)
@@ -63,7 +63,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     """Add what `settings_of` reads, but --seed: what is timed, where, and for how long."""
     add = parser.add_argument
     add("--backends", metavar="A,B", help="default: all that run on the device")
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: %(default)s")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda or auto (default)")
     add("--dtype", default="float32", choices=DTYPE_NAMES, help="of views (default: %(default)s)")
     add("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=10, metavar="S", help="per row (default: %(default)s)")
@@ -73,7 +73,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_command(options: argparse.Namespace) -> int:
-    settings = settings_of(options)
+    settings = settings_of(options, seed_of(options))
     outputs = {name: _output(options, name) for name in ("json", "png", "markdown", "trace")}
     policy, index = policy_of(options), index_of(options)
     with _progress() as progress:
@@ -116,9 +116,9 @@ def _progress() -> Progress:
     return new_bar(console, *columns, hidden=not console.is_terminal)
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
+def settings_of(options: argparse.Namespace, seed: int) -> Settings:
     """The options of `add_measure_options`, checked; UsageError says what is wrong."""
-    device = _device(options.device)
+    device = choose_device(RunConfig(device=options.device).device)
     there = backends_on(device)
     backends = tuple(dict.fromkeys(options.backends.split(","))) if options.backends else there
     unknown = [name for name in backends if name not in BACKENDS]
@@ -137,16 +137,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         options.threads or num_cores(),
         options.workers,
         options.seconds,
-        options.seed,
+        seed,
         dtype=DTYPE_NAMES[options.dtype],
     )
-
-
-def _device(name: str) -> torch.device:
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UsageError("--device cuda needs an NVIDIA GPU, got none; use --device cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and has_cuda) else "cpu")
 
 
 if __name__ == "__main__":

@@ -24,11 +24,18 @@ from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
 from augengine.reference import render
+from shards.commandline import CommandParser
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
 from tools.contact_sheet import SheetRow, draw_sheet
-from tools.policy_options import add_policy_options, describe_policy, index_of, policy_of
+from tools.policy_options import (
+    add_policy_options,
+    describe_policy,
+    index_of,
+    policy_of,
+    seed_of,
+)
 
 CPU = torch.device("cpu")
 MAX_IMAGES = 256  # a row takes 270 pixels, and PNG viewers end at 65,535
@@ -37,17 +44,16 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 def main(argv: list[str] | None = None) -> int:
     """Write the picture; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _show(options))
+    return run_command(lambda: _show(_parser().parse_intermixed_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="show_views.py",
         description=__doc__,
-        epilog="example: python tools/show_views.py --data shards/train --policy swav --views 2+6 "
-        "--out views.png",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="""examples:
+  python tools/show_views.py --data shards/train --policy swav --views 2+6 --out views.png
+  python tools/show_views.py --config runs/mine --out views.png      what a run saw""",
     )
     add_policy_options(parser)
     parser.add_argument(
@@ -95,9 +101,10 @@ def _show(options: argparse.Namespace) -> int:
 
 def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
     """What a run would do; with a title and where it comes from."""
-    policy, ids = policy_of(options), _ids(options, index)
-    plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), options.seed)
-    return plan, describe_policy(policy), f"seed {options.seed}    epoch {options.epoch}"
+    policy, seed = policy_of(options), seed_of(options)
+    ids = _ids(options, index, seed)
+    plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), seed)
+    return plan, describe_policy(policy), f"seed {seed}    epoch {options.epoch}"
 
 
 def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
@@ -118,7 +125,7 @@ def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, s
     return plan, Path(options.plan).name, f"epoch {epochs}"
 
 
-def _ids(options: argparse.Namespace, index: ShardIndex) -> np.ndarray:
+def _ids(options: argparse.Namespace, index: ShardIndex, seed: int) -> np.ndarray:
     """[B] int64 - the samples asked for, or the first of the epoch in the order of a run."""
     if options.epoch < 0:
         raise UsageError(f"--epoch is at least 0, got {options.epoch}")
@@ -127,9 +134,8 @@ def _ids(options: argparse.Namespace, index: ShardIndex) -> np.ndarray:
     if not 1 <= options.num_images <= MAX_IMAGES:
         raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
     count = min(options.num_images, len(index))
-    return index.order(options.seed)(options.epoch * len(index) + np.arange(count, dtype=np.int64))[
-        1
-    ]
+    positions = options.epoch * len(index) + np.arange(count, dtype=np.int64)
+    return index.order(seed)(positions)[1]
 
 
 def _parse_ids(text: str, num_samples: int) -> np.ndarray:

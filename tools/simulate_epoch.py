@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from shards.atomic import write_whole
+from shards.commandline import CommandParser
 from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
@@ -95,8 +96,7 @@ class Case:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _simulate(options))
+    return run_command(lambda: _simulate(_parser().parse_args(argv)))
 
 
 def simulate(case: Case, on_samples: Callable[[int], None] = lambda n: None) -> dict[str, Any]:
@@ -144,12 +144,11 @@ def simulate(case: Case, on_samples: Callable[[int], None] = lambda n: None) -> 
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="simulate_epoch.py",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--samples", default="1e6", metavar="N,N", help="sizes (default: %(default)s)")

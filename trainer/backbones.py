@@ -1,20 +1,17 @@
 """Encoders by name: ours (ResNet, ViT) and, through timm when it is installed, everyone else's.
 
 A backbone maps images [N, 3, S, S] of any crop size to features [N, feature_dim]; methods ask
-nothing else of it. `run.py` builds it here from the recipe's `backbone`.
+nothing else of it. `networks.py` builds it here from the recipe's `backbone`.
 """
-
-import importlib
-from typing import Any
 
 from torch import nn
 
 from shards.errors import UsageError
-from trainer.batchnorm import adopt_batch_norm
 from trainer.checks import choose, require
 from trainer.resnet import DEPTHS, STEMS, ResNet
 from trainer.sk_resnet import SK_DEPTHS, sk_resnet
-from trainer.vit import INITS, PATCHES_PX, POSITIONS, SIZES, VisionTransformer
+from trainer.timm_models import create_timm
+from trainer.vit import INITS, PATCHES_PX, POSITIONS, SIZES, VisionTransformer, require_patches
 
 # Of at least eight channels: for fewer oneDNN (torch 2.13, AVX2 without AVX-512) writes past the
 # gradient of a 1x1 convolution of stride 2 in channels_last.
@@ -38,6 +35,7 @@ def create_backbone(
     arch: str,
     *,
     image_size_px: int = 224,  # side of the largest crop
+    other_sizes_px: tuple[int, ...] = (),  # sides of the others, in falling order
     stem: str = "auto",  # imagenet, small; auto: small up to 64 px. ResNets only
     width: float = 1.0,  # channels, times the published ones. ResNets only
     zero_init_residual: bool = False,  # every block starts as its shortcut. ResNets only
@@ -62,7 +60,7 @@ def create_backbone(
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
-        return _create_timm(arch.removeprefix("timm:"), image_size_px)
+        return create_timm(arch.removeprefix("timm:"), (image_size_px, *other_sizes_px))
     choose("arch", arch, [*backbone_names(), "timm:NAME"])
     if arch in _VITS:
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
@@ -70,6 +68,8 @@ def create_backbone(
         dim, _ = SIZES[size]
         rule = f"backbone.heads divides the {dim} features of {arch}"
         require(heads is None or (heads >= 1 and dim % heads == 0), rule, heads, "try 12")
+        for size_px in other_sizes_px:
+            require_patches(size_px, patch_px)
         return VisionTransformer(
             size,
             patch_px,
@@ -120,21 +120,3 @@ def _refuse_vit_options(
             f"position={position}, freeze_patch={freeze_patch}, drop_path={drop_path:g}, "
             f"init={init}, heads={heads} with {arch}; leave them out"
         )
-
-
-def _create_timm(name: str, image_size_px: int) -> nn.Module:
-    """A timm model without its classifier; a transformer takes every crop size."""
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise UsageError(
-            f"arch timm:{name} needs timm, which is not installed; pip install 'timm>=1.0'"
-        ) from None
-    choose("timm architecture", name, timm.list_models())
-    options: dict[str, Any] = {"num_classes": 0}
-    try:
-        model = timm.create_model(name, img_size=image_size_px, dynamic_img_size=True, **options)
-    except TypeError:  # convolutional networks have neither option and need neither
-        model = timm.create_model(name, **options)
-    model.feature_dim = int(model.num_features)
-    return adopt_batch_norm(model)

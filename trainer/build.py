@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from augengine.backends.protocol import Backend
 from augengine.backends.table import create_backend
@@ -27,8 +26,7 @@ from shards.order import SampleOrder
 from shards.remote import remote_folder
 from shards.remotecache import note_on_window
 from trainer.accumulate import check_batch, describe_parts
-from trainer.backbones import create_backbone
-from trainer.config import BackboneConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.demo import data_folder
 from trainer.device import choose_device, use_bf16
 from trainer.distributed import rank, world_size
@@ -36,11 +34,11 @@ from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import label_sets
 from trainer.eval.online import OnlineKnn
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import create_method
+from trainer.networks import build_method
 from trainer.optim.build import build_optimizer
-from trainer.room import check_room
 from trainer.sharedcache import Neighbours
 from trainer.sharednorm import share_statistics
+from trainer.timm_models import describe_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +142,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         config.data.cache, index, device, config.data.max_cache_bytes, Neighbours()
     )
     window = note_on_window(index.directory, index.shards, config.loop.window)
+    arch = describe_options(method.backbone)
+    notes = (arch, split, cache.note, window, describe_parts(config))
     return Parts(
         config=config,
         device=device,
@@ -154,40 +154,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         method=method,
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
-        notes=tuple(note for note in (split, cache.note, window, describe_parts(config)) if note),
+        notes=tuple(filter(None, notes)),
         knn=_build_knn(config, index, policy, decoder, device),
-    )
-
-
-def build_method(config: TrainConfig, policy: Policy) -> Method:
-    """The method with its backbone, on the CPU, with the weights that the seed gives."""
-
-    def make() -> Method:
-        backbone = build_backbone(config.backbone, max(group.size_px for group in policy.groups))
-        return create_method(config.method.name, backbone, config.method.settings)
-
-    # A model of timm may not be made without its values, and has no width that could be mistyped.
-    if not config.backbone.arch.startswith("timm:"):
-        check_room(make)
-    torch.manual_seed(config.loop.seed)
-    method = make()
-    method.check_views(tuple(group.count for group in policy.groups))
-    return method
-
-
-def build_backbone(config: BackboneConfig, image_size_px: int) -> nn.Module:
-    """The untrained encoder of a config, from torch's current random state."""
-    return create_backbone(
-        config.arch,
-        image_size_px=image_size_px,
-        stem=config.stem,
-        width=config.width,
-        zero_init_residual=config.zero_init_residual,
-        position=config.position,
-        freeze_patch=config.freeze_patch,
-        drop_path=config.drop_path,
-        init=config.init,
-        heads=config.heads,
     )
 
 

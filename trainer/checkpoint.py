@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from shards.atomic import atomic_file, remove_leftovers
 from shards.errors import DataError, UsageError
@@ -145,11 +144,10 @@ def require_finite(state: Mapping[str, Any], path: Path, may_be_odd: Collection[
         )
 
 
-def load_child(module: nn.Module, name: str, state: Mapping[str, Any]) -> None:
-    """Load one child of a method; heads, and memories of other images than these, stay behind."""
+def child_weights(state: Mapping[str, Any], name: str) -> dict[str, torch.Tensor]:
+    """The tensors of one child of a method; heads, and memories of other images, stay behind."""
     prefix, weights = f"{name}.", state["method"]
-    own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    module.get_submodule(name).load_state_dict(own)
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def find(run: Path, which: str = "last") -> Path:

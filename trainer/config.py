@@ -2,8 +2,8 @@
 
 This file is the list of keys: their defaults, what they mean, what they may be. `recipe.py` fills
 them from YAML, flags and `key=value`; `python -m trainer.run --print-config` prints them resolved.
-The data's keys are trainer/data_config.py, the optimizer's trainer/optim/build.py, a method's own
-trainer/methods/NAME.py.
+The data's keys are trainer/data_config.py, the views' trainer/policy_config.py, the optimizer's
+trainer/optim/build.py, a method's own trainer/methods/NAME.py.
 """
 
 from collections.abc import Mapping
@@ -11,43 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augengine.plan import MAX_SIZE_PX
-from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
-from augengine.policy import Policy
 from shards.remote import default_window, remote_folder
 from trainer.checks import choose, require
 from trainer.data_config import DataConfig
 from trainer.optim.build import OptimSettings
+from trainer.policy_config import PolicyConfig
+from trainer.strict import PATH
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyConfig:
-    """What may happen to an image, and how many views are made of it.
-
-    Any field of a view policy may stand beside these keys and then holds for every view
-    (policy.blur=0); `groups` changes some in one crop group only.
-    """
-
-    name: str = "swav"  # of augengine/policies, or the path of a YAML file like those
-    views: str | None = None  # counts a crop group: 2+6; null: the policy's own
-    sizes: str | None = None  # their sides in pixels: 224+96; null: the policy's own
-    groups: tuple[Mapping[str, Any], ...] = ()  # per crop group: [{scale: [0.3, 1]}, {}]
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    def load(self) -> Policy:
-        """The policy these keys describe; UsageError names what is wrong with them."""
-        policy = load_policy(self.name)
-        if self.views is not None or self.sizes is not None:
-            counts = parse_views(self.views or "+".join(str(g.count) for g in policy.groups))
-            # As with the policy's own: sizes of groups that are left out are left out too.
-            sizes = parse_sizes(self.sizes)[: len(counts)] if self.sizes is not None else None
-            policy = policy.with_views(counts, sizes)
-        policy = override_policy(policy, self.changes)
-        groups = list(policy.groups)
-        # As with sizes, what is said of a group that is left out is left out.
-        for i, changes in enumerate(self.groups[: len(groups)]):
-            alone = override_policy(replace(policy, groups=(groups[i],)), changes)
-            groups[i] = alone.groups[0]
-        return replace(policy, groups=tuple(groups))
+_DEVICE_MEANINGS = {"gpu": "cuda", "GPU": "cuda", "nvidia": "cuda", "cuda:0": "cuda"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +98,8 @@ class LoopConfig:
 class EvalConfig:
     """kNN on frozen features while training; `trainer.evaluate` uses the same numbers."""
 
-    data: str | None = None  # labelled shards; null: no kNN (the demo set brings its own)
+    # Labelled shards; null: no kNN (the demo set brings its own).
+    data: str | None = field(default=None, metadata=PATH)
     every_epochs: float = 10  # and once before training (a random encoder) and once at the end
     k: int = 20
     temperature: float = 0.07
@@ -168,7 +140,7 @@ class RunConfig:
     collective_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
-        choose("run.device", self.device, ("auto", "cpu", "cuda"))
+        choose("run.device", self.device, ("auto", "cpu", "cuda"), _DEVICE_MEANINGS)
         for name in ("log_every", "keep"):
             value = getattr(self, name)
             require(value >= 1, f"run.{name} is at least 1", value, f"try run.{name}=2")

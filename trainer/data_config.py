@@ -1,11 +1,12 @@
 """The `data` keys of a run: which images, in which batches, through which engine; see config.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from augengine.cache import CACHES
 from shards.bytesize import parse_size
 from shards.remote import MODES, remote_folder
 from trainer.checks import choose, require
+from trainer.strict import PATH
 
 MAX_THREADS = 1024  # also batches made ahead
 
@@ -14,7 +15,8 @@ MAX_THREADS = 1024  # also batches made ahead
 class DataConfig:
     """Which images, in which batches, through which engine."""
 
-    train: str | None = None  # folder or s3://, gs://, https:// address of shards; null: demo set
+    # Folder or s3://, gs://, https:// address of shards; null: demo set.
+    train: str | None = field(default=None, metadata=PATH)
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
     # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
@@ -28,7 +30,8 @@ class DataConfig:
     # Shards at an address (docs/remote.md): whole ones into a local cache, or range: every image
     # alone, into memory.
     remote: str = "cache"
-    remote_cache: str | None = None  # that cache's folder; null: in the user's cache folder
+    # That cache's folder; null: in the user's cache folder.
+    remote_cache: str | None = field(default=None, metadata=PATH)
     # Its bound, such as 500GiB; null: half of what is free on its disk, at most 64GiB.
     remote_cache_bytes: str | None = None
     remote_timeout_s: float = 60  # a read that fails for so long is given up, a request in a third

@@ -24,9 +24,10 @@ import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
 from shards.atomic import atomic_file
+from shards.commandline import CommandParser
 from shards.console import new_console
 from shards.errors import UsageError, run_command
-from trainer.build import build_method, open_index
+from trainer.build import open_index
 from trainer.config import TrainConfig
 from trainer.device import choose_device
 from trainer.eval.center_views import CenterViews
@@ -34,6 +35,8 @@ from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import calibrated, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled import label_sets
+from trainer.methods.plugin import describe
+from trainer.networks import build_encoder, encoder_weights, load_weights
 from trainer.rundir import read_config
 
 EXAMPLES = """\
@@ -56,6 +59,7 @@ def _main(args: argparse.Namespace) -> int:
     run = Path(args.run)
     config = _with_flags(read_config(run), args)
     path = checkpoint.find(run, args.checkpoint)
+    sys.stderr.write(describe(config.method.name))
     _check_json(args.json)
     evaluation = _open(config)
     state = checkpoint.load(path)
@@ -104,12 +108,11 @@ def _scores(
     config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
 ) -> Iterator[Score]:
     """This run's encoder, then the same one untrained, then pixels."""
-    method = build_method(config, config.policy.load()).to(evaluation.device)
-    untrained = calibrated(
-        method.encoder, evaluation.views(evaluation.sets.train), evaluation.device
-    )
-    checkpoint.load_child(method, method.encoder_name, state)
-    yield evaluation.score(f"step {state['step']}", method.encoder.eval())
+    weights = encoder_weights(config, state)
+    encoder = build_encoder(config, config.policy.load(), weights).to(evaluation.device)
+    untrained = calibrated(encoder, evaluation.views(evaluation.sets.train), evaluation.device)
+    load_weights(encoder, weights)
+    yield evaluation.score(f"step {state['step']}", encoder.eval())
     yield evaluation.score("random encoder", untrained)
     if baselines:
         yield evaluation.score("raw pixels", raw_pixels)
@@ -156,13 +159,8 @@ def _print(scores: list[Score], conditions: dict[str, Any], evaluation: Evaluati
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.evaluate",
-        description="Score a run's frozen encoder: weighted kNN and a linear probe.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m trainer.evaluate", __doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
     parser.add_argument("--data", metavar="DIR", help="training shards (default: the run's)")
     parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")

@@ -11,18 +11,23 @@ if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 
 import trainer.checkpoint as checkpoint
 from shards.atomic import atomic_file
+from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
 from trainer.backbones import feature_dim
-from trainer.build import build_method
 from trainer.config import TrainConfig
+from trainer.methods.plugin import describe
+from trainer.networks import build_encoder, encoder_weights, load_weights
 from trainer.resnet import ResNet
 from trainer.rundir import read_config
 from trainer.vit import VisionTransformer
@@ -39,31 +44,35 @@ examples:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.export",
-        description="Write a trained encoder's weights as a safetensors file.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return run_command(lambda: _export(_parser().parse_args(argv)))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "python -m trainer.export",
+        "Write a trained encoder's weights as a safetensors file.",
+        EXAMPLES,
     )
     parser.add_argument("run", metavar="RUN", help="folder that trainer.run has left")
     parser.add_argument("--out", required=True, metavar="FILE", help=f"ends with {SUFFIX}")
     parser.add_argument(
         "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"
     )
-    args = parser.parse_args(argv)
-    return run_command(lambda: _export(Path(args.run), Path(args.out), args.checkpoint))
+    return parser
 
 
-def _export(run: Path, out: Path, which: str) -> int:
+def _export(args: argparse.Namespace) -> int:
+    run, out = Path(args.run), Path(args.out)
+    config = read_config(run)
+    path = checkpoint.find(run, args.checkpoint)
     if out.suffix != SUFFIX or not out.parent.is_dir():
         raise UsageError(
             f"--out is a file in an existing folder that ends with {SUFFIX}, got {out}; "
             f"try --out encoder{SUFFIX}"
         )
-    config = read_config(run)
-    path = checkpoint.find(run, which)
+    sys.stderr.write(describe(config.method.name))
     state = checkpoint.load(path)
-    weights, metadata = encoder_of(config, state["method"], state["step"])
+    weights, metadata = encoder_of(config, state)
     data = save(weights, metadata)
     with atomic_file(out) as file:
         file.write(data)
@@ -73,18 +82,13 @@ def _export(run: Path, out: Path, which: str) -> int:
 
 
 def encoder_of(
-    config: TrainConfig, weights: dict[str, torch.Tensor], step: int
+    config: TrainConfig, state: Mapping[str, Any]
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The encoder's own tensors out of a method's, and how to build and to feed it."""
+    """The encoder's own tensors out of a checkpoint, and how to build and to feed it."""
     policy = config.policy.load()
-    method = build_method(config, policy)
-    name, encoder = method.encoder_name, method.encoder
-    own = {
-        key.removeprefix(f"{name}."): value.contiguous()
-        for key, value in weights.items()
-        if key.startswith(f"{name}.")
-    }
-    encoder.load_state_dict(own)  # all of it, and nothing else
+    own = {key: value.contiguous() for key, value in encoder_weights(config, state).items()}
+    encoder = build_encoder(config, policy, own)
+    load_weights(encoder, own)  # all of it, and nothing else
     metadata = {
         "format": "pt",
         "arch": config.backbone.arch,
@@ -97,8 +101,10 @@ def encoder_of(
         "mean": ", ".join(map(str, policy.mean)),
         "std": ", ".join(map(str, policy.std)),
         "method": config.method.name,
-        "step": str(step),
+        "step": str(state["step"]),
     }
+    if options := getattr(encoder, "timm_options", None):
+        metadata["timm_options"] = json.dumps(options)
     return own, metadata
 
 

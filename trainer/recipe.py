@@ -5,26 +5,25 @@ written to the run's config.yaml by `to_yaml`, which is a recipe again.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from augengine.policies import is_policy_file
 from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
-from trainer.former import as_it_was
-from trainer.methods.table import method_settings
-from trainer.strict import build, check_keys, coerce, flatten, to_mapping
+from trainer.demo import DEMO
+from trainer.methods.table import method_settings, settings_class
+from trainer.strict import build, check_keys, coerce, path_fields, to_mapping
 
+DEMO_RECIPE = "simsiam_demo"  # what a method without a recipe takes on the demo set
 RECIPES = Path(__file__).parent / "recipes"
-# What may differ when a run continues: none of it decides what is learned, but that who goes on
-# with fewer GPUs may have to accumulate. (The images are compared by their index's fingerprint.)
-FREE_ON_RESUME = ("run.", "eval.", "data.", "loop.accumulate")
-
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.
 _OPEN_SECTIONS: dict[str, tuple[type, str]] = {
     "policy": (PolicyConfig, "changes"),
@@ -33,15 +32,58 @@ _OPEN_SECTIONS: dict[str, tuple[type, str]] = {
 
 
 def resolve(values: Mapping[str, Any]) -> TrainConfig:
-    """The config that a merged mapping says; UsageError names the first thing that is wrong."""
+    """The config that a merged mapping says; UsageError names the first thing that is wrong.
+
+    Policy and method are written out: no file, and no default of another release, can change them.
+    """
     values = dict(values)
-    for section, (cls, catch_all) in _OPEN_SECTIONS.items():
+    for section in _OPEN_SECTIONS:
         given = values.get(section)
         if isinstance(given, Mapping):
-            own = [f.name for f in fields(cls) if f.name != catch_all]
-            check_keys(given, [*own, *_foreign_keys(section, given)], section)
-            values[section] = _collect(given, own, catch_all)
-    return build(TrainConfig, values)
+            values[section] = to_mapping(open_section(section, given))
+    config = build(TrainConfig, values)
+    settings = to_mapping(method_settings(config.method.name, config.method.settings))
+    return replace(
+        config,
+        policy=config.policy.written_out(),
+        method=replace(config.method, settings=settings),
+    )
+
+
+def defaults_for(method: str, *, is_demo: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What stands in for the recipe of a method that has none, and a sentence that says so."""
+    if not is_demo:
+        text = f"no recipe for {method}: the defaults of trainer/config.py; --config names another"
+        return {}, (text,)
+    kept = ("data", "policy", "backbone", "loop", "eval")
+    recipe = read_recipe(DEMO_RECIPE)
+    text = f"no recipe for {method}: {', '.join(kept)} are those of {DEMO_RECIPE}, optim's the "
+    text += "defaults of trainer/optim/build.py; --config names another"
+    return {key: recipe[key] for key in kept}, (text,)
+
+
+def open_section(section: str, given: Mapping[str, Any]) -> Any:
+    """The policy's or method's keys as their dataclass, by themselves."""
+    cls, catch_all = _OPEN_SECTIONS[section]
+    own = [f.name for f in fields(cls) if f.name != catch_all]
+    check_keys(given, [*own, *_foreign_keys(section, given)], section)
+    return build(cls, _collect(given, own, catch_all), section)
+
+
+def located(config: TrainConfig) -> TrainConfig:
+    """The config with absolute paths: it means the same in whatever folder it is read."""
+    sections = {}
+    for section in fields(config):
+        values = getattr(config, section.name)
+        paths = {name: _absolute(getattr(values, name)) for name in path_fields(type(values))}
+        sections[section.name] = replace(values, **paths)
+    policy, method = config.policy, config.method
+    if is_policy_file(policy.name):
+        sections["policy"] = replace(policy, name=_absolute(policy.name))
+    paths = path_fields(settings_class(method.name))
+    own = {key: _absolute(v) if key in paths else v for key, v in method.settings.items()}
+    sections["method"] = replace(method, settings=own)
+    return replace(config, **sections)
 
 
 def as_mapping(config: TrainConfig) -> dict[str, Any]:
@@ -54,7 +96,7 @@ def as_mapping(config: TrainConfig) -> dict[str, Any]:
 
 def to_yaml(config: TrainConfig) -> str:
     """The config as YAML; `resolve` reads it back equal."""
-    return yaml.safe_dump(as_mapping(config), sort_keys=False, default_flow_style=False)
+    return yaml.dump(as_mapping(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False)
 
 
 def recipe_names() -> list[str]:
@@ -63,9 +105,10 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:
-    """A recipe's mapping, from a shipped name or a YAML file."""
+    """A recipe's mapping, from a shipped name, a YAML file, or a run's folder."""
     shipped = RECIPES / f"{name_or_path}.yaml"
     path = shipped if shipped.is_file() else Path(name_or_path)
+    path = path / "config.yaml" if path.is_dir() else path  # of a run
     if not path.is_file():
         if path.name == name_or_path and not path.suffix:
             choose("recipe", name_or_path, recipe_names())
@@ -74,24 +117,47 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
             "python -m trainer.run --list names the recipes"
         )
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        values = parse_yaml(_without_head(path.read_text(encoding="utf-8")))
     except (YamlError, UnicodeDecodeError) as error:
         raise UsageError(f"a recipe is valid YAML, got {path}: {error}; fix that line") from None
     if not isinstance(values or {}, dict):
         raise UsageError(f"a recipe is a mapping of keys, got {path}; see {RECIPES}/swav.yaml")
-    return values or {}
+    return _with_policy_beside(values or {}, path.parent)
 
 
-def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
-    """The keys that differ and may not, as "key: old -> new"; one not known before: its default."""
-    defaults = dict(flatten(as_mapping(TrainConfig())))
-    old, new = defaults | dict(flatten(as_it_was(before))), dict(flatten(as_mapping(now)))
-    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return [
-        f"{key}: {old.get(key)} -> {new.get(key)}"
-        for key in differing
-        if not key.startswith(FREE_ON_RESUME)
-    ]
+def _without_head(text: str) -> str:
+    """The text with its first comments blank: a run of many starts may be longer than a recipe."""
+    lines = text.splitlines(keepends=True)
+    head = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines))
+    return "\n" * head + "".join(lines[head:])
+
+
+def _with_policy_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A policy file is looked for where the command is typed, then beside the recipe."""
+    policy = values.get("policy")
+    if not isinstance(policy, dict):
+        return values
+    name = policy.get("name")
+    if not (isinstance(name, str) and is_policy_file(name)) or Path(name).is_file():
+        return values
+    beside = folder / name
+    return {**values, "policy": {**policy, "name": str(beside)}} if beside.is_file() else values
+
+
+def _absolute(value: Any) -> Any:
+    """A path from the root on; an address, the demo set and a policy's name as they are."""
+    if not isinstance(value, str) or "://" in value or value.partition(":")[0] == DEMO:
+        return value
+    return str(Path(value).expanduser().absolute())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Ranges and colours, [0.14, 1.0], stay on a line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        """A list of plain values in flow style."""
+        is_plain = not any(isinstance(item, list | dict) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style or is_plain)
 
 
 def _foreign_keys(section: str, values: Mapping[str, Any]) -> list[str]:
@@ -99,7 +165,7 @@ def _foreign_keys(section: str, values: Mapping[str, Any]) -> list[str]:
     if section == "policy":
         return [*VIEW_FIELDS, "mean", "std"]
     name = coerce(str, values.get("name", MethodConfig().name), "method.name")
-    return [field.name for field in fields(method_settings(name, {}))]
+    return [field.name for field in fields(settings_class(name))]
 
 
 def _collect(values: Mapping[str, Any], own: list[str], catch_all: str) -> dict[str, Any]:

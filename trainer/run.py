@@ -14,45 +14,23 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
-from augengine.policies import load_policy, parse_sizes, parse_views, policy_names
+from augengine.policies import policy_names
+from shards.commandline import CommandParser
 from shards.console import new_console
 from shards.errors import DataError, UsageError, room_named, run_command
-from trainer.checks import choose
+from trainer.command_config import key_names, resolve_config
 from trainer.config import TrainConfig
 from trainer.ending import describe_end
-from trainer.former import as_it_was
-from trainer.methods.table import METHODS, describe_methods, method_settings
-from trainer.recipe import RECIPES, read_recipe, recipe_names, resolve, to_yaml
+from trainer.methods.table import describe_methods
+from trainer.recipe import RECIPES, located, recipe_names, to_yaml
 from trainer.rundir import CONFIG_NAME, check_out, default_out
-from trainer.strict import merge, parse_override
 from trainer.train import Outcome, train
 
-# What one kind of encoder has alone: trainer/backbones.py refuses them for any other.
-KIND_KEYS = {
-    "resnet": ("stem", "width", "zero_init_residual"),
-    "vit_": ("position", "freeze_patch", "drop_path", "init", "heads"),
-}
-DEFAULT_METHOD = "swav"
-# flag -> key of the config
-FLAGS = {
-    "data": "data.train",
-    "eval_data": "eval.data",
-    "method": "method.name",
-    "views": "policy.views",
-    "sizes": "policy.sizes",
-    "arch": "backbone.arch",
-    "epochs": "loop.epochs",
-    "batch_size": "loop.batch_size",
-    "seed": "loop.seed",
-    "backend": "data.backend",
-    "device": "run.device",
-}
 EXAMPLES = f"""\
 examples:
   python -m trainer.run                                   the demo set, a few CPU minutes
@@ -84,18 +62,19 @@ def _main(arguments: list[str]) -> int:
     if args.list:
         stdout.print(_catalogue())
         return 0
-    config = resolve_config(args)
+    config, notes = resolve_config(args)
     if args.print_config:
         stdout.print(to_yaml(config), end="")
         return 0
     if args.resume and args.out is None:
         raise UsageError("--resume needs the run to continue, got no --out; add --out RUN")
+    config = located(config)
     out = Path(args.out) if args.out else default_out(config)
     check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
         with room_named():
-            outcome = _train(config, out, command, resume=args.resume)
+            outcome = _train(config, out, command, notes, resume=args.resume)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
@@ -105,57 +84,17 @@ def _main(arguments: list[str]) -> int:
     return outcome.exit_code
 
 
-def _train(config: TrainConfig, out: Path, command: str, *, resume: bool) -> Outcome:
+def _train(
+    config: TrainConfig, out: Path, command: str, notes: tuple[str, ...], *, resume: bool
+) -> Outcome:
     try:
-        return train(config, out, command=command, resume=resume)
+        return train(config, out, command=command, notes=notes, resume=resume)
     except torch.OutOfMemoryError as error:
         raise UsageError(
             f"a step fits into the GPU's memory, got --batch-size {config.loop.batch_size}: "
             f"{str(error).partition('. GPU')[0]}; lower it, or set loop.accumulate=2 "
             "(trainer/config.py says for what losses)"
         ) from error
-
-
-def resolve_config(args: argparse.Namespace) -> TrainConfig:
-    """Merge recipe, flags and overrides, and check what can be checked without data."""
-    flags: dict[str, Any] = {}
-    for flag, key in FLAGS.items():
-        value = getattr(args, flag)
-        if value is not None:
-            flags = merge(flags, parse_override(f"{key}={_quoted(value)}"))
-    if args.method is not None:
-        if args.method not in METHODS and args.method in recipe_names():
-            raise UsageError(
-                f"--method names a method, got recipe {args.method}; give --config {args.method}"
-            )
-        choose("method", args.method, METHODS)
-    recipe = read_recipe(_recipe(args))
-    if args.resume and args.config is None:
-        recipe = as_it_was(recipe)
-    values = merge(_for_arch(recipe, args.arch), flags)
-    for override in args.overrides:
-        values = merge(values, parse_override(override))
-    config = resolve(values)
-    if args.views is not None and args.sizes is not None:
-        load_policy(config.policy.name).with_views(parse_views(args.views), parse_sizes(args.sizes))
-    method_settings(config.method.name, config.method.settings)
-    config.policy.load()
-    if config.data.train is None:
-        raise UsageError(
-            "data.train is the folder of the training shards, got null; give --data DIR, or "
-            "--data demo for the demo set"
-        )
-    return config
-
-
-def _for_arch(recipe: dict[str, Any], arch: str | None) -> dict[str, Any]:
-    """The recipe without what it says of a ResNet or a ViT, when --arch names another kind."""
-    backbone = recipe.get("backbone")
-    if arch is None or not isinstance(backbone, dict):
-        return recipe
-    foreign = [key for kind, keys in KIND_KEYS.items() if not arch.startswith(kind) for key in keys]
-    kept = {key: value for key, value in backbone.items() if key not in foreign}
-    return {**recipe, "backbone": kept}
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -171,23 +110,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def _recipe(args: argparse.Namespace) -> str:
-    """The recipe to start from: named, the run's own, or the method's."""
-    if args.config is not None:
-        return args.config
-    if args.resume and args.out is not None:
-        # A wrong folder is named before a missing recipe in it.
-        check_out(Path(args.out), resume=True, overwrite=False)
-        return str(Path(args.out) / CONFIG_NAME)
-    method = args.method or DEFAULT_METHOD
-    return method if args.data is not None else f"{method}_demo"
-
-
-def _quoted(value: object) -> str:
-    """A flag's value as YAML: texts in quotes, so that --out 1e3 stays a text."""
-    return repr(value) if not isinstance(value, str) else "'" + value.replace("'", "''") + "'"
-
-
 def _catalogue() -> str:
     lines = ["methods (--method NAME):"]
     lines += [f"  {name:16} {what}" for name, what in describe_methods().items()]
@@ -195,23 +117,26 @@ def _catalogue() -> str:
     for name in recipe_names():
         first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
         lines.append(f"  {name:16} {first.lstrip('# ')}")
-    lines.append(f"policies (policy.name=): {', '.join(policy_names())}")
+    lines.append(f"policies (--policy NAME): {', '.join(policy_names())}")
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.run",
-        description="Train an image encoder without labels, from a folder of shards.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "python -m trainer.run",
+        "Train an image encoder without labels, from a folder of shards.",
+        EXAMPLES,
+        key_names,
     )
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="DIR", help="training shards, also s3://...; else: demo")
     data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
-    what.add_argument("--method", metavar="NAME", help="byol, swav, ...: see --list (default swav)")
+    what.add_argument(
+        "--method", metavar="NAME", help="byol, ... (--list), module:Class (default swav)"
+    )
+    what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")
     what.add_argument("--arch", metavar="NAME", help="encoder: resnet50, vit_small16, timm:NAME")

@@ -1,6 +1,6 @@
 """The folder a run leaves: its name, its config.yaml, and whether it may be written to.
 
-    RUN/config.yaml      the resolved config, headed by command, date and versions; itself a recipe
+    RUN/config.yaml      the resolved config, headed by its starts (starts.py); itself a recipe
     RUN/metrics.jsonl    one JSON line a record
     RUN/tensorboard/     event files, when tensorboard is installed
     RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
@@ -11,13 +11,11 @@
 `run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
 """
 
-import platform
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Any
 
 import trainer.badlog as badlog
 import trainer.checkpoint as checkpoint
@@ -26,7 +24,9 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from trainer.config import TrainConfig
 from trainer.former import as_it_was
+from trainer.methods.plugin import refuse_inside
 from trainer.recipe import read_recipe, resolve, to_yaml
+from trainer.starts import head_of, read_starts
 
 CONFIG_NAME = "config.yaml"
 DEFAULT_FOLDER = Path("runs")
@@ -36,7 +36,8 @@ def default_out(config: TrainConfig) -> Path:
     """runs/METHOD-DATA-TIME."""
     data = Path(config.data.train).resolve().name if config.data.train else "demo"
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return DEFAULT_FOLDER / f"{config.method.name}-{data}-{now}"
+    # Not every file system takes the colon of module:Class.
+    return DEFAULT_FOLDER / f"{config.method.name.replace(':', '.')}-{data}-{now}"
 
 
 def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -59,13 +60,18 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
             )
 
 
-def open_out(out: Path, config: TrainConfig, command: str, *, resume: bool) -> None:
-    """Make the folder and write config.yaml (atomically), replacing a former run's files."""
+def open_out(out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume: bool) -> None:
+    """Make the folder and write config.yaml (atomically), replacing a former run's files.
+
+    The starts before this one stay in its head; on a full disk the former file does.
+    """
     try:
         if out.is_dir() and not resume:
             _remove_run(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / CONFIG_NAME, _header(command) + to_yaml(config))
+        path = out / CONFIG_NAME
+        former = path.read_text(encoding="utf-8") if resume and path.is_file() else ""
+        write_whole(path, head_of([*read_starts(former), start]) + to_yaml(config))
     except OSError as error:
         raise DataError(
             f"--out must be a folder we may write to, got {out}: {error.strerror}; name another"
@@ -80,7 +86,11 @@ def read_config(run: Path) -> TrainConfig:
             f"a run is a folder with {CONFIG_NAME}, got {run}; give the folder that "
             f"python -m trainer.run has left (--out)"
         )
-    return resolve(as_it_was(read_recipe(str(path))))
+    values = read_recipe(str(path))
+    method = values.get("method")
+    if isinstance(method, Mapping):
+        refuse_inside(run, method.get("name"))
+    return resolve(as_it_was(values))
 
 
 def _remove_run(out: Path) -> None:
@@ -90,11 +100,3 @@ def _remove_run(out: Path) -> None:
     for pattern in (*logs, "nonfinite-step-*.npz"):
         for path in out.glob(pattern):
             path.unlink()
-
-
-def _header(command: str) -> str:
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    versions = (
-        f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
-    )
-    return f"# {command}\n# {now}, {versions}, {platform.machine()} {platform.system()}\n"

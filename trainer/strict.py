@@ -15,6 +15,8 @@ from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 
 T = TypeVar("T")
+# Metadata of a field that names a file or a folder: train: str | None = field(..., metadata=PATH)
+PATH: Mapping[str, Any] = types.MappingProxyType({"is_path": True})
 
 # No setting is larger in earnest. Products of a few still fit into float32 and int64, a time into
 # what the system can wait for, and nothing is divided by a 0 that was not said; past that each
@@ -94,6 +96,11 @@ def to_mapping(config: object) -> Any:
     if isinstance(config, Mapping):
         return {key: to_mapping(value) for key, value in config.items()}
     return list(config) if isinstance(config, tuple) else config
+
+
+def path_fields(cls: type) -> tuple[str, ...]:
+    """The fields of a dataclass that name a file or a folder: those declared with PATH."""
+    return tuple(f.name for f in fields(cls) if f.metadata.get("is_path"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

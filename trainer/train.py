@@ -6,12 +6,11 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,10 +18,10 @@ from torch import nn
 import trainer.checkpoint as checkpoint
 from augengine.views import Views
 from shards.cursor import Cursor
-from shards.errors import UsageError
 from trainer.badlog import BadLog
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
+from trainer.continuation import describe_length, refuse_another_run
 from trainer.display import Display
 from trainer.distributed import data_parallel, on_first, process_group, rank, world_size
 from trainer.guards import CHECK_EVERY, Guard
@@ -30,10 +29,11 @@ from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
 from trainer.log import GET_TENSORBOARD, RunLog
 from trainer.optim.build import set_schedules
-from trainer.recipe import as_mapping, changed_on_resume
+from trainer.recipe import as_mapping
 from trainer.report import Reporter
 from trainer.rundir import open_out
 from trainer.scores import Scores, due
+from trainer.starts import describe_start
 from trainer.step import optimizer_step
 
 
@@ -53,7 +53,14 @@ class Outcome:
         return max((step for step in self.knn if step), key=self.knn.__getitem__, default=None)
 
 
-def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = False) -> Outcome:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    command: str = "",
+    notes: Sequence[str] = (),  # of what led to the config: said, and kept with the start
+    resume: bool = False,
+) -> Outcome:
     """Train to the end, or to a signal; everything it leaves is under `out`.
 
     Ranks may come with folders of their own, named by the time each was started: all of them take
@@ -73,7 +80,8 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         guard = Guard(parts, out)
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
-        on_first(partial(open_out, out, config, command, resume=step is not None))
+        start = describe_start(parts, command, step, [*notes, *warnings])
+        on_first(partial(open_out, out, config, start, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
         interrupt = stack.enter_context(GracefulInterrupt())
         loader = stack.enter_context(parts.loader(cursor))
@@ -81,7 +89,7 @@ def train(config: TrainConfig, out: Path, *, command: str = "", resume: bool = F
         log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
         for text in warnings:
             display.warn(text)
-        for note in parts.notes:
+        for note in (*notes, *parts.notes):
             display.say(note)
         if log is not None and not log.has_events:
             display.say(GET_TENSORBOARD)
@@ -209,26 +217,12 @@ def _load(
         return None, Cursor(0)
     if state is None:
         state = checkpoint.load_step(out, step)
-    _refuse_another_run(parts, state)
+    refuse_another_run(parts, state)
+    if length := describe_length(state["config"], parts, step):
+        warn(length)
     parts.method.load_state_dict(state["method"])
     parts.optimizer.load_state_dict(state["optimizer"])
     return step, Cursor.from_state_dict(state["cursor"])
-
-
-def _refuse_another_run(parts: Parts, state: dict[str, Any]) -> None:
-    """UsageError when the checkpoint is of another config or other images."""
-    changed = changed_on_resume(state["config"], parts.config)
-    if changed:
-        raise UsageError(
-            f"a run continues with the config it began with, got {'; '.join(changed)}; leave the "
-            f"change out, or start another run with another --out"
-        )
-    if state["data_fingerprint"] != parts.index.fingerprint:
-        raise UsageError(
-            f"a run continues on the images it began with, got others in {parts.index.directory} "
-            f"(fingerprint {parts.index.fingerprint[:12]}, not {state['data_fingerprint'][:12]}); "
-            "give the former --data"
-        )
 
 
 if __name__ == "__main__":

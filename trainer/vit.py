@@ -118,7 +118,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         dim, own_heads = SIZES[size]
         num_heads = own_heads if heads is None else heads
-        _require_patches(image_size_px, patch_px)
+        require_patches(image_size_px, patch_px)
         self.feature_dim = dim
         self.num_heads = num_heads
         self.patch_px = patch_px
@@ -145,7 +145,7 @@ class VisionTransformer(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """[N, 3, S, S] -> [N, D]: the class token after the last norm."""
         # A convolution would drop the pixels beyond the last whole patch in silence.
-        _require_patches(images.shape[-1], self.patch_px)
+        require_patches(images.shape[-1], self.patch_px)
         tokens = self.patch_embed(images)  # [N, D, S/patch, S/patch]
         grid = tokens.shape[-1]
         tokens = tokens.flatten(2).transpose(1, 2)
@@ -180,7 +180,8 @@ def sincos_positions(grid: int, dim: int) -> torch.Tensor:
     return torch.cat([rows, columns], dim=2).flatten(0, 1).float()
 
 
-def _require_patches(side_px: int, patch_px: int) -> None:
+def require_patches(side_px: int, patch_px: int) -> None:
+    """UsageError unless a crop's side is a whole number of patches."""
     if side_px % patch_px:
         raise UsageError(
             f"a crop's side is a multiple of the ViT's patch, got {side_px} px and {patch_px} px; "

@@ -1,8 +1,6 @@
 """Backbones by name: shapes, torchvision's and timm's parameter names, options, refusals."""
 
 import hashlib
-import sys
-import types
 
 import pytest
 import torch
@@ -167,43 +165,6 @@ def test_wrong_requests_are_named(arch: str, options: dict, message: str) -> Non
     """Each wrong option is one line with rule, value and remedy."""
     with pytest.raises(UsageError, match=message):
         create_backbone(arch, **options)
-
-
-def test_timm_absent_gives_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without timm the error says how to get it."""
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UsageError, match=r"pip install 'timm>=1\.0'"):
-        create_backbone("timm:resnet18")
-
-
-def fake_timm() -> types.ModuleType:
-    module = types.ModuleType("timm")
-
-    def create_model(name: str, num_classes: int, **options: object) -> nn.Module:
-        if options and name == "conv":
-            raise TypeError("unexpected keyword argument 'img_size'")
-        model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.Flatten())
-        model.num_features, model.options = 6, options  # type: ignore[assignment]
-        return model
-
-    module.create_model = create_model  # type: ignore[attr-defined]
-    module.list_models = lambda: ["conv", "vit"]  # type: ignore[attr-defined]
-    return module
-
-
-def test_timm_models_get_multi_crop_and_view_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timm name builds without classifier, takes any crop size, and its norms see views."""
-    monkeypatch.setitem(sys.modules, "timm", fake_timm())
-    conv = create_backbone("timm:conv", image_size_px=96)
-    assert feature_dim(conv) == 6
-    assert conv(torch.randn(2, 3, 1, 1)).shape == (2, 6)
-    assert isinstance(conv.get_submodule("1"), BatchNorm2d)
-    vit = create_backbone("timm:vit", image_size_px=96)
-    assert vit.options == {"img_size": 96, "dynamic_img_size": True}
-    with pytest.raises(UsageError, match="did you mean vit"):
-        create_backbone("timm:vitt")
-    with pytest.raises(UsageError, match="belong to ResNets"):
-        create_backbone("timm:conv", width=2)
 
 
 def test_feature_dim_must_be_said() -> None:

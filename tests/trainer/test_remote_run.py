@@ -13,8 +13,9 @@ from tools.faulty_server import FaultyServer
 from trainer import checkpoint
 from trainer.build import open_index
 from trainer.config import EvalConfig
+from trainer.continuation import changed_on_resume
 from trainer.data_config import DataConfig
-from trainer.recipe import as_mapping, changed_on_resume, read_recipe, resolve
+from trainer.recipe import as_mapping, read_recipe, resolve
 from trainer.run import main
 from trainer.rundir import CONFIG_NAME
 from trainer.train import train

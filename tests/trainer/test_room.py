@@ -8,8 +8,8 @@ from toy_methods import TOY
 
 from shards.errors import UsageError
 from trainer import room
-from trainer.build import build_method
 from trainer.methods.table import METHODS, method_settings
+from trainer.networks import build_method
 from trainer.recipe import as_mapping, resolve
 from trainer.strict import merge
 

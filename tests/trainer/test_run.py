@@ -13,6 +13,7 @@ from trainer.log import read_metrics
 from trainer.recipe import to_yaml
 from trainer.run import main as run
 from trainer.rundir import read_config
+from trainer.starts import read_starts
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
@@ -84,9 +85,9 @@ def test_a_run_leaves_what_it_promises(
     out = tmp_path / "run"
     assert run(["--config", str(recipe), "--out", str(out)]) == 0
     assert {p.name for p in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoints"}
-    head = (out / "config.yaml").read_text().splitlines()[:2]
-    assert head[0].startswith("# python -m trainer.run --config")
-    assert "torch" in head[1]
+    (start,) = read_starts((out / "config.yaml").read_text())
+    assert start["command"].startswith("python -m trainer.run --config")
+    assert "torch" in start["versions"]
     assert read_config(out).method.name == "simsiam"
     records = read_metrics(out)
     steps = [r for r in records if "loss" in r]

@@ -8,7 +8,7 @@ The last epoch is scored: no test label chooses anything.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,21 @@ from augengine.streams import upload
 from augengine.views import Views
 from shards.console import new_console
 from shards.errors import DataError
-from trainer.build import build_method
-from trainer.checkpoint import load_child
+from trainer.checkpoint import child_weights
 from trainer.classifier import Classifier, first_layers, save_classifier
 from trainer.config import TrainConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.features import frozen
 from trainer.eval.labelled import LabelledSet, LabelledSets
 from trainer.eval.subset import SubsetOrder, label_subset
+from trainer.methods.table import method_class
+from trainer.networks import (
+    backbone_arguments,
+    build_encoder,
+    build_head,
+    encoder_weights,
+    load_weights,
+)
 from trainer.optim.schedule import cosine, peak_lr
 
 BATCH_SIZE = 256
@@ -66,18 +73,13 @@ def finetune_run(
     epochs: float | None,
 ) -> FinetuneScore:
     """Fine-tune a run's encoder; the classifier goes into its folder, as finetuned-SHARE.pt."""
-    method = build_method(config, views.policy)
-    # A teacher's projector, where the encoder is a teacher's backbone.
-    head = method.encoder_name.removesuffix("backbone") + "projector"
-    for name in (method.encoder_name, head) if head_layers else (method.encoder_name,):
-        load_child(method, name, state)
-    neck = first_layers(getattr(method, head, None), head_layers)
-    classifier, result = finetune(
-        method.encoder, neck, views, sets, device, share=share, epochs=epochs
-    )
+    weights = encoder_weights(config, state)
+    encoder = build_encoder(config, views.policy, weights)
+    load_weights(encoder, weights)
+    neck = first_layers(_projector(config, encoder, state) if head_layers else None, head_layers)
+    classifier, result = finetune(encoder, neck, views, sets, device, share=share, epochs=epochs)
     path = run / f"finetuned-{share:g}.pt"
-    size_px = max(group.size_px for group in views.policy.groups)
-    save_classifier(path, classifier, asdict(config.backbone) | {"image_size_px": size_px})
+    save_classifier(path, classifier, backbone_arguments(config, views.policy))
     labels = f"{share:g} of all"
     labels += f"; {result.bad_images:,} bad ones replaced" if result.bad_images else ""
     new_console(soft_wrap=True).print(
@@ -87,6 +89,15 @@ def finetune_run(
         f"{path}"
     )
     return result
+
+
+def _projector(config: TrainConfig, encoder: nn.Module, state: dict[str, Any]) -> nn.Module | None:
+    """The trained projector; a teacher's, where the encoder is a teacher's backbone."""
+    name = method_class(config.method.name).encoder_name.removesuffix("backbone") + "projector"
+    projector = build_head(config, encoder, name)
+    if projector is not None:
+        load_weights(projector, child_weights(state, name))
+    return projector
 
 
 def finetune(

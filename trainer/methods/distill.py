@@ -6,7 +6,7 @@ self-distillation. Teacher (in eval mode) and student see the same views. Withou
 is a random network like the student: a control that learns, if little (BYOL paper, section 3.1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,13 +22,15 @@ from trainer.ema import frozen_copy
 from trainer.losses.distillation import distillation_loss, labelled_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups
+from trainer.strict import PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's temperature is 1 from a big teacher, 0.1 from one like the student."""
 
-    teacher: str | None = None  # file of a fine-tuned classifier; null: a random network
+    # File of a fine-tuned classifier; null: a random network.
+    teacher: str | None = field(default=None, metadata=PATH)
     out_dim: int = 1000  # classes of a random teacher
     temperature: float = 1.0
     alpha: float = 1.0  # share of distillation; the rest is for the images' own labels
@@ -54,6 +56,7 @@ class Distill(Method):
             teacher.linear.reset_parameters()
         else:
             teacher = load_classifier(Path(settings.teacher))
+            self.given = ("teacher",)
         self.teacher = teacher.requires_grad_(False)
         self.classifier = nn.Linear(feature_dim(backbone), teacher.linear.out_features)
 

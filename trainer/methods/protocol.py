@@ -54,6 +54,7 @@ class Method(nn.Module):
     backbone: nn.Module  # images [N, C, S, S] -> features [N, D]; what is trained
     encoder_name: str = "backbone"  # the child that is evaluated and exported (DINO: the teacher's)
     min_global_views: int = 2  # views the first crop group must have
+    given: tuple[str, ...] = ()  # children whose weights come from a file that the settings name
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
     sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
     # What the loss compares over the images of a forward, in words: such a loss is another one on a

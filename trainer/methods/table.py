@@ -1,13 +1,15 @@
-"""Methods by name, imported when asked for: adding one is a file and a line here."""
+"""Methods by name, imported when asked for: adding one is a file and a line here.
 
-import importlib
+Or no line: `module:Class` names a method that lives elsewhere (plugin.py).
+"""
+
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from trainer.checks import choose
+from trainer.methods.plugin import is_plugin, load_class, load_module, load_settings
 from trainer.methods.protocol import Method
 from trainer.strict import build
 
@@ -39,23 +41,37 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def method_class(name: str) -> type[Method]:
+    """The class of a name, or of a `module:Class` of one's own; UsageError for neither."""
+    return load_class(_where(name))
+
+
+def settings_class(name: str) -> type[Any]:
+    """The dataclass of a method's own keys."""
+    return load_settings(_where(name))
+
+
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:
     """The method's `Settings` from a recipe's mapping; UsageError for what it does not know."""
-    return build(_module(name).Settings, {**SETTINGS.get(name, {}), **values}, "method")
+    return build(settings_class(name), {**SETTINGS.get(name, {}), **values}, "method")
 
 
 def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> Method:
     """The method around a backbone, its settings checked; UsageError for an unknown name or key."""
     settings = method_settings(name, values)
-    return getattr(_module(name), METHODS[name].partition(":")[2])(backbone, settings)
+    return cast(Any, method_class(name))(backbone, settings)
 
 
 def describe_methods() -> dict[str, str]:
     """Every method's name and what it does: the first line of its file."""
-    docs = {name: _module(name).__doc__ or "" for name in METHODS}
+    docs = {name: load_module(where).__doc__ or "" for name, where in METHODS.items()}
     return {name: doc.partition("\n")[0].rstrip(".") for name, doc in docs.items()}
 
 
-def _module(name: str) -> ModuleType:
-    choose("method", name, METHODS)
-    return importlib.import_module(METHODS[name].partition(":")[0])
+def check_name(name: str) -> str:
+    """The name itself; UsageError when it is neither in the table nor module:Class."""
+    return name if is_plugin(name) else choose("method", name, METHODS)
+
+
+def _where(name: str) -> str:
+    return METHODS.get(check_name(name), name)
