@@ -76,6 +76,7 @@ def test_a_worker_waits_for_its_kernels_before_it_drops_images(
     calls: list[str] = []
     stream = Stream(calls)
     monkeypatch.setattr("augengine.streams._IDLE", {})
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(f"on {device}"))
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda chosen: chosen)
     monkeypatch.setattr(torch.cuda, "Event", lambda blocking: stream)
@@ -92,7 +93,7 @@ def test_a_worker_waits_for_its_kernels_before_it_drops_images(
     batch = make(np.zeros(2, int), np.arange(2))
     assert batch.views is not None
     assert calls == [
-        *("on the stream", "pin", "copy", "pin", "copy", "augment", "record", "wait"),
+        *(f"on {CUDA}", "on the stream", "pin", "copy", "pin", "copy", "augment", "record", "wait"),
         *("dropped", "dropped", "off the stream"),
     ]
 

@@ -9,9 +9,9 @@ from story import SMALL, photo, write
 from typed import typed
 
 from trainer import checkpoint
-from trainer.build import build_method
 from trainer.idlog import count_ids
 from trainer.log import read_metrics
+from trainer.networks import build_method
 from trainer.rundir import read_config
 
 

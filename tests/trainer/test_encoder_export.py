@@ -10,9 +10,9 @@ from tiny_run import tiny_config
 
 from trainer import checkpoint
 from trainer.backbones import create_backbone
-from trainer.build import build_method
 from trainer.export import encoder_of
 from trainer.export import main as export
+from trainer.networks import build_method
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
@@ -47,7 +47,7 @@ def test_a_vits_heads_are_told(shard_folder: Path, heads: int | None) -> None:
     backbone = {"arch": "vit_tiny4", "stem": "auto", "width": 1.0, "heads": heads}
     config = tiny_config(shard_folder, "simsiam", backbone=backbone)
     weights = build_method(config, config.policy.load()).state_dict()
-    _, metadata = encoder_of(config, weights, 0)
+    _, metadata = encoder_of(config, {"method": weights, "step": 0})
     assert metadata["heads"] == str(heads or 3)
 
 

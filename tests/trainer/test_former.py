@@ -1,43 +1,45 @@
 """Runs of an earlier release are read as they were, and go on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from tiny_run import tiny_config
+from toy_methods import TOY
 
 import trainer.checkpoint as checkpoint
+from trainer.continuation import changed_on_resume
 from trainer.former import as_it_was
-from trainer.recipe import as_mapping, changed_on_resume, resolve
+from trainer.recipe import as_mapping, resolve
 from trainer.run import main
 from trainer.rundir import CONFIG_NAME, read_config
-from trainer.strict import merge
 from trainer.train import train
 
 pytestmark = pytest.mark.usefixtures("no_tensorboard")
 NEW_KEYS = (("loop", "norm_images"), ("backbone", "init"), ("backbone", "heads"))
 
 
-def forget(values: dict) -> dict:
-    """A config as the release before would have written it."""
+def former_config(given: dict) -> dict:
+    """The config of these keys as the release before wrote it: no policy or method in full."""
+    values = as_mapping(resolve(given))
     for section, key in NEW_KEYS:
         del values[section][key]
-    return values
+    names = {"policy": {"name": "swav"}, "method": {"name": "swav"}}
+    return values | {section: dict(given.get(section, names[section])) for section in names}
 
 
 def test_former_defaults_are_written_out() -> None:
     """Crops were torchvision's, and SimSiam's hidden layers as wide as its output."""
-    former = forget(as_mapping(resolve({"method": {"name": "simsiam", "out_dim": 64}})))
-    former["policy"]["name"] = "byol"
+    method = {"name": "simsiam", "out_dim": 64}
+    former = former_config({"method": method, "policy": {"name": "byol"}})
     read = as_it_was(former)
     assert read["method"] == {"name": "simsiam", "out_dim": 64, "hidden_dim": 64}
     assert read["policy"]["crop"] == "torchvision"
     assert "crop" not in former["policy"]  # the mapping given is left alone
-    assert as_it_was(forget(as_mapping(resolve({"method": {"name": "simsiam"}}))))["method"] == {
-        "name": "simsiam",
-        "hidden_dim": 2048,
-    }
+    plain = as_it_was(former_config({"method": {"name": "simsiam"}}))["method"]
+    assert plain == {"name": "simsiam", "hidden_dim": 2048}
     assert as_it_was(read | {"method": {"name": "byol"}})["method"] == {"name": "byol"}
 
 
@@ -50,11 +52,11 @@ def test_a_config_of_this_release_is_left_alone() -> None:
 
 def test_keys_that_were_not_known_have_their_defaults_on_resume() -> None:
     """A former checkpoint is not another run for lack of a key, and is for another value of one."""
-    former = forget(as_mapping(resolve({"policy": {"name": "byol"}})))
+    former = former_config({"policy": {"name": "byol"}})
     now = resolve(as_it_was(former))
     assert changed_on_resume(former, now) == []
     assert changed_on_resume(former, resolve({"policy": {"name": "byol"}})) == [
-        "policy.crop: torchvision -> None"
+        f"policy.groups[0].views[{view}].crop: torchvision -> byol" for view in (0, 1)
     ]
     wide = as_mapping(now)
     wide["loop"]["norm_images"] = 512
@@ -71,7 +73,9 @@ def test_a_former_run_goes_on_with_its_views_and_layers(
         "run": {"save_every_steps": 10},
         "loop": {"epochs": 4.4},
     }
-    config = resolve(merge(as_mapping(tiny_config(shard_folder, "simsiam")), changes))
+    settings = changes.pop("method")
+    config = tiny_config(shard_folder, "simsiam", **changes)
+    config = replace(config, method=replace(config.method, settings={**TOY["simsiam"], **settings}))
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(config, whole).step == 20
     assert train(config, run).step == 20
@@ -80,8 +84,12 @@ def test_a_former_run_goes_on_with_its_views_and_layers(
         if state["step"] > 10:
             path.unlink()
             continue
-        former = forget(state["config"])
-        del former["policy"]["crop"], former["method"]["hidden_dim"]
+        for section, key in NEW_KEYS:
+            del state["config"][section][key]
+        # TOY's settings of the method, and tiny_config's changes of the policy.
+        state["config"]["method"] = {"name": "simsiam", **TOY["simsiam"], "out_dim": 24}
+        policy = {"name": "byol", "views": "2", "sizes": "16+8", "blur": 0.0}
+        former = state["config"] = state["config"] | {"policy": policy}
         torch.save(state, path)
     (run / CONFIG_NAME).write_text(yaml.safe_dump(former, sort_keys=False))
     assert read_config(run).policy.load() == config.policy.load()
@@ -90,4 +98,5 @@ def test_a_former_run_goes_on_with_its_views_and_layers(
     assert ends[0]["step"] == ends[1]["step"] == 20
     for name, tensor in ends[0]["method"].items():
         assert torch.equal(tensor, ends[1]["method"][name]), name
-    assert read_config(run).policy.changes["crop"] == "torchvision"  # now it is written
+    written = yaml.safe_load((run / CONFIG_NAME).read_text())
+    assert written["policy"]["groups"][0]["views"][0]["crop"] == "torchvision"

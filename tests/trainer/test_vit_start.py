@@ -1,6 +1,7 @@
 """How ViTs start and place their patches, beside MoCo v3's and DINO's code."""
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,14 +10,13 @@ from torch.nn import functional as F
 
 from shards.errors import UsageError
 from trainer.backbones import create_backbone
-from trainer.build import build_backbone
 from trainer.recipe import read_recipe, resolve
 
 
 def published(name: str) -> nn.Module:
     """The backbone of a shipped recipe, at 224 px."""
     torch.manual_seed(0)
-    return build_backbone(resolve(read_recipe(name)).backbone, 224)
+    return create_backbone(**asdict(resolve(read_recipe(name)).backbone), image_size_px=224)
 
 
 TINY_SUM = 4787.260678  # of all weights of vit_tiny16 at 32 px and seed 0, commit 98cf9b7
