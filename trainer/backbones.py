@@ -13,8 +13,6 @@ from trainer.sk_resnet import SK_DEPTHS, sk_resnet
 from trainer.timm_models import create_timm
 from trainer.vit import INITS, PATCHES_PX, POSITIONS, SIZES, VisionTransformer, require_patches
 
-# Of at least eight channels: for fewer oneDNN (torch 2.13, AVX2 without AVX-512) writes past the
-# gradient of a 1x1 convolution of stride 2 in channels_last.
 WIDTHS = (1 / 8, 16)
 SMALL_IMAGE_PX = 64  # stem "auto" takes the small one up to here
 _RESNETS = {

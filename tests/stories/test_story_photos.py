@@ -69,6 +69,5 @@ def features(run: Path, images: torch.Tensor) -> torch.Tensor:
     """What the run's own encoder makes of the images."""
     config = read_config(run)
     method = build_method(config, config.policy.load())
-    state = checkpoint.load(checkpoint.find(run))
-    checkpoint.load_child(method, method.encoder_name, state)
+    method.load_state_dict(checkpoint.load(checkpoint.find(run))["method"])
     return method.encoder.eval()(images)

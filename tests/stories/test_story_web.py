@@ -44,8 +44,8 @@ def test_partly_labelled_shards_from_a_bad_network(desk: Path, times: int) -> No
             desk,
         )
         assert "kNN" in said
-        assert f"{num_test // 5} " in said  # of the held-out ones have no class
-        assert "unlabelled" in said or "no label" in said
+        unlabelled = f"{num_train // 5} training and {num_test // 5} held-out images without"
+        assert f"left out: {unlabelled} a label" in said
         said = typed(
             "python -m trainer.evaluate run --finetune 0.1 --finetune-epochs 2 --json tuned.json",
             desk,

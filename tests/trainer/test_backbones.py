@@ -1,6 +1,10 @@
 """Backbones by name: shapes, torchvision's and timm's parameter names, options, refusals."""
 
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +15,10 @@ from trainer.backbones import backbone_names, create_backbone, feature_dim
 from trainer.batchnorm import BatchNorm2d
 from trainer.ema import frozen_copy
 from trainer.multicrop import forward_groups
+from trainer.resnet import NarrowShortcut
 from trainer.vit import DropPath
 
+ROOT = Path(__file__).parents[2]
 # Digest of "name shape" lines of the state dict, without classifier, and number of parameters.
 # From torchvision 0.29.2 (resnet18(), ...) and timm 1.0.31 (vit_tiny_patch16_224, ...).
 PUBLISHED = {
@@ -171,3 +177,37 @@ def test_feature_dim_must_be_said() -> None:
     """A module that does not say its width is refused."""
     with pytest.raises(TypeError, match="int attribute feature_dim"):
         feature_dim(nn.Identity())
+
+
+NARROW = """
+import torch
+from trainer.resnet import ResNet
+torch.set_num_threads(2)
+for width in (0.125, 0.1875):
+    network = ResNet(10, width=width, stem="small", zero_init_residual=False)
+    network.to(memory_format=torch.channels_last)
+    for _ in range(4):
+        images = torch.randn(37, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        network(images).square().sum().backward()
+"""
+
+
+def test_a_narrow_network_trains_on_an_odd_batch_and_two_threads() -> None:
+    """In a process of its own, since what this guards against is a write past the end of memory."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", NARROW], check=True, env=environment)
+
+
+def test_a_narrow_shortcut_is_the_convolution() -> None:
+    """Names, values and gradients are those of nn.Conv2d, also of odd sides."""
+    ours = NarrowShortcut(8, 16, 1, 2, bias=False)
+    plain = nn.Conv2d(8, 16, 1, 2, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 8, 9, 7)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [conv(i) for conv, i in zip((ours, plain), inputs, strict=True)]
+    torch.testing.assert_close(*outputs)
+    for out in outputs:
+        out.square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)

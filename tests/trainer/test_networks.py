@@ -50,7 +50,6 @@ def test_a_student_needs_no_teacher(
     teacher = tmp_path / "teacher.pt"
     save_classifier(teacher, Classifier(create_backbone(**BACKBONE), nn.Sequential(), 3), BACKBONE)
     changes = {"method": {"teacher": str(teacher)}, "eval": {"data": str(shard_folder), "k": 3}}
-    # Narrower ones crash oneDNN's backward of odd batches (torch 2.13 and 2.14, two threads).
     changes["backbone"] = {"width": 0.25}
     config = resolve(merge(as_mapping(tiny_config(shard_folder, "distill", **SHORT)), changes))
     train(config, tmp_path / "run")

@@ -57,7 +57,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def recipe(folder: Path, shard_folder: Path) -> str:
     """A recipe of another method, with evaluation."""
     loop, evaluation = {"epochs": 0.5, "batch_size": 8}, {"data": str(shard_folder), "k": 3}
-    # Narrower ones crash oneDNN's backward of odd batches (torch 2.13 and 2.14, two threads).
     backbone = {"width": 0.25}
     config = tiny_config(shard_folder, "simsiam", loop=loop, eval=evaluation, backbone=backbone)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(as_mapping(config)))
