@@ -24,7 +24,7 @@ class NarrowShortcut(nn.Conv2d):
     """A 1x1 convolution with a stride, which is taken of the image before and not by the kernel.
 
     The same sums. Of the plain one in channels_last oneDNN (torch 2.13 and 2.14, AVX2) writes past
-    the gradient: for fewer than 16 channels and an odd batch on two threads, for fewer than 8 always.
+    the gradient: for fewer than 16 channels and an odd batch on two threads, below 8 always.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
