@@ -33,7 +33,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "ranks": ("1", "2"),
     "source": ("folder", "parquet", "tars", "http", "s3"),
     "labels": ("all", "partly", "none"),  # of the training images
-    "evaluation": ("none", "labelled", "partly", "damaged", "fewer", "other"),
+    "evaluation": ("none", "labelled", "partly", "damaged", "fewer", "itself", "other"),
     "bad": ("none", "some"),  # training images whose pixels are damaged on the disk
     "views": ("2", "2+6", "4", "1+1+6"),
     "policy": ("shipped", "own"),
@@ -43,7 +43,12 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "accumulate": ("1", "2"),
     "precision": ("fp32", "bf16"),
     "epochs": ("2", "2.7"),  # of 41 images in batches of 16
-    "resume": ("none", "same", "other"),  # number of ranks of the second start
+    "optimizer": ("sgd", "lars", "adamw"),
+    "cache": ("none", "host"),
+    "window": ("auto", "1", "null"),  # shards that are shuffled together
+    "verify": ("false", "true"),
+    "eval_px": ("null", "48"),
+    "resume": ("none", "same", "other", "killed"),  # the second start's ranks; SIGKILL, not SIGTERM
     "after": ("export", "evaluate"),
 }
 SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}

@@ -121,11 +121,16 @@ def arguments_of(row: Row, folder: Path, data: str, held_out: str | None) -> str
         "data.remote_timeout_s": 20,
         "loop.accumulate": row["accumulate"],
         "loop.precision": row["precision"],
-        "optim.name": "lars",
-        "optim.base_lr": 0.5,
+        "data.cache": row["cache"],
+        "data.verify": row["verify"],
+        "loop.window_shards": row["window"],
+        "eval.size_px": row["eval_px"],
+        "optim.name": row["optimizer"],
+        "optim.base_lr": {"sgd": 0.05, "lars": 0.5, "adamw": 0.001}[row["optimizer"]],
         "optim.warmup_epochs": 0.5,
         "run.record_ids": "true",
         "run.log_every": 1,
+        "run.save_every_steps": 1,
         "run.device": "cpu",
         "eval.k": 3,
         **{f"method.{key}": json.dumps(value) for key, value in settings.items()},
@@ -170,6 +175,8 @@ def test_a_row_ends_as_it_must(
     if row["bad"] == "some":
         damage(train)
     data = addressed(train, row["source"])
+    if row["evaluation"] == "itself":
+        held_out = data
     arguments, run = arguments_of(row, tmp_path, data, held_out), tmp_path / "run"
     ranks = int(row["ranks"])
     command, wanted = run_command(arguments, ranks), refusal(row)
@@ -178,13 +185,14 @@ def test_a_row_ends_as_it_must(
         assert re.search(rf"error: .*{wanted}", said), said
         assert not run.exists(), said
         return
-    if row["resume"] != "none":
-        said = typed(
-            command, tmp_path, code=143 if ranks == 1 else None, STOP_AFTER=str(STOP_AFTER)
-        )
+    if row["resume"] == "killed":
+        said = typed(command, tmp_path, -9 if ranks == 1 else 1, KILL_AFTER=f"0:{STOP_AFTER + 1}")
+    elif row["resume"] != "none":
+        said = typed(command, tmp_path, 143 if ranks == 1 else None, STOP_AFTER=str(STOP_AFTER))
         assert f"stopped after step {STOP_AFTER}" in said, said
-        (tmp_path / "own.yaml").unlink()  # the run knows its policy
         ranks = ranks if row["resume"] == "same" else 3 - ranks
+    if row["resume"] != "none":
+        (tmp_path / "own.yaml").unlink()  # the run knows its policy
         command = run_command(f"--out {run} --resume", ranks)
     said = typed(command, tmp_path)
     check_run(row, run, said)
