@@ -46,12 +46,12 @@ seed give the same bytes. An interrupted run is continued by the same command.
 _EXAMPLES = """\
 examples:
   python tools/make_shards.py demo data/demo
-  python tools/make_shards.py photos shards/val --resize 256 --limit 1000     held out
-  python tools/make_shards.py photos shards/train --resize 256 --skip 1000    all the others
+  python tools/make_shards.py photos sets/val --resize 256 --limit 1000     held out
+  python tools/make_shards.py photos sets/train --resize 256 --skip 1000    all the others
   python tools/make_shards.py /usr/share/datasets/fashion-mnist data/fashion-test --split test
-  python tools/make_shards.py photos.zip shards/photos --resize 256
+  python tools/make_shards.py photos.zip sets/photos --resize 256
   python tools/make_shards.py tars --image-key input.jpg       of s1.input.jpg, s1.target.jpg
-  python tools/make_shards.py xrays shards/xrays --value-range 0:4095     12 bits in 16
+  python tools/make_shards.py xrays sets/xrays --value-range 0:4095     12 bits in 16
 """
 
 

@@ -52,7 +52,7 @@ def _parser() -> CommandParser:
         prog="show_views.py",
         description=__doc__,
         epilog="""examples:
-  python tools/show_views.py --data shards/train --policy swav --views 2+6 --out views.png
+  python tools/show_views.py --data sets/train --policy swav --views 2+6 --out views.png
   python tools/show_views.py --config runs/mine --out views.png      what a run saw""",
     )
     add_policy_options(parser)
