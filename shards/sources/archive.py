@@ -30,9 +30,9 @@ from shards.sources.archives import (
     is_archive_name,
     open_archive,
 )
-from shards.sources.folder import SPLIT_NAMES, skipped_notes
+from shards.sources.folder import skipped_notes
 from shards.sources.raw import Payload, RawSample, fingerprint_of
-from shards.sources.splits import choose_split
+from shards.sources.splits import SPLIT_NAMES, choose_split
 from shards.tar import TarMember
 
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
@@ -74,7 +74,7 @@ class ArchiveSource:
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
                 f"unpack archives that lie inside others, and give the folder"
             )
-        self._found, self.classes, self._labels, notes = _label(found, inner_split, spec)
+        self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
         left = f" of {len(every)}" if len(paths) < len(every) else ""
         others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
         if others:
@@ -86,16 +86,21 @@ class ArchiveSource:
         )
         self.fingerprint = fingerprint_of(
             f"{name}\0{_size(sample)}\0{label}"
-            for (_, sample, name), label in zip(self._found, self._labels.tolist(), strict=True)
+            for (_, sample, name), label in zip(self._found, self.labels.tolist(), strict=True)
         )
+
+    @property
+    def names(self) -> list[str]:
+        """How each image is called, behind its archive's name where there are several."""
+        return [_printable(name) for _, _, name in self._found]
 
     def __len__(self) -> int:
         return len(self._found)
 
     def __getitem__(self, number: int) -> RawSample:
         archive, sample, name = self._found[number]
-        label = int(self._labels[number])
-        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        label = int(self.labels[number])
+        name = _printable(name)
         if isinstance(sample, Refused):
             return RawSample(name, NO_LABEL, partial(_refuse, sample.reason))
         return RawSample(name, label, archive.payload(sample.image))
@@ -206,6 +211,10 @@ def _is_hidden(name: str) -> bool:
 
 def _ending(member: TarMember) -> str:
     return member.extension.rpartition(".")[2]
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _size(sample: Sample | Refused) -> int:

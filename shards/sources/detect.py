@@ -21,6 +21,7 @@ from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo import DemoSource
 from shards.sources.folder import FolderSource
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
+from shards.sources.listed import label_listed, take_listed
 from shards.sources.parquet import (
     ParquetSource,
     find_parquet_files,
@@ -40,6 +41,8 @@ def open_source(
     split: str | None = None,
     *,
     image_key: str | None = None,
+    files: Path | None = None,
+    labels: Path | None = None,
     scratch: Path | None = None,
     progress: bool = False,
 ) -> Source:
@@ -49,6 +52,8 @@ def open_source(
         spec: a path, a glob of Parquet files or archives, `demo` or `demo:test`.
         split: which part, for kinds that come in parts; None takes the training part.
         image_key: which member of a sample is its image (samples.py); of archives only.
+        files: a list of the files to take, of sources of files only.
+        labels: a list that gives each file its class, in place of its folder.
         scratch: a folder where a compressed tar has room; None takes the system's.
         progress: show a bar on a terminal where opening takes long.
 
@@ -56,12 +61,26 @@ def open_source(
         UsageError: there is no such thing, or not in this split.
         DataError: it is there but damaged.
     """
+    source = _open(spec, split, image_key, labels is None, scratch, progress)
+    if files is not None:
+        source = take_listed(source, files)
+    return source if labels is None else label_listed(source, labels)
+
+
+def _open(
+    spec: str,
+    split: str | None,
+    image_key: str | None,
+    classes_by_folder: bool,
+    scratch: Path | None,
+    progress: bool,
+) -> Source:
     path = Path(spec)
     source: Source | None = None
     if spec == "demo" or spec.startswith("demo:"):
         source = _open_demo(spec, split)
     elif path.is_dir():
-        source = _open_folder(path, split)
+        source = _open_folder(path, split, classes_by_folder)
     elif path.is_file():
         source = _open_file(path, split)
     elif is_parquet_name(spec) and find_parquet_files(spec):
@@ -87,7 +106,7 @@ def _open_demo(spec: str, split: str | None) -> Source:
     return DemoSource(named or split or "train")
 
 
-def _open_folder(path: Path, split: str | None) -> Source | None:
+def _open_folder(path: Path, split: str | None, classes_by_folder: bool) -> Source | None:
     """None for a folder of archives."""
     if find_idx_images(path):
         return IdxSource(path, split)
@@ -101,7 +120,7 @@ def _open_folder(path: Path, split: str | None) -> Source | None:
     kinds = set()
     for name in _names(path):
         if name.rpartition(".")[2].lower() in IMAGE_ENDINGS:
-            return FolderSource(path, split)
+            return FolderSource(path, split, classes_by_folder=classes_by_folder)
         kinds.add(
             "parquet" if is_parquet_name(name) else "archive" if is_archive_name(name) else ""
         )
