@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ImageOps
 
 from shards.cachedfiles import CachedFiles
+from shards.filenames import name_in
 from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.image import IMAGE_ENDINGS, ImageError, check_values, load, open_image
 from shards.labels import NoLabel, label_from_text
@@ -39,6 +40,7 @@ class ShardJob:
     records: np.ndarray  # [N] INDEX_DTYPE - of this shard
     classes: tuple[str, ...]
     decode: bool  # also decode every image in full
+    is_packed: bool = False  # by us: a `.json` keeps the name of the image's file
 
 
 @dataclass(slots=True)
@@ -94,13 +96,21 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
     strays: list[Member] = []  # images that no record points at
     members, problem = list_members(file)
     report.problems += [problem] if problem else []
+    kept = {member.key: member for member in members if member.ending == "json" and job.is_packed}
+
+    def named(image: Member) -> str:
+        """The file that an image was, for those who have to find it."""
+        place = kept.get(image.key)
+        name = name_in(_read(file, place)) if place and place.size <= _MAX_TEXT_BYTES else None
+        return f" ({name})" if name else ""
+
     for member in members:
         if expected[member.offset] and not member.problem and not member.is_label:
             record = expected[member.offset].pop()
             report.keys.append(member.stem)
             labels[member] = int(record["label"])
             report.problems += (
-                f"{member.name}: {problem}"
+                f"{member.name}{named(member)}: {problem}"
                 for problem in _image_problems(file, member, record, job)
             )
         elif member.ending in IMAGE_ENDINGS or (member.problem and not member.is_label):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import MAX_IMAGE_PIXELS, PARTIAL_NAME, Manifest
+from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, Manifest
 from shards.packing.conversions import Converted, read_conversions
-from shards.packing.destination import TOOL, check_out
+from shards.packing.destination import check_out
 from shards.packing.encode import default_workers
 from shards.packing.holdout import HoldOut
 from shards.packing.run import PackOptions, PackRun
@@ -173,7 +173,7 @@ def _pack(
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
     """What makes two sets the same; only JSON types, it is compared after a round trip."""
     return {
-        "tool": TOOL,
+        "tool": PACKER,
         "kind": source.kind,
         "fingerprint": source.fingerprint,
         "num_source_samples": len(source),
