@@ -33,7 +33,7 @@ from tools.pack_options import pack_parser
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
-    *("hold_out", "held_out", "labels", "files"),
+    *("hold_out", "held_out", "labels", "label_column", "files"),
 )
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
@@ -60,6 +60,11 @@ def _run(arguments: argparse.Namespace) -> int:
             f"OUT is needed unless SOURCE is a folder of tars; name a new folder: python "
             f"tools/make_shards.py {arguments.source} OUT"
         )
+    if arguments.label_column is not None and arguments.labels is None:
+        raise UsageError(
+            f"--label-column is one of the list of --labels, got {arguments.label_column} without "
+            f"it; name the list"
+        )
     hold_out = None if arguments.hold_out is None else parse_hold_out(arguments.hold_out)
     held_out = _held_out(arguments)
     for out in filter(None, (arguments.out, held_out)):
@@ -70,6 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         image_key=image_key,
         files=arguments.files,
         labels=arguments.labels,
+        label_column=arguments.label_column,
         scratch=Path(arguments.out).parent,
         progress=True,
     )

@@ -100,6 +100,12 @@ def pack_parser() -> CommandParser:
         "titles of columns are understood. Images that are not in it have no class",
     )
     add(
+        "--label-column",
+        metavar="COLUMN",
+        help="of --labels: the column with the classes, by its title or its number from 1 "
+        "(default: the one called label, class and the like, else the one after the names)",
+    )
+    add(
         "--files",
         type=Path,
         metavar="FILE",

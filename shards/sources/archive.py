@@ -31,8 +31,9 @@ from shards.sources.archives import (
     open_archive,
 )
 from shards.sources.folder import skipped_notes
+from shards.sources.layout import find_parts
 from shards.sources.raw import Payload, RawSample, fingerprint_of
-from shards.sources.splits import SPLIT_NAMES, choose_split
+from shards.sources.splits import choose_split
 from shards.tar import TarMember
 
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
@@ -178,14 +179,16 @@ def _below(
     parts = [_parts(sample) for _, sample, _ in found]
     while True:
         tops = {part[0] for part in parts if len(part) > 1}
-        splits = sorted(top for top in tops if top.lower() in SPLIT_NAMES)
-        if splits and (split in splits or (split is None and set(splits) == tops)):
-            if split is None and len(splits) > 1:
+        wanted = split if split in tops else None
+        if split is None:
+            splits, others = find_parts(["/".join(part) for part in parts])
+            if len(splits) > 1 or (splits and others):
                 raise UsageError(
                     f"SOURCE must be one split, got {spec} with {', '.join(splits)} inside; give "
                     f"--split {splits[0]}"
                 )
-            wanted = split or splits[0]
+            wanted = splits[0] if splits else None
+        if wanted is not None:
             rows = [row for row, part in enumerate(parts) if part[0] == wanted]
             found, parts, split = [found[r] for r in rows], [parts[r][1:] for r in rows], None
         elif len(tops) == 1 and all(len(p) > 1 for p in parts) and any(len(p) > 2 for p in parts):

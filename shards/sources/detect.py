@@ -43,6 +43,7 @@ def open_source(
     image_key: str | None = None,
     files: Path | None = None,
     labels: Path | None = None,
+    label_column: str | None = None,
     scratch: Path | None = None,
     progress: bool = False,
 ) -> Source:
@@ -54,6 +55,7 @@ def open_source(
         image_key: which member of a sample is its image (samples.py); of archives only.
         files: a list of the files to take, of sources of files only.
         labels: a list that gives each file its class, in place of its folder.
+        label_column: title or number of the column with the classes; None finds it.
         scratch: a folder where a compressed tar has room; None takes the system's.
         progress: show a bar on a terminal where opening takes long.
 
@@ -64,7 +66,7 @@ def open_source(
     source = _open(spec, split, image_key, labels is None, scratch, progress)
     if files is not None:
         source = take_listed(source, files)
-    return source if labels is None else label_listed(source, labels)
+    return source if labels is None else label_listed(source, labels, label_column)
 
 
 def _open(

@@ -5,9 +5,11 @@ set, one folder around everything, masks beside images) it is refused with what 
 where it may be meant, it is told with its count.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
@@ -21,7 +23,8 @@ _MASK_FOLDERS = frozenset(
     "annotation annotations depth groundtruth ground_truth gt label labels mask masks "
     "segmentation segmentations segmentationclass segmentationobject trimap trimaps".split()
 )
-_MIN_NAMED = 0.5  # of a list's lines, for it to be one of these images
+# For a list to be one of these images: of its lines (or of the images), and of the images.
+_MIN_NAMED, _MIN_COVERED = 0.5, 0.1
 
 
 def split_folder(root: Path, folders: Sequence[str], split: str) -> Path:
@@ -41,6 +44,17 @@ def split_folder(root: Path, folders: Sequence[str], split: str) -> Path:
 
 def check_parts(root: Path, names: Sequence[str]) -> None:
     """Refuse a folder of splits: they must not become classes train and val; raises UsageError."""
+    parts, others = find_parts(names)
+    if parts:
+        beside = f" beside {', '.join(others[:3])}" if others else ""
+        raise UsageError(
+            f"SOURCE must be one split, got {root} with {', '.join(parts)}{beside}; give "
+            f"{root / parts[0]}, or --split {parts[0]}"
+        )
+
+
+def find_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Which first folders are splits and no classes, train first; and the others beside them."""
     tops = _tops(names)
     said = {top: split for top in tops if (split := _split_in(top))}
     plain = {top: split for top in tops if (split := _split_named(top))}
@@ -50,14 +64,10 @@ def check_parts(root: Path, names: Sequence[str]) -> None:
     is_mixed = len(set(plain.values())) > 1
     # A folder train among others is a class of trains, unless it has classes in it.
     has_classes = any(len(tops[top]) > 1 and not tops[top][""] for top in plain)
-    if is_whole_set or is_mixed or has_classes:
-        parts = _train_first(said if is_whole_set else plain)
-        others = sorted(set(tops) - set(parts))
-        beside = f" beside {', '.join(others[:3])}" if others else ""
-        raise UsageError(
-            f"SOURCE must be one split, got {root} with {', '.join(parts)}{beside}; give "
-            f"{root / parts[0]}, or --split {parts[0]}"
-        )
+    if not (is_whole_set or is_mixed or has_classes):
+        return [], []
+    parts = _train_first(said if is_whole_set else plain)
+    return parts, sorted(set(tops) - set(parts))
 
 
 def check_classes(root: Path, names: Sequence[str]) -> None:
@@ -141,21 +151,24 @@ def find_labels(root: Path, names: Sequence[str]) -> tuple[Path, int] | None:
         except (UsageError, DataError):  # of other images, or no list at all
             continue
         named = {line.image for line in listed.lines if line.image is not None and line.label}
+        # A text of one line beside each image may seem to name one.
         is_ours = len(named) >= _MIN_NAMED * min(len(listed.lines), len(names))
-        if named and is_ours and (best is None or len(named) > best[1]):
+        is_ours = is_ours and len(named) >= max(2, _MIN_COVERED * len(names))
+        if is_ours and (best is None or len(named) > best[1]):
             best = path, len(named)
     return best
 
 
 def _candidates(root: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
     for folder in (root, root.resolve().parent if root.name in ("", "..") else root.parent):
         try:
-            paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _LIST_ENDINGS)
+            names = (n for n in os.listdir(folder) if n.lower().endswith(_LIST_ENDINGS))
+            paths = [folder / name for name in nsmallest(_MAX_LISTS, names)]
             found += [p for p in paths if p.is_file() and p.stat().st_size <= _MAX_LIST_BYTES]
         except OSError:  # what is beside SOURCE may be closed to us
             continue
-    return found[:_MAX_LISTS]
+    return found
 
 
 def _tops(names: Sequence[str]) -> dict[str, Counter[str]]:

@@ -79,7 +79,7 @@ def take_listed(source: Source, files: Path) -> Source:
     return ListedSource(source, chosen, source.labels[chosen], source.classes, tuple(notes))
 
 
-def label_listed(source: Source, labels: Path) -> Source:
+def label_listed(source: Source, labels: Path, label_column: str | None = None) -> Source:
     """All images of a source, under the classes that a list gives.
 
     Raises:
@@ -88,7 +88,7 @@ def label_listed(source: Source, labels: Path) -> Source:
         DataError: a class number that no index can hold.
     """
     table = _table(source, "--labels", labels)
-    listed = read_list(labels, table)
+    listed = read_list(labels, table, label_column)
     lines = [line for line in listed.lines if line.image is not None]
     if not lines:
         raise UsageError(
@@ -108,6 +108,11 @@ def label_listed(source: Source, labels: Path) -> Source:
         found[line.image] = _class_of(line, listed)
     numbers, classes = number_classes([None if isinstance(x, NoLabel) else x for x in found])
     notes = [f"classes from {labels}, {listed.label_column}"]
+    if len(classes) > max(2, len(lines) // 2):
+        notes.append(
+            f"there are {len(classes):,} classes for {len(lines):,} images; if another column of "
+            f"the list has the classes, name it with --label-column"
+        )
     unlabelled = tell_unlabelled(
         Counter(x.why for x in found if isinstance(x, NoLabel)), len(found)
     )

@@ -18,12 +18,11 @@ from shards.image import IMAGE_ENDINGS
 
 MAX_LIST_BYTES = 1 << 30
 _SAMPLED_LINES = 256  # by which separator and columns are chosen
-_NAME_WORDS = frozenset(
-    "file filename file_name image image_id image_name img id name path".split()
-)
-_LABEL_WORDS = (
-    *("label", "class", "class_name", "category", "target", "species", "breed", "label_name"),
-    *("class_id", "class_idx", "category_id", "label_id", "labels", "classes", "y"),
+# Titles in small letters, and nothing else of them.
+_NAME_WORDS = frozenset("file filename filepath id image imageid imagename img name path".split())
+_LABEL_WORDS = tuple(
+    "label class classname category target species breed labelname labels classes classid classidx "
+    "categoryid labelid y".split()
 )
 _Cells = list[str]
 
@@ -76,25 +75,35 @@ class NameTable:
         return self._names[number]
 
     def _agrees(self, number: int, asked: list[str]) -> bool:
-        own = _parts(self._names[number])
-        if _has_ending(asked[-1]) and own[-1] != asked[-1]:
+        name = self._names[number]
+        if _has_ending(asked[-1]) and not name.endswith(asked[-1]):
             return False
+        if len(asked) == 1:
+            return True
+        own = _parts(name)
         return all(a == b for a, b in zip(own[-2::-1], asked[-2::-1], strict=False))
 
 
-def read_list(path: Path, table: NameTable) -> ImageList:
+def read_list(path: Path, table: NameTable, label_column: str | None = None) -> ImageList:
     """Read a list of images, with what stands beside them.
 
+    Args:
+        path: of the list.
+        table: the images.
+        label_column: the title or the number, from 1, of the column to take; None finds it.
+
     Raises:
-        UsageError: no such file, or a line that names several images.
+        UsageError: no such file or column, or a line that names several images.
         DataError: it is no text.
     """
     numbered = _read_lines(path)
     split, column = _best_way(numbered, table)
     rows = [(number, split(line)) for number, line in numbered]
-    header = rows.pop(0)[1] if _has_header(rows, column, table) else None
+    header = rows.pop(0)[1] if _has_header(rows, column, table, label_column) else None
     width = max((len(cells) for _, cells in rows), default=0)
     beside = _label_column(column, width, header)
+    if label_column is not None:
+        beside = _asked_column(path, label_column, width, header)
     lines = []
     for number, cells in rows:
         name = cells[column].strip() if column < len(cells) else ""
@@ -157,7 +166,10 @@ def _whole(line: str) -> _Cells:
 
 
 def _by(separator: str) -> Callable[[str], _Cells]:
-    return lambda line: next(csv.reader([line], delimiter=separator), [])
+    # A reader for each line is slow, and few lines have quotes.
+    return lambda line: (
+        next(csv.reader([line], delimiter=separator), []) if '"' in line else line.split(separator)
+    )
 
 
 def _last_word_apart(line: str) -> _Cells:
@@ -165,25 +177,45 @@ def _last_word_apart(line: str) -> _Cells:
     return line.rsplit(None, 1)
 
 
-def _has_header(rows: list[tuple[int, _Cells]], column: int, table: NameTable) -> bool:
+def _has_header(
+    rows: list[tuple[int, _Cells]], column: int, table: NameTable, asked: str | None
+) -> bool:
     """Whether the first line names columns: it names no image, and what stands there is a title."""
     first = rows[0][1]
     cell = first[column].strip() if column < len(first) else ""
     if len(rows) == 1 or table.find(cell):
         return False
-    words = {word.strip().lower() for word in first}
-    return bool(words & _NAME_WORDS or words & {*_LABEL_WORDS}) and not _has_ending(cell)
+    words = set(map(_title, first))
+    known = {*_NAME_WORDS, *_LABEL_WORDS, *([_title(asked)] if asked else [])} - {""}
+    return bool(words & known) and not _has_ending(cell)
 
 
 def _label_column(column: int, width: int, header: _Cells | None) -> int | None:
     """The one whose title says so, else the one after the names, else the one before."""
-    titles = [title.strip().lower() for title in header or ()]
+    titles = [_title(title) for title in header or ()]
     for word in _LABEL_WORDS:
         if word in titles and titles.index(word) != column:
             return titles.index(word)
     if width < 2:
         return None
     return column + 1 if column + 1 < width else column - 1
+
+
+def _asked_column(path: Path, asked: str, width: int, header: _Cells | None) -> int:
+    titles = [title.strip() for title in header or ()]
+    if asked in titles:
+        return titles.index(asked)
+    if asked.isdecimal() and 1 <= int(asked) <= width:
+        return int(asked) - 1
+    has = ", ".join(titles) or "no titles"
+    raise UsageError(
+        f"--label-column is a title or a number from 1 to {width}, got {asked!r} for {path} with "
+        f"{has}; give one of these"
+    )
+
+
+def _title(cell: str) -> str:
+    return re.sub("[^a-z]", "", cell.lower())
 
 
 def _one(path: Path, number: int, name: str, table: NameTable) -> int | None:
@@ -197,7 +229,8 @@ def _one(path: Path, number: int, name: str, table: NameTable) -> int | None:
 
 
 def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"[/\\:]", name) if part not in ("", ".")]
+    parts = name.replace("\\", "/").replace(":", "/").split("/")
+    return [part for part in parts if part not in ("", ".")]
 
 
 def _has_ending(name: str) -> bool:

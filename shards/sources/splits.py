@@ -9,8 +9,6 @@ from shards.errors import UsageError
 SPLITS = {"train": ("train", "training"), "test": ("test", "testing")}
 SPLITS |= {"validation": ("validation", "valid", "val")}
 
-SPLIT_NAMES = tuple(word for words in SPLITS.values() for word in words)
-
 
 def choose_split(paths: Sequence[Path], split: str | None, spec: str, what: str) -> list[Path]:
     """The files of a split; without splits in their names, all of them.

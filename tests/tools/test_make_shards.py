@@ -86,6 +86,7 @@ def test_tars_are_indexed_in_place(
         (["IMAGES", "OUT", "--hold-out", "1", "--held-out", "IMAGES/x"], 2, "outside of SOURCE"),
         (["IMAGES", "OUT", "--labels", ""], 2, "(Is a directory)"),
         (["IMAGES", "OUT", "--labels", "gone"], 2, "got gone (No such file"),
+        (["IMAGES", "OUT", "--label-column", "y"], 2, "got y without it"),
         (["IMAGES", "OUT", "--files", "gone"], 2, "got gone (No such file"),
         (["IMAGES", "OUT", "--max-pixels", "0"], 2, "got 0"),
         (["IMAGES", "OUT", "--image-key", "jpg"], 2, "is for tars and zips"),

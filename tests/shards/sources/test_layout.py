@@ -108,3 +108,11 @@ def test_levels_inside_the_classes_are_told_with_their_counts(tmp_path: Path) ->
     names = [f"{kind}/{part}/1.jpg" for kind in ("nut", "pill") for part in ("train", "test")]
     (note,) = FolderSource(make(tmp_path / "2", *names)).notes
     assert "splits lie inside the class folders (2 in test/, 2 in train/)" in note
+
+
+def test_texts_beside_each_image_are_no_list(tmp_path: Path) -> None:
+    """A box in a text, with a class number that an image has for its name."""
+    root = make(tmp_path / "set", *(f"images/{i}.jpg" for i in range(5)))
+    for i in range(5):
+        (root / f"{i}.txt").write_text(f"{i} 0.5 0.5 0.1 0.1\n")
+    assert FolderSource(root).classes == ("images",)

@@ -109,3 +109,9 @@ def test_a_source_without_names_has_no_use_for_lists(folder: Path) -> None:
     """Rows of an array have no names that a list could give."""
     with pytest.raises(UsageError, match="source of kind demo"):
         open_source("demo", labels=write(folder, "1,x\n"))
+
+
+def test_a_class_for_nearly_each_image_is_told(folder: Path) -> None:
+    """As when a column of sizes is taken for the classes."""
+    source = open_source(str(folder), labels=write(folder, "1,a 3\n2,b 4\n3,b 5\n4,c\n"))
+    assert "there are 4 classes for 4 images" in source.notes[1]

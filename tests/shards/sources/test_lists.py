@@ -69,3 +69,17 @@ def test_what_is_no_list_is_refused(tmp_path: Path, data: bytes, said: str) -> N
     (tmp_path / "list").write_bytes(data)
     with pytest.raises(DataError, match=said):
         read_list(tmp_path / "list", NameTable(NAMES))
+
+
+def test_a_column_can_be_named(tmp_path: Path) -> None:
+    """By its title or its number; without, known titles win over places."""
+    (tmp_path / "list.csv").write_text("ImageId,Width,Kind of\nc.png,3,cat\nmore/e.jpg,4,dog\n")
+    table = NameTable(NAMES)
+    for asked in ("Kind of", "3"):
+        listed = read_list(tmp_path / "list.csv", table, asked)
+        assert [line.label for line in listed.lines] == ["cat", "dog"]
+        assert listed.label_column == "column 3 (Kind of)"
+    assert [x.label for x in read_list(tmp_path / "list.csv", table).lines] == ["3", "4"]
+    for asked in ("kinds", "0", "4"):
+        with pytest.raises(UsageError, match=r"a number from 1 to 3.*ImageId, Width, Kind of"):
+            read_list(tmp_path / "list.csv", table, asked)
