@@ -9,7 +9,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -122,7 +122,7 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
             for key, count in Counter(report.keys).items()
             if count > 1
         ]
-    report.problems += _label_problems(file, labels, members, job.classes)
+    report.problems += _label_problems(file, labels, members, job.classes, named)
     offsets = [offset for offset, left in expected.items() for _ in left]
     if offsets:
         ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
@@ -183,7 +183,11 @@ def _stray(file: BinaryIO, info: Member) -> str:
 
 
 def _label_problems(
-    file: BinaryIO, labels: dict[Member, int], members: list[Member], classes: tuple[str, ...]
+    file: BinaryIO,
+    labels: dict[Member, int],
+    members: list[Member],
+    classes: tuple[str, ...],
+    file_of: Callable[[Member], str],
 ) -> Iterator[str]:
     """The class in a `.cls` of an image's name, up to its last dot or first, must be its label."""
     places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
@@ -203,7 +207,7 @@ def _label_problems(
             found = found.why
         named = classes[label] if 0 <= label < len(classes) else None
         if str(found) not in (str(label), named):
-            yield f"{place.name}: {str(found)!r}, must be {label} or {named!r}"
+            yield f"{place.name}{file_of(image)}: {str(found)!r}, must be {label} or {named!r}"
 
 
 def _read(file: BinaryIO, info: Member) -> bytes:

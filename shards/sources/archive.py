@@ -52,6 +52,7 @@ class ArchiveSource:
         split: str | None = None,
         *,
         image_key: str | None = None,
+        own_classes: bool = True,
         scratch: Path | None = None,
         progress: bool = False,
     ) -> None:
@@ -76,6 +77,8 @@ class ArchiveSource:
                 f"unpack archives that lie inside others, and give the folder"
             )
         self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
+        if not own_classes:
+            self.classes, self.labels, notes = (), np.full_like(self.labels, NO_LABEL), []
         left = f" of {len(every)}" if len(paths) < len(every) else ""
         others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
         if others:

@@ -73,7 +73,7 @@ def _open(
     spec: str,
     split: str | None,
     image_key: str | None,
-    classes_by_folder: bool,
+    own_classes: bool,
     scratch: Path | None,
     progress: bool,
 ) -> Source:
@@ -82,7 +82,7 @@ def _open(
     if spec == "demo" or spec.startswith("demo:"):
         source = _open_demo(spec, split)
     elif path.is_dir():
-        source = _open_folder(path, split, classes_by_folder)
+        source = _open_folder(path, split, own_classes)
     elif path.is_file():
         source = _open_file(path, split)
     elif is_parquet_name(spec) and find_parquet_files(spec):
@@ -92,7 +92,14 @@ def _open(
             f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path"
         )
     if source is None:
-        return ArchiveSource(spec, split, image_key=image_key, scratch=scratch, progress=progress)
+        return ArchiveSource(
+            spec,
+            split,
+            image_key=image_key,
+            own_classes=own_classes,
+            scratch=scratch,
+            progress=progress,
+        )
     if image_key is not None:
         raise UsageError(
             f"--image-key is for tars and zips, whose names have dots, got {image_key} for "
@@ -108,7 +115,7 @@ def _open_demo(spec: str, split: str | None) -> Source:
     return DemoSource(named or split or "train")
 
 
-def _open_folder(path: Path, split: str | None, classes_by_folder: bool) -> Source | None:
+def _open_folder(path: Path, split: str | None, own_classes: bool) -> Source | None:
     """None for a folder of archives."""
     if find_idx_images(path):
         return IdxSource(path, split)
@@ -122,7 +129,7 @@ def _open_folder(path: Path, split: str | None, classes_by_folder: bool) -> Sour
     kinds = set()
     for name in _names(path):
         if name.rpartition(".")[2].lower() in IMAGE_ENDINGS:
-            return FolderSource(path, split, classes_by_folder=classes_by_folder)
+            return FolderSource(path, split, own_classes=own_classes)
         kinds.add(
             "parquet" if is_parquet_name(name) else "archive" if is_archive_name(name) else ""
         )

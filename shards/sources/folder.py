@@ -32,9 +32,7 @@ class FolderSource:
     stores_names = True
     block_sizes = None
 
-    def __init__(
-        self, root: Path, split: str | None = None, *, classes_by_folder: bool = True
-    ) -> None:
+    def __init__(self, root: Path, split: str | None = None, *, own_classes: bool = True) -> None:
         self._root = root if split is None else split_folder(root, _folders(root), split)
         found, skipped = _list_images(self._root)
         if not found:
@@ -49,7 +47,7 @@ class FolderSource:
         self.notes = tuple(skipped_notes(skipped))
         self.classes: tuple[str, ...] = ()
         self.labels = np.full(len(found), NO_LABEL, np.int32)
-        if classes_by_folder:
+        if own_classes:
             check_classes(self._root, self.names)
             self.classes, self.labels = _label(self._names, self._root)
             self.notes += tuple(layout_notes(self._root, self.names))

@@ -97,11 +97,13 @@ def test_both_lists_work_on_a_zip(folder: Path) -> None:
     with zipfile.ZipFile(data, "w") as file:
         for path in sorted(folder.rglob("*.jpg")):
             file.write(path, f"pack/{path.relative_to(folder)}")
+        file.writestr("pack/loose.jpg", b"x")
     (folder.parent / "set.zip").write_bytes(data.getvalue())
     lists = write(folder, "1,x\n4,y\n")
     source = open_source(str(folder.parent / "set.zip"), files=lists, labels=lists)
     assert source.labels.tolist() == [0, 1]
     assert source[1].label == 1
+    assert not [note for note in source.notes if "beside the class folders" in note]
     assert np.array_equal(source.labels, [source[i].label for i in range(2)])
 
 
