@@ -61,12 +61,13 @@ def find_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
     # One folder bullet_train is no part of a set, train_images beside val_images is.
     is_sure = len(set(said.values())) > 1 or len(plain) == len(tops)
     is_whole_set = bool(tops) and len(said) == len(tops) and is_sure
-    is_mixed = len(set(plain.values())) > 1
+    likely = plain | {top: said[top] for top in said if _is_nested(top, tops[top])}
+    is_mixed = len(set(likely.values())) > 1
     # A folder train among others is a class of trains, unless it has classes in it.
-    has_classes = any(len(tops[top]) > 1 and not tops[top][""] for top in plain)
+    has_classes = any(_is_nested(top, tops[top]) for top in plain)
     if not (is_whole_set or is_mixed or has_classes):
         return [], []
-    parts = _train_first(said if is_whole_set else plain)
+    parts = _train_first(said if is_whole_set else likely)
     return parts, sorted(set(tops) - set(parts))
 
 
@@ -182,6 +183,11 @@ def _tops(names: Sequence[str]) -> dict[str, Counter[str]]:
         if top:
             tops[top][rest[0] if rest else ""] += 1
     return dict(tops)
+
+
+def _is_nested(top: str, subs: Counter[str]) -> bool:
+    """Whether a folder holds folders of its own, or itself again: seg_train/seg_train/street."""
+    return not subs[""] and (len(subs) > 1 or top in subs)
 
 
 def _train_first(splits: dict[str, str]) -> list[str]:

@@ -30,6 +30,10 @@ def below(folder: str, names: tuple[str, ...] = CLASSES) -> list[str]:
         (["train_images/1.jpg", "test_images/2.jpg"], "--split train_images"),
         ([*below("train"), "val/images/1.jpg", "docs/logo.png"], "--split train"),
         ([*below("train"), "unlabeled/1.jpg"], "--split train"),
+        (
+            [*below("seg_train/seg_train"), *below("seg_test/seg_test"), "seg_pred/1.jpg"],
+            "seg_train, seg_test beside seg_pred; give {root}/seg_train, or --split seg_train",
+        ),
         (["train/1.jpg", "test/1.jpg", "loose.jpg"], "--split train"),
         (
             below("animals"),
@@ -55,6 +59,7 @@ def test_what_is_wrong_for_sure_is_refused(tmp_path: Path, names: list[str], rem
     [
         (["train/1.jpg", "bus/1.jpg", "car/1.jpg"], ("bus", "car", "train")),
         (["bullet_train/1.jpg", "test_tube/1.jpg", "car/1.jpg"], None),
+        (["bullet_train/images/1.jpg", "test_tube/images/1.jpg", "car/images/1.jpg"], None),
         (["bullet_train/1.jpg"], ("bullet_train",)),
         (["n01/images/1.jpg", "n02/images/1.jpg"], ("n01", "n02")),
         (["images/1.jpg", "dog/1.jpg"], ("dog", "images")),
