@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains on several machines of a SLURM cluster, and goes on by itself when the time is up.
 #
-#   sbatch docs/slurm.sh --data /shared/shards/train --method swav --out /shared/runs/mine
+#   sbatch docs/slurm.sh --data /shared/sets/train --method swav --out /shared/runs/mine
 #
 # Every argument goes to trainer.run; --out is required, on a file system that all machines mount.
 # Five minutes before the limit SLURM sends SIGUSR1 to this script; the ranks finish their step, save

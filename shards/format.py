@@ -31,6 +31,7 @@ TIMES_NAME = ".times.json"
 PARTIAL_NAME = ".partial"
 TAR_BLOCK_BYTES = 512
 NO_LABEL = -1
+PACKER = "make_shards"  # the `tool` in the manifest of a set that was packed, not indexed in place
 # A larger image is refused, packing and running: decoders allocate height x width x 3 bytes.
 MAX_IMAGE_PIXELS = 100_000_000
 
@@ -116,6 +117,11 @@ class Manifest:
     def sealed(self) -> bool:
         """Whether every shard was hashed when it was written, so that any change is damage."""
         return all(shard.sha256 is not None for shard in self.shards)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether our packer wrote the tars; others' are only indexed."""
+        return self.made.get("tool") == PACKER
 
     @property
     def fingerprint(self) -> str:

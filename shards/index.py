@@ -7,11 +7,13 @@ without an index is scanned once.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shards.errors import DataError
+from shards.filenames import read_file_name
 from shards.files import open_files
 from shards.format import INDEX_NAME, Entry, Manifest, ShardInfo
 from shards.localfolder import local_folder
@@ -74,6 +76,23 @@ class ShardIndex:
         """The sample's key, read from its tar: the member's name up to the extension."""
         record = self.rows(np.array([sample_id]))[0]
         return self._files.key(int(record["shard"]), int(record["offset"]))
+
+    def names(self, ids: np.ndarray | Sequence[int]) -> list[str]:
+        """What the samples' files were called in the source they were packed from, [B].
+
+        Of tars that were indexed in place, and of sources without files, the keys.
+
+        Raises:
+            IndexError: an id outside [0, N).
+            DataError: the tar is not what the index says.
+            OSError: it cannot be read.
+        """
+        rows = self.rows(np.asarray(ids, np.int64))
+        columns = (rows[name].tolist() for name in ("shard", "offset", "size"))
+        places = zip(*columns, strict=True)
+        if not self.manifest.is_packed:
+            return [self._files.key(shard, offset) for shard, offset, _ in places]
+        return [read_file_name(self._files.read, *place) for place in places]
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Records of some samples, [B] INDEX_DTYPE.

@@ -9,7 +9,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ImageOps
 
 from shards.cachedfiles import CachedFiles
+from shards.filenames import name_in
 from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.image import IMAGE_ENDINGS, ImageError, check_values, load, open_image
 from shards.labels import NoLabel, label_from_text
@@ -39,6 +40,7 @@ class ShardJob:
     records: np.ndarray  # [N] INDEX_DTYPE - of this shard
     classes: tuple[str, ...]
     decode: bool  # also decode every image in full
+    is_packed: bool = False  # by us: a `.json` keeps the name of the image's file
 
 
 @dataclass(slots=True)
@@ -94,13 +96,21 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
     strays: list[Member] = []  # images that no record points at
     members, problem = list_members(file)
     report.problems += [problem] if problem else []
+    kept = {member.key: member for member in members if member.ending == "json" and job.is_packed}
+
+    def named(image: Member) -> str:
+        """The file that an image was, for those who have to find it."""
+        place = kept.get(image.key)
+        name = name_in(_read(file, place)) if place and place.size <= _MAX_TEXT_BYTES else None
+        return f" ({name})" if name else ""
+
     for member in members:
         if expected[member.offset] and not member.problem and not member.is_label:
             record = expected[member.offset].pop()
             report.keys.append(member.stem)
             labels[member] = int(record["label"])
             report.problems += (
-                f"{member.name}: {problem}"
+                f"{member.name}{named(member)}: {problem}"
                 for problem in _image_problems(file, member, record, job)
             )
         elif member.ending in IMAGE_ENDINGS or (member.problem and not member.is_label):
@@ -112,7 +122,7 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
             for key, count in Counter(report.keys).items()
             if count > 1
         ]
-    report.problems += _label_problems(file, labels, members, job.classes)
+    report.problems += _label_problems(file, labels, members, job.classes, named)
     offsets = [offset for offset, left in expected.items() for _ in left]
     if offsets:
         ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
@@ -173,7 +183,11 @@ def _stray(file: BinaryIO, info: Member) -> str:
 
 
 def _label_problems(
-    file: BinaryIO, labels: dict[Member, int], members: list[Member], classes: tuple[str, ...]
+    file: BinaryIO,
+    labels: dict[Member, int],
+    members: list[Member],
+    classes: tuple[str, ...],
+    file_of: Callable[[Member], str],
 ) -> Iterator[str]:
     """The class in a `.cls` of an image's name, up to its last dot or first, must be its label."""
     places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
@@ -193,7 +207,7 @@ def _label_problems(
             found = found.why
         named = classes[label] if 0 <= label < len(classes) else None
         if str(found) not in (str(label), named):
-            yield f"{place.name}: {str(found)!r}, must be {label} or {named!r}"
+            yield f"{place.name}{file_of(image)}: {str(found)!r}, must be {label} or {named!r}"
 
 
 def _read(file: BinaryIO, info: Member) -> bytes:

@@ -126,7 +126,7 @@ def _jobs(
         first, end = np.searchsorted(records["shard"], [number, number + 1])
         if shard.name in tars and len(records):
             rows = np.array(records[first:end])
-            about = (int(first), rows, manifest.classes, decode)
+            about = (int(first), rows, manifest.classes, decode, manifest.is_packed)
             jobs.append(ShardJob(folder, shard, manifest.index_sha256, *about))
     return jobs
 

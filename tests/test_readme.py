@@ -36,3 +36,14 @@ def test_commands_exist() -> None:
     targets = re.findall(r"^make (\S+)", README, re.MULTILINE)
     assert targets
     assert not [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)]
+
+
+def test_no_example_uses_a_folder_of_the_source() -> None:
+    """What the README, the documents and the helps name as data is no package; git ignores it."""
+    places = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.sh")]
+    places += [*(ROOT / "tools").glob("*.py"), *(ROOT / "trainer").rglob("*.py")]
+    named = re.compile(r"(?:python \S+make_shards\.py \S+|--data|--eval-data|open\(.) ?(\w+)/")
+    folders = {place: set(named.findall(place.read_text(encoding="utf-8"))) for place in places}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"shards", "docs"}
+    assert not {place: found & packages for place, found in folders.items() if found & packages}
+    assert "/sets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

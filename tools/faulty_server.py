@@ -211,7 +211,7 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="faulty_server.py",
         description=__doc__,
-        epilog="example: python tools/faulty_server.py shards/train --fail 0.2 --stall 0.01, then "
+        epilog="example: python tools/faulty_server.py sets/train --fail 0.2 --stall 0.01, then "
         "python -m trainer.run --data http://127.0.0.1:8000",
     )
     add = parser.add_argument

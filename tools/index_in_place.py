@@ -3,7 +3,7 @@
 `tools/make_shards.py` comes here for a folder of tars without an OUT.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sized
 from pathlib import Path
 
 from shards.index import build_index
@@ -38,8 +38,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def tell_classes(names: Sequence[str]) -> str:
+def tell_classes(names: Sized) -> str:
     """Such as `12 classes`, or `no labels`."""
-    if not names:
+    if not len(names):
         return "no labels"
     return f"{len(names):,} class" + ("" if len(names) == 1 else "es")

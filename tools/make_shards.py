@@ -12,52 +12,37 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from shards.bytesize import parse_size
-from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
-from shards.format import MAX_IMAGE_PIXELS
+from shards.format import NO_LABEL
+from shards.index import ShardIndex
 from shards.packing.conversions import CONVERTED_NAME, tell_conversions
 from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
-from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD, PackReport, pack
+from shards.packing.holdout import parse_hold_out
+from shards.packing.pack import PackReport, pack
 from shards.quarantine import tell_refused
 from shards.samples import check_image_key, tell_further
 from shards.sources.detect import open_source
+from shards.sources.raw import Source
 from shards.sources.tars import find_tars_in_place
 from tools.index_in_place import count, index_in_place, tell_classes
+from tools.pack_options import pack_parser
 
-_DESCRIPTION = """\
-Pack images into WebDataset shards with an index beside them.
-
-SOURCE is one of
-  FOLDER            images; the first folder level is the class, a flat folder has no labels
-  FOLDER or FILE    MNIST-style idx files (*-images-idx3-ubyte[.gz] and the labels beside them)
-  FOLDER or TAR.GZ  a CIFAR-10 or CIFAR-100 python archive
-  FOLDER or FILE    Parquet files in the Hugging Face image layout (needs pyarrow)
-  FOLDER or GLOB    WebDataset tars: without OUT they stay where they are and get an index
-  FOLDER or FILE    tars (plain, .gz, .bz2, .xz) and zips at any depth: with OUT they are packed
-  demo, demo:test   a rendered set: 12 classes, 64 px, 6,000 and 1,200 images, nothing to download
-
-JPEG files are stored as they are, anything else as upright 8-bit RGB PNG. Every image is decoded in
-full first; bad ones are left out and listed in OUT/quarantine.jsonl, those that lose something
-(transparency, pages, values of over 8 bits) in OUT/converted.jsonl. The same source, options and
-seed give the same bytes. An interrupted run is continued by the same command.
-"""
-_EXAMPLES = """\
-examples:
-  python tools/make_shards.py demo data/demo
-  python tools/make_shards.py photos shards/val --resize 256 --limit 1000     held out
-  python tools/make_shards.py photos shards/train --resize 256 --skip 1000    all the others
-  python tools/make_shards.py /usr/share/datasets/fashion-mnist data/fashion-test --split test
-  python tools/make_shards.py photos.zip shards/photos --resize 256
-  python tools/make_shards.py tars --image-key input.jpg       of s1.input.jpg, s1.target.jpg
-  python tools/make_shards.py xrays shards/xrays --value-range 0:4095     12 bits in 16
-"""
+_ONLY_PACKING = (
+    *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
+    *("hold_out", "held_out", "labels", "label_column", "files"),
+)
+_ONE_CLASS = (
+    "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    return run_command(lambda: _run(_parser().parse_args(argv)))
+    return run_command(lambda: _run(pack_parser().parse_intermixed_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -75,11 +60,22 @@ def _run(arguments: argparse.Namespace) -> int:
             f"OUT is needed unless SOURCE is a folder of tars; name a new folder: python "
             f"tools/make_shards.py {arguments.source} OUT"
         )
-    check_apart(arguments.source, Path(arguments.out))
+    if arguments.label_column is not None and arguments.labels is None:
+        raise UsageError(
+            f"--label-column is one of the list of --labels, got {arguments.label_column} without "
+            f"it; name the list"
+        )
+    hold_out = None if arguments.hold_out is None else parse_hold_out(arguments.hold_out)
+    held_out = _held_out(arguments)
+    for out in filter(None, (arguments.out, held_out)):
+        check_apart(arguments.source, Path(out))
     source = open_source(
         arguments.source,
         arguments.split,
         image_key=image_key,
+        files=arguments.files,
+        labels=arguments.labels,
+        label_column=arguments.label_column,
         scratch=Path(arguments.out).parent,
         progress=True,
     )
@@ -87,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
     _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:
         _say(f"note: {note}")
+    if len(source.classes) == 1:
+        _say(f"note: {_ONE_CLASS}")
     try:
         report = pack(
             source,
@@ -101,6 +99,8 @@ def _run(arguments: argparse.Namespace) -> int:
             skip=arguments.skip,
             value_range=value_range,
             max_pixels=arguments.max_pixels,
+            hold_out=hold_out,
+            held_out=held_out,
             overwrite=arguments.overwrite,
             progress=True,
             spec=arguments.source,
@@ -109,7 +109,25 @@ def _run(arguments: argparse.Namespace) -> int:
         _say("stopped; the same command continues with the next unfinished shard")
         raise
     _tell(report)
+    command = f"python -m trainer.run --data {report.directory}"
+    if report.held_out is not None:
+        _tell(report.held_out)
+        _tell_absent(report.held_out, source)
+        command += f" --eval-data {report.held_out.directory}"
+    _say(f"next: {command}")
     return 0
+
+
+def _held_out(arguments: argparse.Namespace) -> str | None:
+    """The folder of the second set, where there is one."""
+    if arguments.hold_out is None:
+        if arguments.held_out is not None:
+            raise UsageError(
+                f"--held-out says where --hold-out puts images, got {arguments.held_out} without "
+                f"it; say how many, such as --hold-out 10%"
+            )
+        return None
+    return arguments.held_out or f"{arguments.out.rstrip('/')}-held-out"
 
 
 def _tell(report: PackReport) -> None:
@@ -133,13 +151,24 @@ def _tell(report: PackReport) -> None:
         _say(f"note: {sentence}")
     if report.converted:
         _say(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
-    _say(f"next: python -m trainer.run --data {report.directory}")
+
+
+def _tell_absent(held_out: PackReport, source: Source) -> None:
+    """Which classes the held-out set has nothing of."""
+    index = ShardIndex.open(held_out.directory)
+    absent = np.setdiff1d(source.labels, index.records["label"])
+    if len(absent := absent[absent != NO_LABEL]):
+        first = source.classes[absent[0]] if absent[0] < len(source.classes) else absent[0]
+        _say(
+            f"note: without an image in {held_out.directory}: {tell_classes(absent)} ({first} "
+            f"first), too small for this share"
+        )
 
 
 def _check_in_place(arguments: argparse.Namespace) -> None:
     """Refuse what only packing can do."""
-    for name in ("resize", "limit", "skip", "split", "value_range", "max_pixels"):
-        if getattr(arguments, name) != _parser().get_default(name):
+    for name in _ONLY_PACKING:
+        if getattr(arguments, name) != pack_parser().get_default(name):
             raise UsageError(
                 f"tars without OUT are indexed where they are, nothing is copied, got "
                 f"--{name.replace('_', '-')}; name a new folder OUT to pack them, or leave it out"
@@ -148,85 +177,6 @@ def _check_in_place(arguments: argparse.Namespace) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _parser() -> CommandParser:
-    parser = CommandParser(
-        prog="make_shards",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("source", metavar="SOURCE", help="what to pack, see above")
-    add("out", metavar="OUT", nargs="?", help="a new or empty folder for the shards")
-    add("--name", default="train", help="shards are called NAME-000000.tar ... (%(default)s)")
-    add(
-        "--shard-size",
-        default=f"{DEFAULT_SHARD_BYTES >> 20}MiB",
-        metavar="SIZE",
-        help="upper bound of a shard (%(default)s)",
-    )
-    add(
-        "--resize",
-        type=int,
-        metavar="SHORT",
-        help="shrink images to this short side in pixels, never enlarge; JPEGs that shrink are "
-        "encoded anew with quality 95 (default: keep the size)",
-    )
-    add("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    add("--seed", type=int, default=0, help="of the order of the samples (%(default)s)")
-    add(
-        "--on-bad",
-        choices=ON_BAD,
-        default=ON_BAD[0],
-        help="leave bad images out and list them, or stop at the first (%(default)s)",
-    )
-    add(
-        "--split",
-        help="which part of SOURCE, for kinds that come in parts: train or test, or a folder's "
-        "name (default: train)",
-    )
-    add("--limit", type=int, metavar="N", help="pack only N images, drawn at random by the seed")
-    add(
-        "--skip",
-        type=int,
-        default=0,
-        metavar="N",
-        help="leave out the N images that --limit N packs: --limit makes a held-out set, --skip "
-        "the rest",
-    )
-    add(
-        "--image-key",
-        metavar="KEY",
-        help="of tars and zips: which image of a sample counts, a sample being what shares a name "
-        "up to the first dot. An extension such as jpg or input.jpg (or several, with commas); "
-        "each: every image is a sample of its own, also photo.1.jpg beside photo.2.jpg; auto: the "
-        "only image, else the one without another dot; the others are listed as left out "
-        "(default: auto, in zips each)",
-    )
-    add(
-        "--value-range",
-        metavar="LOW:HIGH",
-        help="values of black and white in images of over 8 bits a value, such as 0:4095 for 12 "
-        "bits, or --value-range=-1024:3071 (default: the range of the file's format, 0:65535 for "
-        "16 bits; 32-bit, signed and floating ones have none)",
-    )
-    add(
-        "--max-pixels",
-        type=int,
-        default=MAX_IMAGE_PIXELS,
-        metavar="N",
-        help="with --resize: the largest image that is decoded at its full size, at three bytes a "
-        "pixel and process or more; a JPEG that is not progressive is decoded at a half or less, "
-        "and may have 2,000,000,000 (%(default)s)",
-    )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="replace another set in OUT once this is whole; of tars that are indexed where they "
-        "are: also where packed ones have changed",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def index_of(options: argparse.Namespace) -> ShardIndex:
     if config.data.train is None:
         raise UsageError(
             "--data needs a folder of shards, got none; --data demo is the demo set, and "
-            "python tools/make_shards.py demo shards/demo makes a folder of it"
+            "python tools/make_shards.py demo sets/demo makes a folder of it"
         )
     index = open_index(config.data.train, config)
     if not len(index):

@@ -46,7 +46,7 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="profile_augment.py",
         description=__doc__,
-        epilog="example: python tools/profile_augment.py --data shards/train --views 2+6 "
+        epilog="example: python tools/profile_augment.py --data sets/train --views 2+6 "
         "--backends fused,dali --json profile.json",
     )
     add_policy_options(parser)

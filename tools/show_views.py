@@ -52,7 +52,7 @@ def _parser() -> CommandParser:
         prog="show_views.py",
         description=__doc__,
         epilog="""examples:
-  python tools/show_views.py --data shards/train --policy swav --views 2+6 --out views.png
+  python tools/show_views.py --data sets/train --policy swav --views 2+6 --out views.png
   python tools/show_views.py --config runs/mine --out views.png      what a run saw""",
     )
     add_policy_options(parser)
@@ -86,8 +86,9 @@ def _show(options: argparse.Namespace) -> int:
     plan, title, origin = _saved(options, index) if options.plan else _drawn(options, index)
     images = _load(index, plan.ids)
     views, backend = _render(images, plan, options.backend)
+    names = index.names(plan.ids)
     rows = [
-        SheetRow(image.numpy(), views[b], _captions(index, int(plan.ids[b]), image))
+        SheetRow(image.numpy(), views[b], _captions(index, int(plan.ids[b]), image, names[b]))
         for b, image in enumerate(images)
     ]
     subtitle = (
@@ -154,8 +155,19 @@ def _load(index: ShardIndex, ids: np.ndarray) -> list[torch.Tensor]:
         images = ImageSource(index, reader, decoder, Meter()).load(ids)
     bad = [image for image in images if isinstance(image, BadSample)]
     if bad:
-        raise DataError(f"an image to show can be decoded, got {bad[0]}; choose others with --ids")
+        raise DataError(
+            f"an image to show can be decoded, got {_file_name(index, bad[0])}{bad[0]}; choose "
+            f"others with --ids"
+        )
     return [image for image in images if isinstance(image, torch.Tensor)]
+
+
+def _file_name(index: ShardIndex, bad: BadSample) -> str:
+    try:
+        (name,) = index.names([bad.id])
+    except (DataError, OSError):  # the tar is torn there, which is said beside it
+        name = bad.key
+    return "" if name == bad.key else f"{name}, "
 
 
 def _render(
@@ -181,11 +193,13 @@ def _pixels(view: np.ndarray, plan: Plan) -> np.ndarray:
     return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
 
 
-def _captions(index: ShardIndex, id: int, image: torch.Tensor) -> tuple[str, str]:
+def _captions(index: ShardIndex, id: int, image: torch.Tensor, file_name: str) -> tuple[str, str]:
     label = index.entry(id).label
     name = f"class {index.classes[label]}" if 0 <= label < len(index.classes) else ""
     height, width = image.shape[:2]
-    return f"sample {id}    {name}".rstrip(), f"{index.key(id)}    {width}x{height}"
+    # Of a path its end: the class is there already, and there is little room.
+    file_name = file_name.rpartition("/")[2]
+    return f"sample {id}    {name}".rstrip(), f"{file_name}    {width}x{height}"
 
 
 if __name__ == "__main__":

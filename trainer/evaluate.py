@@ -43,7 +43,7 @@ EXAMPLES = """\
 examples:
   python -m trainer.evaluate runs/demo --baselines
   python -m trainer.evaluate runs/mine --finetune 0.1
-  python -m trainer.evaluate runs/mine --data shards/train --eval-data shards/val --json score.json
+  python -m trainer.evaluate runs/mine --data sets/train --eval-data sets/val --json score.json
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,

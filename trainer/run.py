@@ -34,10 +34,10 @@ from trainer.train import Outcome, train
 EXAMPLES = f"""\
 examples:
   python -m trainer.run                                   the demo set, a few CPU minutes
-  python -m trainer.run --data shards/train --eval-data shards/val --method swav --views 2+6
-  python -m trainer.run --data shards/train --config byol --epochs 100 optim.base_lr=0.45
+  python -m trainer.run --data sets/train --eval-data sets/val --method swav --views 2+6
+  python -m trainer.run --data sets/train --config byol --epochs 100 optim.base_lr=0.45
   python -m trainer.run --out runs/mine --resume          continue a run exactly
-  torchrun --nproc-per-node 8 -m trainer.run --data shards/train --out runs/eight --resume auto
+  torchrun --nproc-per-node 8 -m trainer.run --data sets/train --out runs/eight --resume auto
 
 Shards are made by `python tools/make_shards.py SOURCE OUT`. The shipped recipes (YAML) lie in
 {RECIPES}

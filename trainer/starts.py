@@ -4,7 +4,7 @@ Every key keeps its `auto`, since a run may go on with other hardware. So the ou
 the keys, as YAML in comments: a recipe reader passes over it, and `read_starts` reads it.
 
     # The starts of this run, oldest first; what each left open (auto) became:
-    # - command: python -m trainer.run --data shards/train --out runs/mine
+    # - command: python -m trainer.run --data sets/train --out runs/mine
     #   date: '2026-11-29T19:15:38+00:00'
     #   step: 0
     #   ranks: 1

@@ -12,12 +12,10 @@ import numpy as np
 
 from shards.changes import doubts_about, first_other
 from shards.errors import DataError, UsageError
-from shards.format import INDEX_DTYPE, Manifest
+from shards.format import INDEX_DTYPE, PACKER, Manifest
 from shards.localfolder import tar_states
 from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import cache_folder, read_manifest
-
-TOOL = "make_shards"
 
 
 def check_apart(spec: str, out: Path) -> None:
@@ -65,9 +63,9 @@ def same_set(made: Mapping[str, object], recipe: Mapping[str, object]) -> bool:
 def _check_whole(
     out: Path, manifest: Manifest, recipe: Mapping[str, object], overwrite: bool
 ) -> Manifest | None:
-    if manifest.made.get("tool") != TOOL:
+    if not manifest.is_packed:
         raise UsageError(
-            f"OUT must be a new folder or one made by {TOOL}, got {out}, whose tars came from "
+            f"OUT must be a new folder or one made by {PACKER}, got {out}, whose tars came from "
             f"elsewhere; name another"
         )
     if overwrite:
@@ -100,6 +98,6 @@ def _check_empty(out: Path) -> None:
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise UsageError(
-            f"OUT must be new, empty or made by {TOOL}, got {out} with {found[0]}{more}; name "
+            f"OUT must be new, empty or made by {PACKER}, got {out} with {found[0]}{more}; name "
             f"another folder"
         )

@@ -8,14 +8,15 @@ and how often it was interrupted leave no trace in the bytes. `tools/make_shards
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import MAX_IMAGE_PIXELS, PARTIAL_NAME, Manifest
+from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, Manifest
 from shards.packing.conversions import Converted, read_conversions
-from shards.packing.destination import TOOL, check_out
+from shards.packing.destination import check_out
 from shards.packing.encode import default_workers
+from shards.packing.holdout import HoldOut
 from shards.packing.run import PackOptions, PackRun
 from shards.packing.staging import Staging
 from shards.quarantine import Refused, read_quarantine
@@ -37,6 +38,7 @@ class PackReport:
     converted: tuple[Converted, ...]  # images that lost something on the way
     was_complete: bool  # nothing was done: the same set lay there already
     num_resumed: int  # samples that an interrupted run had packed
+    held_out: "PackReport | None" = None  # of the other set, where there are two
 
 
 def pack(
@@ -53,6 +55,8 @@ def pack(
     skip: int = 0,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_IMAGE_PIXELS,
+    hold_out: HoldOut | None = None,
+    held_out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
     spec: str = "",
@@ -75,6 +79,9 @@ def pack(
             range of their format, and leaves out those whose format has none.
         max_pixels: of the largest image that is decoded at its full size, to be shrunk by `resize`.
             A JPEG is decoded at a half or less, and has no such bound.
+        hold_out: of what `limit` and `skip` leave, how much goes into a second set (holdout.py),
+            so that every image is in exactly one.
+        held_out: the folder of the second set, as new as `out`.
         overwrite: replace another set in `out`, once the new one is whole.
         progress: show a bar on stderr.
         spec: what the user called the source; noted in the manifest.
@@ -84,17 +91,62 @@ def pack(
         DataError: no image is good, a bad one with on_bad="fail", or `out` cannot be written.
     """
     options = PackOptions(
-        name, shard_size_bytes, resize, seed, limit, skip, value_range, max_pixels
+        name, shard_size_bytes, resize, seed, limit, skip, value_range, max_pixels, hold_out
     )
-    options.positions(len(source))
     workers = default_workers() if workers is None else workers
     if workers < 1 or on_bad not in ON_BAD:
         raise UsageError(
             f"workers must be at least 1 and on_bad one of {', '.join(ON_BAD)}, got {workers} "
             f"and {on_bad!r}"
         )
-    out = Path(out)
-    recipe = _recipe(source, options)
+    if (hold_out is None) != (held_out is None):
+        raise ValueError("hold_out and held_out are given together; got one of them")
+    parts = [_Part(source, Path(out), options)]
+    if hold_out is not None and held_out is not None:
+        _check_two(Path(out), Path(held_out))
+        parts.append(_Part(source, Path(held_out), replace(options, hold_out=hold_out.other())))
+    for part in parts:  # all of them before anything is written
+        part.options.numbers(source)
+        check_out(part.out, part.recipe, overwrite=overwrite)
+    reports = [
+        _pack(
+            part,
+            workers,
+            stop_at_bad=on_bad == "fail",
+            overwrite=overwrite,
+            progress=progress,
+            spec=spec,
+        )
+        for part in parts
+    ]
+    return replace(reports[0], held_out=reports[1]) if len(reports) > 1 else reports[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One set to pack."""
+
+    source: Source
+    out: Path
+    options: PackOptions
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        return _recipe(self.source, self.options)
+
+
+def _check_two(out: Path, held_out: Path) -> None:
+    first, second = out.resolve(), held_out.resolve()
+    if first == second or first in second.parents or second in first.parents:
+        raise UsageError(
+            f"the held-out set lies in a folder of its own, got {held_out} for {out}; name another"
+        )
+
+
+def _pack(
+    part: _Part, workers: int, *, stop_at_bad: bool, overwrite: bool, progress: bool, spec: str
+) -> PackReport:
+    source, out, options, recipe = part.source, part.out, part.options, part.recipe
     try:
         if not check_out(out, recipe, overwrite=overwrite):
             out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +157,7 @@ def pack(
                 shutil.rmtree(out / PARTIAL_NAME, ignore_errors=True)
                 listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
                 return PackReport(out, existing, *listed, was_complete=True, num_resumed=0)
-            run = PackRun(source, Staging(out, recipe), options, stop_at_bad=on_bad == "fail")
+            run = PackRun(source, Staging(out, recipe), options, stop_at_bad=stop_at_bad)
             run.fill(workers, progress)
             made = {**recipe, "source": spec or source.kind}
             manifest = run.staging.publish(source.classes, run.refused, run.converted, made)
@@ -121,7 +173,7 @@ def pack(
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
     """What makes two sets the same; only JSON types, it is compared after a round trip."""
     return {
-        "tool": TOOL,
+        "tool": PACKER,
         "kind": source.kind,
         "fingerprint": source.fingerprint,
         "num_source_samples": len(source),

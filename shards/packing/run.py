@@ -8,7 +8,7 @@ nothing else.
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -29,13 +29,14 @@ from shards.order import SampleOrder
 from shards.packing.conversions import Converted
 from shards.packing.deep import ValueRange
 from shards.packing.encode import Encoded, encode_in_order
+from shards.packing.holdout import HoldOut
 from shards.packing.shard_writer import ShardWriter, sample_members
 from shards.packing.staging import FinishedShard, Staging
 from shards.packing.transcode import ImageOptions
 from shards.quarantine import Refused
 from shards.sources.raw import WINDOW_SAMPLES, Source
 
-_POSITIONS_AT_ONCE = 4096
+_POSITIONS_AT_ONCE = 1 << 16
 _MIN_KEY_DIGITS = 6
 
 
@@ -51,6 +52,7 @@ class PackOptions:
     skip: int = 0  # samples, the first of the order
     value_range: ValueRange | None = None
     max_pixels: int = MAX_IMAGE_PIXELS
+    hold_out: HoldOut | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.name):
@@ -75,19 +77,21 @@ class PackOptions:
                 f"{self.value_range[0]:g}:{self.value_range[1]:g}"
             )
 
-    def positions(self, num_samples: int) -> tuple[int, int]:
-        """First and end of what is packed, as positions of the packing order.
+    def numbers(self, source: Source) -> np.ndarray:
+        """What is packed: sample numbers [N] int64, in packing order.
 
         Raises:
             UsageError: nothing is left.
         """
-        if self.skip >= num_samples:
+        total = len(source)
+        if self.skip >= total:
             raise UsageError(
-                f"--skip leaves images to pack, got {self.skip:,} of the {num_samples:,} that "
-                f"SOURCE has; skip fewer"
+                f"--skip leaves images to pack, got {self.skip:,} of the {total:,} that SOURCE "
+                f"has; skip fewer"
             )
-        stop = num_samples if self.limit is None else min(num_samples, self.skip + self.limit)
-        return self.skip, stop
+        stop = total if self.limit is None else min(total, self.skip + self.limit)
+        order = _order(source, self.seed, self.skip, stop)
+        return order if self.hold_out is None else self.hold_out.take(order, source.labels)
 
     @property
     def image(self) -> ImageOptions:
@@ -96,8 +100,15 @@ class PackOptions:
 
     def recorded(self) -> dict[str, object]:
         """What a manifest says of them; of later ones only where they are not as before them."""
-        later = {"skip": 0, "value_range": None, "max_pixels": MAX_IMAGE_PIXELS}
+        later = {
+            "skip": 0,
+            "value_range": None,
+            "max_pixels": MAX_IMAGE_PIXELS,
+            "hold_out": None,
+        }
         values = asdict(self)
+        if self.hold_out is not None:
+            values["hold_out"] = self.hold_out.recorded()
         if self.value_range is not None:
             values["value_range"] = list(self.value_range)  # as JSON gives it back
         return {k: v for k, v in values.items() if k not in later or v != later[k]}
@@ -113,7 +124,7 @@ class PackRun:
         self.refused: list[Refused] = []
         self.converted: list[Converted] = []
         self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
-        self._source = source
+        self._source, self._numbers = source, options.numbers(source)
         self._options = options
         self._stop_at_bad = stop_at_bad
         self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
@@ -129,9 +140,10 @@ class PackRun:
             DataError: no image is good, or one is bad and the run is to stop there.
         """
         finished = self.staging.finished
-        first, stop = self._options.positions(len(self._source))
+        # Journals count from the first sample of the order, packed or not.
+        first, stop = self._options.skip, self._options.skip + len(self._numbers)
         start = finished[-1].next_position if finished else first
-        numbers = _numbers(self._source, self._options.seed, start, stop)
+        numbers = (int(number) for number in self._numbers[start - first :])
         encoded = encode_in_order(self._source, numbers, self._options.image, workers)
         with contextlib.closing(encoded), _bar(progress) as bar:
             task = bar.add_task("packing", total=stop - first, completed=start - first)
@@ -201,7 +213,7 @@ class PackRun:
         raise DataError(message)
 
 
-def _numbers(source: Source, seed: int, start: int, stop: int) -> Iterator[int]:
+def _order(source: Source, seed: int, start: int, stop: int) -> np.ndarray:
     """Sample numbers at the positions [start, stop) of the packing order."""
     blocks = source.block_sizes
     window = None
@@ -209,9 +221,11 @@ def _numbers(source: Source, seed: int, start: int, stop: int) -> Iterator[int]:
         window = max(1, round(WINDOW_SAMPLES / (len(source) / len(blocks))))
         blocks = blocks.tolist()
     order = SampleOrder(len(source), seed, shard_sizes=blocks, window_shards=window)
+    numbers = np.empty(stop - start, np.int64)
     for first in range(start, stop, _POSITIONS_AT_ONCE):
-        _, numbers = order(np.arange(first, min(stop, first + _POSITIONS_AT_ONCE)))
-        yield from numbers.tolist()
+        positions = np.arange(first, min(stop, first + _POSITIONS_AT_ONCE))
+        numbers[positions - start] = order(positions)[1]
+    return numbers
 
 
 class _Speed(ProgressColumn):

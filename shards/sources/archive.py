@@ -30,7 +30,8 @@ from shards.sources.archives import (
     is_archive_name,
     open_archive,
 )
-from shards.sources.folder import SPLIT_NAMES, skipped_notes
+from shards.sources.folder import skipped_notes
+from shards.sources.layout import find_parts
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
 from shards.tar import TarMember
@@ -51,6 +52,7 @@ class ArchiveSource:
         split: str | None = None,
         *,
         image_key: str | None = None,
+        own_classes: bool = True,
         scratch: Path | None = None,
         progress: bool = False,
     ) -> None:
@@ -74,7 +76,9 @@ class ArchiveSource:
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
                 f"unpack archives that lie inside others, and give the folder"
             )
-        self._found, self.classes, self._labels, notes = _label(found, inner_split, spec)
+        self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
+        if not own_classes:
+            self.classes, self.labels, notes = (), np.full_like(self.labels, NO_LABEL), []
         left = f" of {len(every)}" if len(paths) < len(every) else ""
         others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
         if others:
@@ -86,16 +90,21 @@ class ArchiveSource:
         )
         self.fingerprint = fingerprint_of(
             f"{name}\0{_size(sample)}\0{label}"
-            for (_, sample, name), label in zip(self._found, self._labels.tolist(), strict=True)
+            for (_, sample, name), label in zip(self._found, self.labels.tolist(), strict=True)
         )
+
+    @property
+    def names(self) -> list[str]:
+        """How each image is called, behind its archive's name where there are several."""
+        return [_printable(name) for _, _, name in self._found]
 
     def __len__(self) -> int:
         return len(self._found)
 
     def __getitem__(self, number: int) -> RawSample:
         archive, sample, name = self._found[number]
-        label = int(self._labels[number])
-        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        label = int(self.labels[number])
+        name = _printable(name)
         if isinstance(sample, Refused):
             return RawSample(name, NO_LABEL, partial(_refuse, sample.reason))
         return RawSample(name, label, archive.payload(sample.image))
@@ -173,14 +182,16 @@ def _below(
     parts = [_parts(sample) for _, sample, _ in found]
     while True:
         tops = {part[0] for part in parts if len(part) > 1}
-        splits = sorted(top for top in tops if top.lower() in SPLIT_NAMES)
-        if splits and (split in splits or (split is None and set(splits) == tops)):
-            if split is None and len(splits) > 1:
+        wanted = split if split in tops else None
+        if split is None:
+            splits, others = find_parts(["/".join(part) for part in parts])
+            if len(splits) > 1 or (splits and others):
                 raise UsageError(
                     f"SOURCE must be one split, got {spec} with {', '.join(splits)} inside; give "
                     f"--split {splits[0]}"
                 )
-            wanted = split or splits[0]
+            wanted = splits[0] if splits else None
+        if wanted is not None:
             rows = [row for row, part in enumerate(parts) if part[0] == wanted]
             found, parts, split = [found[r] for r in rows], [parts[r][1:] for r in rows], None
         elif len(tops) == 1 and all(len(p) > 1 for p in parts) and any(len(p) > 2 for p in parts):
@@ -206,6 +217,10 @@ def _is_hidden(name: str) -> bool:
 
 def _ending(member: TarMember) -> str:
     return member.extension.rpartition(".")[2]
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _size(sample: Sample | Refused) -> int:

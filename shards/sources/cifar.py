@@ -39,6 +39,7 @@ class CifarSource:
     """One split of CIFAR-10 or CIFAR-100."""
 
     kind = "cifar"
+    names = None
     stores_names = False
     block_sizes = None
     notes = ()
@@ -58,22 +59,23 @@ class CifarSource:
         self.classes = tuple(_text(name) for name in _get(meta, meta_key, path))
         batches = [_load(read, name, path) for name in names_of[self._split]]
         self._images = _images([_get(batch, "data", path) for batch in batches], path)
-        self._labels = [x for batch in batches for x in _get(batch, label_key, path)]
+        labels = [x for batch in batches for x in _get(batch, label_key, path)]
         known = range(len(self.classes))
-        if len(self._labels) != len(self._images) or not all(x in known for x in self._labels):
+        if len(labels) != len(self._images) or not all(x in known for x in labels):
             raise DataError(
                 f"a CIFAR archive has a label below {len(known)} for each image, got other ones in "
                 f"{path}; fetch it again"
             )
-        labels = ",".join(map(str, self._labels))
-        self.fingerprint = fingerprint_of([f"{zlib.crc32(self._images.data):08x}", labels])
+        self.labels = np.array(labels, np.int32)
+        told = ",".join(map(str, labels))
+        self.fingerprint = fingerprint_of([f"{zlib.crc32(self._images.data):08x}", told])
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, number: int) -> RawSample:
         name = f"cifar {self._split} image {number}"
-        return RawSample(name, self._labels[number], self._images[number])
+        return RawSample(name, int(self.labels[number]), self._images[number])
 
 
 def is_cifar_folder(folder: Path) -> bool:

@@ -8,6 +8,7 @@ JPEG, so that the demo takes the way through the decoders that photographs take.
 import io
 from functools import partial
 
+import numpy as np
 from PIL import Image
 
 from shards.errors import UsageError
@@ -25,6 +26,7 @@ class DemoSource:
 
     kind = "demo"
     classes = CLASSES
+    names = None
     stores_names = False
     block_sizes = None
     notes = ()
@@ -34,13 +36,14 @@ class DemoSource:
             raise UsageError(f"the demo set's splits are {', '.join(NUM_IMAGES)}, got {split!r}")
         self._split = split
         self._seed = list(NUM_IMAGES).index(split)
+        self.labels = np.arange(NUM_IMAGES[split], dtype=np.int32) % len(CLASSES)
         self.fingerprint = fingerprint_of(["demo", split, str(DEMO_VERSION)])
 
     def __len__(self) -> int:
         return NUM_IMAGES[self._split]
 
     def __getitem__(self, number: int) -> RawSample:
-        label = number % len(CLASSES)
+        label = int(self.labels[number])
         draw = partial(draw_jpeg, label, (DEMO_VERSION, self._seed, number))
         return RawSample(name=f"demo:{self._split} image {number}", label=label, data=draw)
 

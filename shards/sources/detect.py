@@ -21,6 +21,7 @@ from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo import DemoSource
 from shards.sources.folder import FolderSource
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
+from shards.sources.listed import label_listed, take_listed
 from shards.sources.parquet import (
     ParquetSource,
     find_parquet_files,
@@ -40,6 +41,9 @@ def open_source(
     split: str | None = None,
     *,
     image_key: str | None = None,
+    files: Path | None = None,
+    labels: Path | None = None,
+    label_column: str | None = None,
     scratch: Path | None = None,
     progress: bool = False,
 ) -> Source:
@@ -49,6 +53,9 @@ def open_source(
         spec: a path, a glob of Parquet files or archives, `demo` or `demo:test`.
         split: which part, for kinds that come in parts; None takes the training part.
         image_key: which member of a sample is its image (samples.py); of archives only.
+        files: a list of the files to take, of sources of files only.
+        labels: a list that gives each file its class, in place of its folder.
+        label_column: title or number of the column with the classes; None finds it.
         scratch: a folder where a compressed tar has room; None takes the system's.
         progress: show a bar on a terminal where opening takes long.
 
@@ -56,12 +63,26 @@ def open_source(
         UsageError: there is no such thing, or not in this split.
         DataError: it is there but damaged.
     """
+    source = _open(spec, split, image_key, labels is None, scratch, progress)
+    if files is not None:
+        source = take_listed(source, files)
+    return source if labels is None else label_listed(source, labels, label_column)
+
+
+def _open(
+    spec: str,
+    split: str | None,
+    image_key: str | None,
+    own_classes: bool,
+    scratch: Path | None,
+    progress: bool,
+) -> Source:
     path = Path(spec)
     source: Source | None = None
     if spec == "demo" or spec.startswith("demo:"):
         source = _open_demo(spec, split)
     elif path.is_dir():
-        source = _open_folder(path, split)
+        source = _open_folder(path, split, own_classes)
     elif path.is_file():
         source = _open_file(path, split)
     elif is_parquet_name(spec) and find_parquet_files(spec):
@@ -71,7 +92,14 @@ def open_source(
             f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path"
         )
     if source is None:
-        return ArchiveSource(spec, split, image_key=image_key, scratch=scratch, progress=progress)
+        return ArchiveSource(
+            spec,
+            split,
+            image_key=image_key,
+            own_classes=own_classes,
+            scratch=scratch,
+            progress=progress,
+        )
     if image_key is not None:
         raise UsageError(
             f"--image-key is for tars and zips, whose names have dots, got {image_key} for "
@@ -87,7 +115,7 @@ def _open_demo(spec: str, split: str | None) -> Source:
     return DemoSource(named or split or "train")
 
 
-def _open_folder(path: Path, split: str | None) -> Source | None:
+def _open_folder(path: Path, split: str | None, own_classes: bool) -> Source | None:
     """None for a folder of archives."""
     if find_idx_images(path):
         return IdxSource(path, split)
@@ -101,7 +129,7 @@ def _open_folder(path: Path, split: str | None) -> Source | None:
     kinds = set()
     for name in _names(path):
         if name.rpartition(".")[2].lower() in IMAGE_ENDINGS:
-            return FolderSource(path, split)
+            return FolderSource(path, split, own_classes=own_classes)
         kinds.add(
             "parquet" if is_parquet_name(name) else "archive" if is_archive_name(name) else ""
         )

@@ -12,15 +12,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
+from shards.sources.layout import check_classes, check_parts, layout_notes, split_folder
 from shards.sources.raw import RawSample, fingerprint_of
 
 _PACKED_ENDINGS = frozenset(
     ".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar .parquet".split()
 )
-SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class FolderSource:
@@ -30,8 +32,8 @@ class FolderSource:
     stores_names = True
     block_sizes = None
 
-    def __init__(self, root: Path, split: str | None = None) -> None:
-        self._root = _choose_split(root, split)
+    def __init__(self, root: Path, split: str | None = None, *, own_classes: bool = True) -> None:
+        self._root = root if split is None else split_folder(root, _folders(root), split)
         found, skipped = _list_images(self._root)
         if not found:
             seen = f"only {_told(skipped)}" if skipped else "no file at all"
@@ -40,37 +42,28 @@ class FolderSource:
                 f"check the path"
             )
         self._names = [name for name, _ in found]
-        self.classes, self._labels = _label(self._names, self._root)
-        self.fingerprint = fingerprint_of(f"{name}\0{size}" for name, size in found)
+        self.names = [_printable(name) for name in self._names]
+        check_parts(self._root, self.names)
         self.notes = tuple(skipped_notes(skipped))
+        self.classes: tuple[str, ...] = ()
+        self.labels = np.full(len(found), NO_LABEL, np.int32)
+        if own_classes:
+            check_classes(self._root, self.names)
+            self.classes, self.labels = _label(self._names, self._root)
+            self.notes += tuple(layout_notes(self._root, self.names))
+        self.fingerprint = fingerprint_of(f"{name}\0{size}" for name, size in found)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, number: int) -> RawSample:
-        name = self._names[number]
+        path = self._root / self._names[number]
         # A bound method: the file is read in the worker.
-        return RawSample(_printable(name), self._labels[number], (self._root / name).read_bytes)
+        return RawSample(self.names[number], int(self.labels[number]), path.read_bytes)
 
 
-def _choose_split(root: Path, split: str | None) -> Path:
-    """The folder itself, or its split; a folder of splits must not become classes train and val."""
-    entries = (entry for entry in root.iterdir() if not entry.name.startswith("."))
-    folders = sorted(entry.name for entry in entries if entry.is_dir())
-    splits = [name for name in folders if name.lower() in SPLIT_NAMES]
-    if split is not None:
-        if split not in folders:
-            raise UsageError(
-                f"--split names a folder inside SOURCE, got {split!r}, and {root} has "
-                f"{', '.join(folders[:5]) or 'none'}; leave it out to take the whole folder"
-            )
-        return root / split
-    if splits and splits == folders:
-        raise UsageError(
-            f"SOURCE must be one split, got {root} with {', '.join(splits)}; give "
-            f"{root / splits[0]}, or --split {splits[0]}"
-        )
-    return root
+def _folders(root: Path) -> list[str]:
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
 
 def _list_images(root: Path) -> tuple[list[tuple[str, int]], Counter[str]]:
@@ -121,7 +114,7 @@ def _size(entry: os.DirEntry[str]) -> int:
         return -1
 
 
-def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
+def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names and the label of each file; a flat folder has none."""
     tops = [name.split("/", 1)[0] if "/" in name else None for name in names]
     classes = tuple(sorted({top for top in tops if top is not None}))
@@ -133,7 +126,7 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], list[int]]:
         )
     number = {name: i for i, name in enumerate(classes)}
     labels = [NO_LABEL if top is None else number[top] for top in tops]
-    return tuple(_printable(name) for name in classes), labels
+    return tuple(_printable(name) for name in classes), np.array(labels, np.int32)
 
 
 def skipped_notes(skipped: Counter[str]) -> Iterator[str]:

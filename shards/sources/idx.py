@@ -29,6 +29,7 @@ class IdxSource:
     """The images of one idx file and, where they lie beside it, their labels."""
 
     kind = "idx"
+    names = None
     stores_names = False
     block_sizes = None
 
@@ -39,30 +40,32 @@ class IdxSource:
         self._name = images_path.name
         self._images = read_idx(images_path, num_dimensions=3)
         labels_path = _find_labels(images_path)
-        self._labels = None if labels_path is None else read_idx(labels_path, num_dimensions=1)
+        labels = None if labels_path is None else read_idx(labels_path, num_dimensions=1)
         if not len(self._images):
             raise DataError(f"an idx file to pack holds images, got none in {images_path}")
-        if self._labels is None:
+        if labels is None:
             self.classes: tuple[str, ...] = ()
             self.notes = (f"no labels beside {images_path}",)
         else:
-            if len(self._labels) != len(self._images):
+            if len(labels) != len(self._images):
                 raise DataError(
-                    f"there is a label for each image, got {len(self._labels):,} labels in "
+                    f"there is a label for each image, got {len(labels):,} labels in "
                     f"{labels_path} for {len(self._images):,} images; fetch both files again"
                 )
-            self.classes = tuple(str(i) for i in range(int(self._labels.max()) + 1))
+            self.classes = tuple(str(i) for i in range(int(labels.max()) + 1))
             self.notes = (f"read {images_path.name}",)
+        unlabelled = np.full(len(self._images), NO_LABEL, np.int32)
+        self.labels = unlabelled if labels is None else labels.astype(np.int32)
         self.fingerprint = fingerprint_of(
             "none" if array is None else f"{array.shape} {zlib.crc32(array.data):08x}"
-            for array in (self._images, self._labels)
+            for array in (self._images, labels)
         )
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, number: int) -> RawSample:
-        label = NO_LABEL if self._labels is None else int(self._labels[number])
+        label = int(self.labels[number])
         return RawSample(f"{self._name} image {number}", label, self._images[number])
 
 

@@ -34,6 +34,7 @@ class ParquetSource:
     """One split of a data set in Parquet files."""
 
     kind = "parquet"
+    names = None
     stores_names = True
 
     def __init__(self, spec: str, split: str | None = None) -> None:
@@ -62,10 +63,11 @@ class ParquetSource:
         self._starts = np.concatenate([[0], np.cumsum(self.block_sizes)])
         if not self._starts[-1]:
             raise DataError(f"Parquet files to pack hold rows, got none in {spec}; check the path")
-        self.classes, self._labels, told = (), None, None
+        self.classes, told = (), None
+        self.labels = np.full(len(self), NO_LABEL, np.int32)
         if label_column is not None:
             names = class_names(schema, label_column)
-            self.classes, self._labels, told = number_labels(values, names)
+            self.classes, self.labels, told = number_labels(values, names)
         self.notes = tuple(_notes(len(paths), len(every), self._image_column, label_column, schema))
         if told:
             self.notes += (
@@ -88,7 +90,7 @@ class ParquetSource:
         value = self._table(block).column(self._image_column)[row].as_py()
         data, path = image_bytes(value)
         name = path or f"{self._paths[self._groups[block][0]].name} row {number}"
-        label = NO_LABEL if self._labels is None else int(self._labels[number])
+        label = int(self.labels[number])
         # A row that only names a file elsewhere has no bytes, and is refused as an empty image.
         return RawSample(str(name), label, data)
 

@@ -6,7 +6,7 @@ in the source's own sorted order and becomes its key in the shards.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,6 +53,16 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names by label; empty when there are no labels."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Class numbers [N], NO_LABEL where there is none."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """How each sample's file is called inside the source [N]; None where they are no files."""
         ...
 
     @property

@@ -24,6 +24,15 @@ class Noise:
     asked: list[int] = field(default_factory=list)
 
     @property
+    def names(self) -> list[str]:
+        return [f"n/{number}.png" for number in range(self.size)]
+
+    @property
+    def labels(self) -> np.ndarray:
+        numbers = np.arange(self.size, dtype=np.int32)
+        return numbers % 3 if self.classes else np.full_like(numbers, NO_LABEL)
+
+    @property
     def fingerprint(self) -> str:
         return fingerprint_of([str(self.size), str(self.bad)])
 

@@ -78,6 +78,16 @@ def test_tars_are_indexed_in_place(
         (["IMAGES", "IMAGES"], 2, "another folder"),
         (["IMAGES", "IMAGES/x"], 2, "outside of SOURCE"),
         (["IMAGES", "OUT", "--value-range", "9:1"], 2, "'9:1'"),
+        (["IMAGES", "OUT", "--hold-out", ""], 2, "''"),
+        (["IMAGES", "OUT", "--hold-out", "100%"], 2, "got 100%"),
+        (["IMAGES", "OUT", "--hold-out", "6"], 2, "takes 1 to 4 of these 6 images"),
+        (["IMAGES", "OUT", "--held-out", "x"], 2, "--hold-out 10%"),
+        (["IMAGES", "OUT", "--hold-out", "1", "--held-out", "OUT/x"], 2, "folder of its own"),
+        (["IMAGES", "OUT", "--hold-out", "1", "--held-out", "IMAGES/x"], 2, "outside of SOURCE"),
+        (["IMAGES", "OUT", "--labels", ""], 2, "(Is a directory)"),
+        (["IMAGES", "OUT", "--labels", "gone"], 2, "got gone (No such file"),
+        (["IMAGES", "OUT", "--label-column", "y"], 2, "got y without it"),
+        (["IMAGES", "OUT", "--files", "gone"], 2, "got gone (No such file"),
         (["IMAGES", "OUT", "--max-pixels", "0"], 2, "got 0"),
         (["IMAGES", "OUT", "--image-key", "jpg"], 2, "is for tars and zips"),
         (["IMAGES", "/proc/nowhere/x"], 1, "must be writable"),
@@ -148,3 +158,46 @@ def test_what_packing_converts_is_said_once(
         (image,) = reader.read(np.arange(1))
     assert isinstance(image, bytes)
     assert len(np.unique(np.asarray(Image.open(io.BytesIO(image))))) == 256
+
+
+def test_one_command_gives_a_set_and_its_held_out_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both are told, each image is in one, and the next command has both."""
+    images, out = make_images(tmp_path / "images"), tmp_path / "out"
+    Image.new("RGB", (8, 8)).save((images / "fox").mkdir() or images / "fox/0.png")
+    assert main([str(images), str(out), "--workers", "1", "--hold-out", "2"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith(f"{out}: 5 images, 3 classes")
+    assert said[2].startswith(f"{out}-held-out: 2 images, 3 classes")
+    assert said[3] == (
+        f"note: without an image in {out}-held-out: 1 class (fox first), too small for this share"
+    )
+    assert said[4] == f"next: python -m trainer.run --data {out} --eval-data {out}-held-out"
+    assert main([str(images), "--hold-out", "2", str(out)]) == 0
+    assert capsys.readouterr().out.count("complete already") == 2
+
+
+def test_labels_and_files_come_from_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in Tiny ImageNet's val: images/ and a text beside it; one class alone is told."""
+    root = tmp_path / "val"
+    (root / "images").mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (8, 8)).save(root / f"images/val_{i}.png")
+    text = root / "val_annotations.txt"
+    text.write_text("".join(f"val_{i}.png\tn{i % 2}\t0\t0\t9\t9\n" for i in range(4)))
+    out = [str(tmp_path / "out"), "--workers", "1"]
+    assert main([str(root), *out]) == 2
+    assert f"--labels {text}" in capsys.readouterr().err
+    assert main([str(root), *out, "--labels", str(text)]) == 0
+    assert "4 images, 2 classes" in capsys.readouterr().out
+    assert ShardIndex.open(tmp_path / "out").classes == ("n0", "n1")
+    (tmp_path / "list").write_text("val_3\nval_0\n")
+    files = ["--files", str(tmp_path / "list"), "--labels", str(text), "--overwrite"]
+    assert main([str(root), *out, *files]) == 0
+    assert "2 images, 2 classes" in capsys.readouterr().out
+    (root / "val_annotations.txt").unlink()
+    assert main([str(root), *out, "--overwrite"]) == 0
+    assert "note: there is one class, and no score" in capsys.readouterr().out

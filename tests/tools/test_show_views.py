@@ -7,6 +7,9 @@ from PIL import Image
 from augengine.draw import draw_plan
 from augengine.policies import load_policy
 from shards.index import ShardIndex
+from shards.packing.pack import pack
+from shards.sources.folder import FolderSource
+from tools import show_views
 from tools.contact_sheet import COLOURS, SheetRow, describe_view, draw_sheet
 from tools.show_views import main
 
@@ -122,3 +125,31 @@ def test_an_image_that_cannot_be_shown_is_named(new_shards, tmp_path, capsys):
     assert show(folder, tmp_path / "v.png", "--ids", "2,3") == 1
     assert "00000003 in train-000000.tar" in capsys.readouterr().err
     assert not (tmp_path / "v.png").exists()
+
+
+def test_files_are_called_by_their_names(tmp_path, capsys, monkeypatch):
+    """Where the set was packed from files: under the picture, and in the line on a bad one."""
+    for i in range(3):
+        (tmp_path / f"set/c{i}").mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / f"set/c{i}/photo{i}.png")
+    pack(FolderSource(tmp_path / "set"), tmp_path / "out", workers=1)
+    captions = []
+
+    def draw(rows, *others):
+        captions.extend(row.captions for row in rows)
+        return draw_sheet(rows, *others)
+
+    monkeypatch.setattr(show_views, "draw_sheet", draw)
+    assert show(tmp_path / "out", tmp_path / "v.png", "--ids", "0,1,2") == 0
+    index = ShardIndex.open(tmp_path / "out")
+    numbers = [int(index.key(i)) for i in range(3)]
+    assert captions == [
+        (f"sample {id}    class c{n}", f"photo{n}.png    40x40") for id, n in enumerate(numbers)
+    ]
+    with open(tmp_path / "out/train-000000.tar", "r+b") as file:
+        file.seek(index.entry(1).offset)
+        file.write(b"not a picture")
+    assert show(tmp_path / "out", tmp_path / "v.png", "--ids", "1") == 1
+    assert (
+        f"got c{numbers[1]}/photo{numbers[1]}.png, 00000{numbers[1]} in" in capsys.readouterr().err
+    )

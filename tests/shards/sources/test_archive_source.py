@@ -123,6 +123,13 @@ def test_splits_do_not_become_classes(tmp_path: Path) -> None:
     assert (len(source), source.classes) == (6, ("cat", "dog"))
     with pytest.raises(UsageError, match="'test'"):
         ArchiveSource(str(path), "test")
+    beside = [("train2017/1.jpg", jpeg_of(1)), ("val2017/1.jpg", jpeg_of(2))]
+    mixed = [*splits, ("set/docs/logo.png", jpeg_of(3))]
+    for name, members, part in (("y", beside, "train2017"), ("z", mixed, "train")):
+        path = write_zip(tmp_path / f"in/{name}.zip", members)
+        with pytest.raises(UsageError, match=f"--split {part}"):
+            ArchiveSource(str(path))
+        assert len(ArchiveSource(str(path), part)) == (1 if name == "y" else 6)
     write_tar(tmp_path / "by/train-000.tar", SHARD)
     write_tar(tmp_path / "by/val-000.tar", SHARD[:2])
     assert (
