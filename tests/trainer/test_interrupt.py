@@ -13,11 +13,7 @@ from trainer import interrupt
 from trainer.interrupt import SIGNALS, GracefulInterrupt
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [
-    *("trainer/run.py", "trainer/evaluate.py", "trainer/export.py", "tools/make_shards.py"),
-    *("tools/check_shards.py", "tools/show_views.py", "tools/profile_augment.py"),
-    "tools/simulate_epoch.py",
-]
+COMMANDS = ("tools/make_shards.py", "tools/check_shards.py", "tools/simulate_epoch.py")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -60,7 +56,7 @@ def test_ctrl_c_while_importing_is_one_word() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_commands_are_quiet_from_their_first_line(path: str) -> None:
-    """Before the imports that take seconds."""
+    """Before the imports that take seconds; those that load torch: test_threads.py."""
     _, first, second, *_ = ast.parse((ROOT / path).read_text()).body
     assert ast.unparse(first) == "from trainer.interrupt import quiet_interrupt"
     assert ast.unparse(second) == "if __name__ == '__main__':\n    quiet_interrupt()"
