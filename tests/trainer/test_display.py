@@ -1,12 +1,10 @@
 """What a person sees of a run and of its scores has the names that they gave."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from trainer.display import Display
-from trainer.evaluate import Score, _print
+from trainer.eval.evaluation import Score
+from trainer.eval.scoreboard import print_head, print_protocol, print_row
 
 NAME = "runs/[bs 8] :cat: simclr[/]"
 
@@ -20,13 +18,13 @@ def test_sentences_and_warnings_keep_their_names(capsys: pytest.CaptureFixture[s
 
 
 def test_a_table_of_scores_keeps_its_names(capsys: pytest.CaptureFixture[str]) -> None:
-    """The run in the title, the encoders in the cells, the data below."""
+    """The run in the title, the encoders in the rows, the data below."""
     conditions = {"run": NAME, "test": f"test {NAME}", "train": f"train {NAME}"}
     numbers = {"test_images": 2, "train_images": 3, "largest_class": 0.5, "size_px": 32}
-    conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none"}
-    views = SimpleNamespace(describe=lambda sets: "classes by number")
-    evaluation: Any = SimpleNamespace(views=views, sets=None)
-    _print([Score("[random] encoder", 0.5, 0.25, 1.0, 8)], conditions, evaluation)
+    conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none", "raw_pixels": "all"}
+    print_head(NAME)
+    print_row(Score("[random] encoder", 0.5, 0.25, 1.0, 8))
+    print_protocol(conditions, "classes by number")
     printed = capsys.readouterr().out
     for text in (f"{NAME}: frozen", "[random] encoder", f"of test {NAME},", f"of train {NAME};"):
-        assert text in " ".join(printed.split())
+        assert text in printed
