@@ -80,6 +80,7 @@ def train(
         guard = Guard(parts, out)
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
+        warnings += parts.warnings
         start = describe_start(parts, command, step, [*notes, *warnings])
         on_first(partial(open_out, out, config, start, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)

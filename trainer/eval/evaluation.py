@@ -95,6 +95,8 @@ class Evaluation:
             "test_unlabelled": test.num_unlabelled,
             "test_bad": bad_test,
             "test_foreign": dict(test.foreign),  # images by a class that training lacks
+            "test_in_train": self.sets.num_shared,
+            "train_repeated": self.sets.num_repeated,
             "classes": self.sets.num_classes,
             "classes_matched": self.sets.rule,
             "largest_class": self.sets.largest_class(),
