@@ -84,7 +84,7 @@ def train(
         start = describe_start(parts, command, step, [*notes, *warnings])
         on_first(partial(open_out, out, config, start, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
-        interrupt = stack.enter_context(GracefulInterrupt())
+        interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
         log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None

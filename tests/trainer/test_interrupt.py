@@ -27,6 +27,22 @@ def test_an_echo_of_a_signal_is_nothing(number: signal.Signals) -> None:
     assert signal.getsignal(number) == former
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_answered_at_once(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Once, on the first rank only, before the step is done; the echo is nothing."""
+    with GracefulInterrupt(), GracefulInterrupt(quiet=True) as other:
+        signal.raise_signal(number)
+        assert other.number == number
+        assert capfd.readouterr().err == ""
+    with GracefulInterrupt():
+        signal.raise_signal(number)
+        assert capfd.readouterr().err == f"{interrupt.ANSWER}\n"
+        signal.raise_signal(number)
+        assert capfd.readouterr().err == ""
+
+
 def test_a_later_signal_is_taken_literally(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C again, by someone who cannot wait, is Python's own KeyboardInterrupt."""
     monkeypatch.setattr(interrupt, "ECHO_S", 0.05)
