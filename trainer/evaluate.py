@@ -31,7 +31,7 @@ from trainer.config import TrainConfig
 from trainer.device import choose_device
 from trainer.eval.center_views import CenterViews
 from trainer.eval.evaluation import Evaluation, Score
-from trainer.eval.features import calibrated, raw_pixels
+from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled import label_sets
 from trainer.eval.scoreboard import (
@@ -82,6 +82,8 @@ def _main(args: argparse.Namespace) -> int:
     def conditions() -> dict[str, Any]:
         # As they were named: where the demo set is cached says nothing to another reader.
         names = {"train": str(config.data.train), "test": str(config.eval.data)}
+        if args.baselines:
+            names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
         return evaluation.conditions() | names | {"run": str(run), "checkpoint": str(path)}
 
     def keep(scores: list[Score], **others: Any) -> None:

@@ -122,7 +122,7 @@ def test_evaluate_scores_a_run(
     assert result["conditions"]["train_images"] == 37
     # The training images are the test images here: a linear map over 768 pixels knows them all.
     assert result["scores"][2]["linear"] == 1.0
-    assert "raw pixels: means of 16 x 16 equal parts" in table
+    assert "raw pixels: all of them; " in table
     assert evaluate([str(out), "--probe-seconds", "0"]) == 2
     assert "--probe-seconds is positive, got 0.0; try 300" in capsys.readouterr().err
 

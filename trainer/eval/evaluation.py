@@ -11,7 +11,7 @@ import torch
 
 from augengine.views import Views
 from trainer.eval.center_views import CenterViews
-from trainer.eval.features import RAW_PX, extract
+from trainer.eval.features import extract
 from trainer.eval.knn import knn_accuracy
 from trainer.eval.labelled import LabelledSets
 from trainer.eval.probe import PROTOCOL, linear_probe
@@ -104,8 +104,6 @@ class Evaluation:
             "k": min(settings.k, len(train.ids) - bad_train),
             "temperature": settings.temperature,
             "linear": PROTOCOL,
-            "raw_pixels": f"means of {min(RAW_PX, self.views.size_px)} x "
-            f"{min(RAW_PX, self.views.size_px)} equal parts",
             "backend": self.views.backend.name,
             "torch": str(torch.__version__),
         }

@@ -52,6 +52,11 @@ def extract(
     return Features(torch.cat(values), torch.cat(labels).to(device))
 
 
+def describe_raw_pixels(size_px: int) -> str:
+    """What raw pixels are of views of this side."""
+    return f"means of {RAW_PX} x {RAW_PX} equal parts" if size_px > RAW_PX else "all of them"
+
+
 def raw_pixels(images: torch.Tensor) -> torch.Tensor:
     """The baseline that learned nothing: normalised pixels [N, C, S, S] as features [N, C*P*P].
 

@@ -33,14 +33,13 @@ def print_row(score: Score) -> None:
 
 def print_protocol(conditions: Mapping[str, Any], left_out: str) -> None:
     """What the numbers depend on."""
-    print_line(
+    raw = "raw pixels: {raw_pixels}; " if "raw_pixels" in conditions else ""
+    template = (
         "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
         "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
-        "kNN k={k}, T={temperature:g}; linear: {linear}; raw pixels: {raw_pixels}; ".format(
-            **conditions
-        )
-        + left_out
+        "kNN k={k}, T={temperature:g}; linear: {linear}; "
     )
+    print_line(f"{template}{raw}".format(**conditions) + left_out)
 
 
 def print_line(text: str) -> None:
