@@ -44,7 +44,7 @@ class StageStats:
 class MeterSnapshot:
     """What the meter had counted at one moment; `b - a` is what happened between the two."""
 
-    wall_s: float = 0.0  # since the meter was made
+    wall_s: float = 0.0  # since the meter was made, but for `Meter.paused`
     images: int = 0  # delivered to the consumer
     views: int = 0  # delivered to the consumer
     bad_samples: int = 0  # replaced, each time one came up
@@ -173,6 +173,16 @@ class Meter:
             self._images += num_images
             self._views += num_views
             self._bad_samples += num_bad
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the body's time out of `wall_s`: the consumer does something else, as evaluate."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._start += time.perf_counter() - start
 
     def snapshot(self) -> MeterSnapshot:
         """Everything counted so far, as one consistent value."""

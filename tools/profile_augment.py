@@ -7,10 +7,10 @@ load on the machine touches all alike. With --peers-python also lightly's and to
 transforms, and ours from where theirs begin: `from pixels` and `from bytes`.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.commands import begin
 
 if __name__ == "__main__":
-    quiet_interrupt()  # before what takes seconds to import
+    begin()  # before what takes seconds to import
 
 import argparse
 import json

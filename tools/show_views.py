@@ -4,10 +4,10 @@ The images and views are those of a run with the same seed: the epoch's first sa
 with --plan, those of a plan that was saved, such as a run's nonfinite-step-N.npz.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.commands import begin
 
 if __name__ == "__main__":
-    quiet_interrupt()  # before what takes seconds to import
+    begin()  # before what takes seconds to import
 
 import argparse
 import sys

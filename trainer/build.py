@@ -33,6 +33,7 @@ from trainer.distributed import rank, world_size
 from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import label_sets
 from trainer.eval.online import OnlineKnn
+from trainer.length import check_length, warn_of_few_steps
 from trainer.methods.protocol import Method, Progress
 from trainer.networks import build_method
 from trainer.optim.build import build_optimizer
@@ -55,6 +56,7 @@ class Parts:
     optimizer: torch.optim.Optimizer
     cache: Cache
     notes: tuple[str, ...]  # what was found out while building that a person may want to know
+    warnings: tuple[str, ...]  # what makes the run or its scores worth little
     knn: OnlineKnn | None  # None without labelled evaluation data
 
     @property
@@ -125,7 +127,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
             "data.train is the folder of the training shards, got null; give --data DIR"
         )
     index = open_index(config.data.train, config)
-    _check_lengths(config, index)
+    check_length(config.loop, index)
     method.check_classes(index.classes)
     method.prepare(len(index))
     method.to(device)
@@ -144,6 +146,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     window = note_on_window(index.directory, index.shards, config.loop.window)
     arch = describe_options(method.backbone)
     notes = (arch, split, cache.note, window, describe_parts(config))
+    knn = _build_knn(config, index, policy, decoder, device)
+    warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
     return Parts(
         config=config,
         device=device,
@@ -155,7 +159,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
         cache=cache,
         notes=tuple(filter(None, notes)),
-        knn=_build_knn(config, index, policy, decoder, device),
+        warnings=tuple(filter(None, warnings)),
+        knn=knn,
     )
 
 
@@ -177,20 +182,6 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
 
 
-def _check_lengths(config: TrainConfig, index: ShardIndex) -> None:
-    batch, epochs = config.loop.batch_size, config.loop.epochs
-    if batch > len(index):
-        raise UsageError(
-            f"a batch is at most the data set, got --batch-size {batch} for {len(index)} images in "
-            f"{index.directory}; try --batch-size {max(2, len(index) // 4)}"
-        )
-    if epochs * len(index) < batch:
-        raise UsageError(
-            f"a run has at least one step, got {epochs:g} epochs of {len(index)} images in batches "
-            f"of {batch}; raise --epochs"
-        )
-
-
 def _build_knn(
     config: TrainConfig,
     train: ShardIndex,
@@ -206,3 +197,10 @@ def _build_knn(
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, policy, backend, decoder)
     return OnlineKnn(views, sets, device)
+
+
+def _warn_of_overlap(knn: OnlineKnn | None) -> str | None:
+    """A sentence when a score would be of images that the encoder is trained on."""
+    if knn is None or not knn.sets.num_shared:
+        return None
+    return f"{knn.sets.overlap}: their nearest neighbour is themselves; evaluate on others"

@@ -66,7 +66,8 @@ def resolve_config(args: argparse.Namespace) -> tuple[TrainConfig, tuple[str, ..
             f"--method names a method, got recipe {args.method}; give --config {args.method}"
         )
     recipe, notes = _recipe(args, command)
-    values, replaced = overlay(recipe, command)
+    is_of_run = args.resume and args.config is None
+    values, replaced = overlay(recipe, command, keep_stem=is_of_run)
     replaced += _changed_file(recipe, command)
     if args.out is not None:
         refuse_inside(Path(args.out), _named(values, "method", "name", None))

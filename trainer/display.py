@@ -7,14 +7,44 @@ stderr, so that stdout holds results only.
 import math
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.text import Text
 
 from shards.console import new_bar, new_console, words
 
 SECONDS_BETWEEN_LINES = 10.0
+FIRST_STEPS = 2  # of a start: kernels are compiled in them, they say nothing of the speed
+PACE_STEPS = 200  # that the time left is told from
+
+
+class Pace:
+    """How long a step takes: over the last ones, without the first and without pauses."""
+
+    def __init__(self) -> None:
+        self._num_steps = 0
+        self._times: deque[float] = deque(maxlen=PACE_STEPS + 1)  # ends of steps
+
+    def step(self, now: float) -> None:
+        """A step has ended."""
+        self._num_steps += 1
+        if self._num_steps >= FIRST_STEPS:
+            self._times.append(now)
+
+    def pause(self, seconds: float) -> None:
+        """As long was no training."""
+        self._times = deque((t + seconds for t in self._times), maxlen=PACE_STEPS + 1)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """None: not known yet."""
+        if len(self._times) < 2:
+            return None
+        return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
 
 
 class Display:
@@ -22,14 +52,13 @@ class Display:
 
     def __init__(self, total_steps: int, first_step: int = 0, *, quiet: bool = False) -> None:
         self._total = total_steps
-        self._first = first_step
-        self._quiet = quiet
-        self._started = self._last_line = time.monotonic()
+        self._pace = Pace()
+        self._last_line = time.monotonic()
         self._console = new_console(sys.stderr, quiet=quiet, soft_wrap=True)
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
             columns = (words("step"), MofNCompleteColumn(), BarColumn(), words())
-            self._bar = new_bar(self._console, *columns, TimeRemainingColumn(), transient=True)
+            self._bar = new_bar(self._console, *columns, transient=True)
             self._task = self._bar.add_task("", total=total_steps, completed=first_step)
 
     def update(self, step: int, loss: float, images_per_s: float, wait: float) -> None:
@@ -38,13 +67,24 @@ class Display:
         if not math.isnan(loss):  # nobody has looked at one yet
             figures = f"loss {loss:.4f}  {figures}"
         now = time.monotonic()
+        self._pace.step(now)
+        pace = self._pace.seconds_per_step
+        if pace is not None:
+            figures += f"  {_duration(pace * (self._total - step))} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=figures)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total:
             self._last_line = now
-            done = max(1, step - self._first)
-            left = (now - self._started) / done * (self._total - step)
-            self.say(f"step {step}/{self._total}  {figures}  {_duration(left)} left")
+            self.say(f"step {step}/{self._total}  {figures}")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The body is no training: an evaluation."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._pace.pause(time.monotonic() - start)
 
     def say(self, text: str) -> None:
         """A sentence above the bar."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from trainer.badlog import describe_bad_samples
 from trainer.config import TrainConfig
 from trainer.train import Outcome
+from trainer.verdict import describe_verdict
 
 
 def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
@@ -25,6 +26,7 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     knn = outcome.knn
     if knn:
         lines.append(f"kNN {knn[outcome.step]:.1%}, random encoder {knn[0]:.1%}")
+        lines.append(describe_verdict(config, knn[outcome.step], knn[0], outcome.loss))
     lines += [bad] if bad else []
     data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
     lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")

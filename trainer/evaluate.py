@@ -5,36 +5,42 @@ and, with --baselines, raw pixels. A number without those beside it says little 
 with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.commands import begin
 
 if __name__ == "__main__":
-    quiet_interrupt()  # before what takes seconds to import
+    begin()  # before what takes seconds to import
 
 import argparse
-import json
+import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import torch
 
 import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
-from shards.atomic import atomic_file
 from shards.commandline import CommandParser
-from shards.console import new_console
 from shards.errors import UsageError, run_command
 from trainer.build import open_index
+from trainer.checks import require
 from trainer.config import TrainConfig
 from trainer.device import choose_device
 from trainer.eval.center_views import CenterViews
 from trainer.eval.evaluation import Evaluation, Score
-from trainer.eval.features import calibrated, raw_pixels
+from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled import label_sets
+from trainer.eval.scoreboard import (
+    print_head,
+    print_protocol,
+    print_row,
+    progress_bar,
+    write_json,
+)
 from trainer.methods.plugin import describe
 from trainer.networks import build_encoder, encoder_weights, load_weights
 from trainer.rundir import read_config
@@ -47,7 +53,10 @@ examples:
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
-logistic regression, its L2 strength chosen on a held-out tenth of the training features."""
+logistic regression, its L2 strength chosen on a held-out tenth of the training features. A row is
+printed, and written to --json, as soon as it is there."""
+
+PROBE_SECONDS = 300
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,35 +70,45 @@ def _main(args: argparse.Namespace) -> int:
     path = checkpoint.find(run, args.checkpoint)
     sys.stderr.write(describe(config.method.name))
     _check_json(args.json)
-    evaluation = _open(config)
+    require(
+        args.probe_seconds > 0,
+        "--probe-seconds is positive",
+        args.probe_seconds,
+        f"try {PROBE_SECONDS}",
+    )
+    evaluation = _open(config, args.probe_seconds)
     state = checkpoint.load(path)
-    scores, tuned = [], None
-    if args.finetune is None:
-        scores = list(_scores(config, evaluation, state, baselines=args.baselines))
-    else:
+
+    def conditions() -> dict[str, Any]:
+        # As they were named: where the demo set is cached says nothing to another reader.
+        names = {"train": str(config.data.train), "test": str(config.eval.data)}
+        if args.baselines:
+            names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
+        return evaluation.conditions() | names | {"run": str(run), "checkpoint": str(path)}
+
+    def keep(scores: list[Score], **others: Any) -> None:
+        if args.json is not None:
+            bad = evaluation.views.bad.items()
+            samples = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
+            write_json(args.json, conditions(), scores, samples, **others)
+
+    if args.finetune is not None:
         data = (evaluation.views, evaluation.sets, evaluation.device)
         flags = (args.finetune, args.head_layers, args.finetune_epochs)
         tuned = finetune_run(run, config, state, *data, *flags)
-    conditions = evaluation.conditions() | {
-        # As they were named: where the demo set is cached says nothing to another reader.
-        "train": str(config.data.train),
-        "test": str(config.eval.data),
-        "run": str(run),
-        "checkpoint": str(path),
-    }
-    if scores:
-        _print(scores, conditions, evaluation)
-    if args.json is not None:
-        result = {"conditions": conditions, "scores": [asdict(score) for score in scores]}
-        result |= {"finetune": asdict(tuned)} if tuned else {}
-        bad = evaluation.views.bad.items()
-        result["bad_samples"] = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
-        with atomic_file(args.json) as file:
-            file.write(json.dumps(result, indent=2).encode() + b"\n")
+        keep([], finetune=asdict(tuned))
+        return 0
+    print_head(str(run))
+    scores = []
+    for score in _scores(config, evaluation, state, baselines=args.baselines):
+        print_row(score)
+        scores.append(score)
+        keep(scores)
+    print_protocol(conditions(), evaluation.views.describe(evaluation.sets))
     return 0
 
 
-def _open(config: TrainConfig) -> Evaluation:
+def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
     if config.data.train is None or config.eval.data is None:
         raise UsageError(
             "kNN and a linear probe need labelled held-out images, got no --eval-data; "
@@ -101,21 +120,27 @@ def _open(config: TrainConfig) -> Evaluation:
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, config.policy.load(), backend, decoder)
-    return Evaluation(views, sets, device)
+    return Evaluation(views, sets, device, probe_seconds)
 
 
 def _scores(
     config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
 ) -> Iterator[Score]:
     """This run's encoder, then the same one untrained, then pixels."""
+
+    def score(what: str, encode: Callable[[torch.Tensor], torch.Tensor]) -> Score:
+        with progress_bar(what) as on_progress:
+            return evaluation.score(what, encode, on_progress)
+
     weights = encoder_weights(config, state)
     encoder = build_encoder(config, config.policy.load(), weights).to(evaluation.device)
-    untrained = calibrated(encoder, evaluation.views(evaluation.sets.train), evaluation.device)
+    untrained = copy.deepcopy(encoder)
     load_weights(encoder, weights)
-    yield evaluation.score(f"step {state['step']}", encoder.eval())
-    yield evaluation.score("random encoder", untrained)
+    yield score(f"step {state['step']}", encoder.eval())
+    views = evaluation.views(evaluation.sets.train)
+    yield score("random encoder", calibrated(untrained, views, evaluation.device))
     if baselines:
-        yield evaluation.score("raw pixels", raw_pixels)
+        yield score("raw pixels", raw_pixels)
 
 
 def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
@@ -142,23 +167,6 @@ def _check_json(path: Path | None) -> None:
         raise UsageError(f"--json is a file in an existing folder, got {path}; make the folder")
 
 
-def _print(scores: list[Score], conditions: dict[str, Any], evaluation: Evaluation) -> None:
-    table = Table(title=f"{conditions['run']}: frozen features")
-    for heading in ("encoder", "kNN", "linear", "width"):
-        table.add_column(heading, justify="left" if heading == "encoder" else "right")
-    for score in scores:
-        table.add_row(score.what, f"{score.knn:.1%}", f"{score.linear:.1%}", str(score.feature_dim))
-    console = new_console(soft_wrap=True)
-    console.print(table)
-    console.print(
-        "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "
-        "class; features of {train_images:,} images of {train}; {size_px} px centre views; "
-        "kNN k={k}, T={temperature:g}; "
-        "linear: {linear}; ".format(**conditions)
-        + evaluation.views.describe(evaluation.sets),
-    )
-
-
 def _parser() -> CommandParser:
     parser = CommandParser("python -m trainer.evaluate", __doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
@@ -179,6 +187,10 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--max-train-images", type=int, default=0, metavar="N", help="a fixed random part (all)"
     )
+    parser.add_argument(
+        "--probe-seconds", type=float, default=PROBE_SECONDS, metavar="S",
+        help=f"at most, of a row's linear probe ({PROBE_SECONDS})",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
     parser.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or auto")

@@ -5,10 +5,10 @@ A safetensors file of the backbone's parameters and buffers. A ResNet's have tor
 to feed it stands in the file's metadata, as texts.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.commands import begin
 
 if __name__ == "__main__":
-    quiet_interrupt()  # before what takes seconds to import
+    begin()  # before what takes seconds to import
 
 import argparse
 import json

@@ -1,6 +1,7 @@
 """SIGTERM, SIGUSR1 and Ctrl-C end a run between two steps, with a checkpoint, not inside of one.
 
-`train.py` asks for `number` after each step. SIGUSR1 is what schedulers send before the time is up.
+`train.py` asks for `number` after each step; that the signal was heard is said at once. SIGUSR1 is
+what schedulers send before the time is up.
 A second signal is taken literally and stops at once, for whoever cannot wait for a step; unless it
 is the first one's echo: terminals and schedulers tell torchrun and its ranks alike, and torchrun
 passes on what it hears. Before and after a run `shards.errors.run_command` answers, and while the
@@ -8,14 +9,17 @@ libraries are imported `quiet_interrupt`. A run in the background, which a scrip
 starts with Ctrl-C ignored, leaves it ignored; it is stopped by SIGTERM (`kill PID`).
 """
 
+import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 ECHO_S = 2.0
+ANSWER = "finishing the step, then saving; a second signal stops at once"
 
 
 def quiet_interrupt() -> None:
@@ -36,9 +40,13 @@ def quiet_interrupt() -> None:
 
 
 class GracefulInterrupt:
-    """A context manager that remembers the signal instead of dying from it."""
+    """A context manager that remembers the signal instead of dying from it.
 
-    def __init__(self) -> None:
+    With `quiet` (other ranks, which hear the same signal) it does not say so.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.number = 0  # of the signal; 0: none came
         self._came = 0.0  # by time.monotonic
         self._former: dict[signal.Signals, object] = {}
@@ -65,6 +73,8 @@ class GracefulInterrupt:
         now = time.monotonic()
         if self.number == 0:
             self.number, self._came = number, now
+            if not self._quiet:
+                _answer()
         elif now - self._came > ECHO_S:
             self._restore()
             signal.raise_signal(number)
@@ -73,3 +83,11 @@ class GracefulInterrupt:
         for number, handler in self._former.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._former.clear()
+
+
+def _answer() -> None:
+    """On stderr, past Python's buffer: the signal may have come while that was written to."""
+    # Over the bar, where there is one: it is drawn again below.
+    clear = "\r\x1b[K" if os.isatty(2) else ""
+    with suppress(OSError):
+        os.write(2, f"{clear}{ANSWER}\n".encode())

@@ -2,9 +2,12 @@
 
 `train.py` calls `write` with plain numbers; everything else (reports, plots, `tail -f`) reads
 metrics.jsonl. A continued run first drops the records that the restarted steps will write again.
+Every record has `time_s`: seconds of training and evaluation up to it, over all starts; what a run
+did after its last checkpoint before it was killed is not counted, as it is not in the weights.
 """
 
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ class RunLog:
     def __init__(self, run: Path, *, from_step: int = 0) -> None:
         self._lines = JsonLines(run / METRICS_NAME, from_step=from_step)
         self._events = _open_events(run / EVENTS_NAME, from_step)
+        former = [record["time_s"] for record in read_metrics(run) if "time_s" in record]
+        self._began = time.monotonic() - (former[-1] if former else 0.0)
 
     @property
     def has_events(self) -> bool:
@@ -30,7 +35,8 @@ class RunLog:
 
     def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """One record; a value that is not finite is kept in words, since JSON has no NaN."""
-        record: dict[str, Any] = {"step": step}
+        time_s = round(time.monotonic() - self._began, 3)
+        record: dict[str, Any] = {"step": step, "time_s": time_s}
         for name, value in values.items():
             odd = isinstance(value, float) and not math.isfinite(value)
             record[name] = str(value) if odd else value

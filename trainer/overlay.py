@@ -2,7 +2,8 @@
 
 Key by key the command wins. But whoever names a policy, a method or an encoder means that one, not
 that one changed by what a recipe said of another: the recipe's keys for it are left out, and a
-sentence says which.
+sentence says which. A stem belongs to the size of the images: where sizes, a policy or an encoder
+are typed, the recipe's gives way to `auto`.
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,14 @@ KIND_KEYS = {
     "resnet": ("stem", "width", "zero_init_residual"),
     "vit_": ("position", "freeze_patch", "drop_path", "init", "heads"),
 }
+_CHOOSES_STEM = ("policy.sizes", "policy.name", "backbone.arch")
 
 
 def overlay(
-    recipe: Mapping[str, Any], command: Mapping[str, Any]
+    recipe: Mapping[str, Any],
+    command: Mapping[str, Any],
+    *,
+    keep_stem: bool = False,  # the recipe is of the run that goes on
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The merged mapping, and a sentence about every section that a name has replaced."""
     base, notes = dict(recipe), []
@@ -35,6 +40,8 @@ def overlay(
         name = new.get("arch" if section == "backbone" else "name")
         if gone and name is not None:
             notes.append(f"{section} {name} as it is; of the recipe no longer holds: {gone}")
+    note = None if keep_stem else _free_stem(base, command)
+    notes += [note] if note else []
     policy = command.get("policy")
     if isinstance(policy, Mapping) and isinstance(base.get("policy"), Mapping):
         command = {**command, "policy": _by_group(base["policy"], policy)}
@@ -61,6 +68,23 @@ def _backbone(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, An
         return old
     foreign = [key for kind, keys in KIND_KEYS.items() if not arch.startswith(kind) for key in keys]
     return {key: value for key, value in old.items() if key not in foreign}
+
+
+def _free_stem(base: dict[str, Any], command: Mapping[str, Any]) -> str | None:
+    """Take the recipe's stem out when what it was chosen for is typed anew; a sentence if so."""
+    backbone = base.get("backbone")
+    if not isinstance(backbone, Mapping) or backbone.get("stem", "auto") == "auto":
+        return None
+    typed = {key for key, _ in flatten(command)}
+    reasons = [key for key in _CHOOSES_STEM if key in typed]
+    if not reasons or "backbone.stem" in typed:
+        return None
+    base["backbone"] = {key: value for key, value in backbone.items() if key != "stem"}
+    stem = f"stem={backbone['stem']}"
+    return (
+        f"backbone.stem=auto, by the size of the views, since {reasons[0]} is given; of the recipe "
+        f"no longer holds: {stem} (backbone.{stem} keeps it)"
+    )
 
 
 _RULES = {"policy": _policy, "method": _method, "backbone": _backbone}

@@ -7,12 +7,14 @@ loop stays a loop.
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
+from augengine.meter import MeterSnapshot
 from augengine.pipeline import ViewLoader
-from trainer.display import Display
+from trainer.display import FIRST_STEPS, Display
 from trainer.guards import Guard
 from trainer.log import RunLog
 from trainer.methods.protocol import Progress, StepResult
@@ -32,6 +34,8 @@ class Reporter:
         self._guard = guard
         self._since = loader.meter.snapshot()
         self._monitor = CollapseMonitor()
+        self._num_steps = 0  # of this start
+        self._after_first: MeterSnapshot | None = None  # until the first record
         self._figures = (0.0, 0.0)  # images/s, wait share
         self.loss = float("nan")  # of the last step that was looked at
 
@@ -39,6 +43,9 @@ class Reporter:
         """Take note of a step; does not wait for the device."""
         self._guard.note(progress.step + 1, result.loss)
         self._monitor.update(result.embeddings)
+        self._num_steps += 1
+        if self._num_steps == FIRST_STEPS:
+            self._after_first = self._meter.snapshot()
 
     def check(self, signal: int) -> int:
         """Read the losses so far, DataError when one is not finite; the signal that any rank got.
@@ -53,7 +60,8 @@ class Reporter:
     def record(self, progress: Progress, result: StepResult, lr: float) -> None:
         """Write a record of the step that `progress` was about, and warn of a collapse."""
         now = self._meter.snapshot()
-        recent, self._since = now - self._since, now
+        recent = self._recent(now)
+        self._since, self._after_first = now, None
         self._figures = (recent.images_per_s, recent.wait_share)
         health = self._monitor.check()
         if health.warning:
@@ -77,6 +85,12 @@ class Reporter:
         if self._log is not None:
             self._log.write(step, values)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The body is no training: its time counts neither for img/s nor for the time left."""
+        with self._meter.paused(), self._display.paused():
+            yield
+
     def say(self, text: str) -> None:
         """A sentence for the person who watches."""
         self._display.say(text)
@@ -84,11 +98,16 @@ class Reporter:
     def show(self, step: int) -> None:
         """Move the bar; the loss is that of the last check."""
         now = self._meter.snapshot()
-        recent = now - self._since
+        recent = self._recent(now)
         # Figures of a moment jump about; the last record's serve until there is half a second.
         if recent.wall_s > 0.5:
             self._figures = (recent.images_per_s, recent.wait_share)
         self._display.update(step, self.loss, *self._figures)
+
+    def _recent(self, now: MeterSnapshot) -> MeterSnapshot:
+        """Since the last record, or since the first steps of this start, which were slow."""
+        first = self._after_first
+        return now - (self._since if first is None or first.images == now.images else first)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

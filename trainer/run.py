@@ -4,10 +4,10 @@ Flags are for what people change daily; every other key of the config is `sectio
 Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.commands import begin
 
 if __name__ == "__main__":
-    quiet_interrupt()  # before what takes seconds to import
+    begin()  # before what takes seconds to import
 
 import argparse
 import os

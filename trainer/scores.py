@@ -7,6 +7,7 @@ settings may change when a run continues, and the random encoder is then scored 
 """
 
 import math
+import time
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +60,8 @@ class Scores:
         """
         for at in (0, step):
             if at not in self.by_step:
-                score = on_first(partial(self._score, at, step))
+                with self._reporter.paused():
+                    score = on_first(partial(self._score, at, step))
                 if score is None:
                     return False
                 self.by_step[at] = score
@@ -74,6 +76,7 @@ class Scores:
 
     def _score(self, at: int, step: int) -> float | None:
         """On the first rank: the score of step 0 or of the encoder as it is, at `step`."""
+        began = time.monotonic()
         knn, encoder = self._parts.knn, self._parts.method.encoder
         assert knn is not None
         try:
@@ -87,7 +90,8 @@ class Scores:
         finally:
             self._bad_log.add_evaluated(at, knn.views.bad)
         epoch = round(at / self._parts.steps_per_epoch, 6)
-        record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol}
+        eval_s = round(time.monotonic() - began, 3)
+        record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
         self._reporter.write(at, record)
         what = f"epoch {epoch:.4g}" if at else "a random encoder"
         self._reporter.say(f"kNN of {what}: {accuracy:.1%} ({knn.describe()})")

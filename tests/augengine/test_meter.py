@@ -108,3 +108,15 @@ def test_a_span_lies_inside_its_batch_and_belongs_to_no_other():
     assert batch.start_s <= read.start_s
     assert read.start_s + read.seconds <= batch.start_s + batch.seconds
     assert draw.batch is None
+
+
+def test_a_pause_is_no_wall_time(monkeypatch):
+    """8 images in 4 s beside 100 s of evaluation are two a second."""
+    now = iter([10.0, 12.0, 112.0, 114.0])
+    monkeypatch.setattr("augengine.meter.time.perf_counter", lambda: next(now))
+    meter = Meter()
+    with meter.paused():
+        meter.delivered(8, 64)
+    snapshot = meter.snapshot()
+    assert snapshot.wall_s == pytest.approx(4.0)
+    assert snapshot.images_per_s == pytest.approx(2.0)

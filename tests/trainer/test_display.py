@@ -1,12 +1,10 @@
 """What a person sees of a run and of its scores has the names that they gave."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
-from trainer.display import Display
-from trainer.evaluate import Score, _print
+from trainer.display import PACE_STEPS, Display, Pace
+from trainer.eval.evaluation import Score
+from trainer.eval.scoreboard import print_head, print_protocol, print_row
 
 NAME = "runs/[bs 8] :cat: simclr[/]"
 
@@ -20,13 +18,48 @@ def test_sentences_and_warnings_keep_their_names(capsys: pytest.CaptureFixture[s
 
 
 def test_a_table_of_scores_keeps_its_names(capsys: pytest.CaptureFixture[str]) -> None:
-    """The run in the title, the encoders in the cells, the data below."""
+    """The run in the title, the encoders in the rows, the data below."""
     conditions = {"run": NAME, "test": f"test {NAME}", "train": f"train {NAME}"}
     numbers = {"test_images": 2, "train_images": 3, "largest_class": 0.5, "size_px": 32}
-    conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none"}
-    views = SimpleNamespace(describe=lambda sets: "classes by number")
-    evaluation: Any = SimpleNamespace(views=views, sets=None)
-    _print([Score("[random] encoder", 0.5, 0.25, 1.0, 8)], conditions, evaluation)
+    conditions |= numbers | {"k": 20, "temperature": 0.1, "linear": "none", "raw_pixels": "all"}
+    print_head(NAME)
+    print_row(Score("[random] encoder", 0.5, 0.25, 1.0, 8))
+    print_protocol(conditions, "classes by number")
     printed = capsys.readouterr().out
     for text in (f"{NAME}: frozen", "[random] encoder", f"of test {NAME},", f"of train {NAME};"):
-        assert text in " ".join(printed.split())
+        assert text in printed
+
+
+def test_the_time_left_is_of_steps_alone() -> None:
+    """Neither the compile of the first steps nor an evaluation makes it longer."""
+    pace = Pace()
+    pace.step(100.0)  # compiled
+    assert pace.seconds_per_step is None
+    for now in (101.0, 102.0, 103.0):
+        pace.step(now)
+    assert pace.seconds_per_step == 1.0
+    pace.pause(60.0)
+    pace.step(164.0)
+    assert pace.seconds_per_step == 1.0
+    for now in range(166, 166 + 2 * PACE_STEPS, 2):
+        pace.step(float(now))
+    assert pace.seconds_per_step == 2.0  # of the last ones
+
+
+def test_a_line_tells_the_time_left_when_it_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from one step that has compiled for a minute."""
+    times = iter([0.0, 60.0, 61.0, 62.0, 62.0, 92.0, 93.0])
+    monkeypatch.setattr("trainer.display.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("trainer.display.SECONDS_BETWEEN_LINES", 0.0)
+    display = Display(64)
+    for step in (1, 2, 3):
+        display.update(step, 1.0, 8.0, 0.0)
+    with display.paused():
+        pass
+    display.update(4, 1.0, 8.0, 0.0)
+    first, second, third, fourth = capsys.readouterr().err.splitlines()
+    assert "left" not in first + second
+    assert third.endswith("  1m01s left")
+    assert fourth.endswith("  1m00s left")

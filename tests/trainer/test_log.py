@@ -28,6 +28,8 @@ def test_records_are_json_lines(tmp_path: Path) -> None:
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     parsed = [json.loads(line, parse_constant=refuse) for line in lines]
     assert parsed == read_metrics(tmp_path)
+    for record in parsed:
+        assert record.pop("time_s") >= 0
     assert parsed[0] == {"step": 1, "loss": 0.5, "note": "x"}
     assert parsed[1] == {"step": 2, "loss": "nan", "rank": "inf"}
 
@@ -43,6 +45,20 @@ def test_a_continued_run_drops_what_it_repeats(tmp_path: Path) -> None:
         run_log.write(4, {"loss": -4.0})
     assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2, 3, 4]
     assert read_metrics(tmp_path)[-1]["loss"] == -4.0
+
+
+def test_time_goes_on_where_the_kept_records_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all starts; neither the time between them nor what is done again counts twice."""
+    now = iter([100.0, 101.0, 102.0, 109.0, 5000.0, 5003.0])
+    monkeypatch.setattr("trainer.log.time.monotonic", lambda: next(now))
+    with RunLog(tmp_path) as run_log:
+        for step in (1, 2, 3):
+            run_log.write(step, {"loss": 1.0})
+    with RunLog(tmp_path, from_step=2) as run_log:
+        run_log.write(3, {"loss": 1.0})
+    assert [(r["step"], r["time_s"]) for r in read_metrics(tmp_path)] == [(1, 1), (2, 2), (3, 5)]
 
 
 def test_no_file_no_records(tmp_path: Path) -> None:

@@ -90,3 +90,31 @@ def test_an_arch_of_another_kind_leaves_the_others_keys() -> None:
     values, (note,) = overlay(recipe, {"backbone": {"arch": "vit_tiny4"}})
     assert values["backbone"] == {"arch": "vit_tiny4"}
     assert "width=0.25, stem=imagenet" in note
+
+
+@pytest.mark.parametrize(("typed", "key"), [
+    ({"policy": {"sizes": "32+16"}}, "policy.sizes"),
+    ({"backbone": {"arch": "resnet18"}}, "backbone.arch"),
+    ({"policy": {"name": "simsiam"}}, "policy.name"),
+    ({"policy": {"sizes": "32+16"}, "backbone": {"arch": "resnet18"}}, "policy.sizes"),
+])  # fmt: skip
+def test_a_stem_gives_way_to_the_sizes_that_are_typed(typed: dict, key: str) -> None:
+    """auto, as --help says, and the sentence says why; other keys of the encoder stay."""
+    recipe = {"backbone": {"arch": "resnet10", "width": 0.25, "stem": "imagenet"}}
+    values, (note,) = overlay(recipe, typed)
+    backbone = resolve(values).backbone
+    assert (backbone.stem, backbone.width) == ("auto", 0.25)
+    assert note.startswith("backbone.stem=auto, by the size of the views, since " + key)
+    assert note.endswith("no longer holds: stem=imagenet (backbone.stem=imagenet keeps it)")
+    assert recipe["backbone"]["stem"] == "imagenet"
+
+
+def test_a_stem_that_is_typed_or_of_the_same_run_stays() -> None:
+    """A typed key wins as ever; nothing else that is typed touches it, nor does a start again."""
+    recipe = {"backbone": {"arch": "resnet10", "stem": "imagenet"}}
+    typed = {"policy": {"sizes": "32+16"}, "backbone": {"stem": "imagenet"}}
+    for command, keep in ((typed, False), ({"policy": {"sizes": "32"}}, True), ({}, False)):
+        values, notes = overlay(recipe, command, keep_stem=keep)
+        assert (values["backbone"]["stem"], notes) == ("imagenet", ())
+    assert overlay(recipe, {"loop": {"epochs": 3}, "policy": {"views": "2"}})[1] == ()
+    assert overlay({"backbone": {"stem": "auto"}}, {"policy": {"sizes": "32"}})[1] == ()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.eval.features import raw_pixels
 from trainer.eval.probe import STRENGTHS, fit, linear_probe
 
 
@@ -78,3 +79,42 @@ def test_classes_may_have_any_numbers() -> None:
     assert result == linear_probe(train, labels, test, test_labels)
     one = torch.full((3,), 4)
     assert linear_probe(train[:3], one, test[:3], one).accuracy == 1.0
+
+
+def test_fits_from_elsewhere_reach_the_same_optimum() -> None:
+    """A start near a stronger L2's optimum saves iterations and changes no result."""
+    features, labels = linear_problem(300, 0)
+    features = (features - features.mean(0)) / features.std(0)
+    looks: list[int] = []
+
+    def look(iterations: int) -> bool:
+        looks.append(iterations)
+        return False
+
+    cold = fit(features, labels, 3, 1e-2, look=look)
+    num_cold = len(looks)
+    near = fit(features, labels, 3, 2e-2)
+    warm = fit(features, labels, 3, 1e-2, start=near, look=look)
+    assert len(looks) - num_cold <= num_cold
+    for one, other in zip(cold, warm, strict=True):
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0.05)
+
+
+def test_a_probe_ends_by_its_time() -> None:
+    """Ten iterations a fit at the least: a score all the same, marked as cut."""
+    sets = (*linear_problem(400, 0), *linear_problem(200, 1))
+    told: list[float] = []
+    cut = linear_probe(*sets, seconds=1e-9, on_look=told.append)
+    assert cut.is_cut
+    assert cut.l2 == max(STRENGTHS)  # no weaker one was tried
+    assert cut.accuracy > 0.8
+    assert told == sorted(told)
+    assert not linear_probe(*sets).is_cut
+
+
+def test_raw_pixels_are_at_most_16_px() -> None:
+    """Means of equal parts of a large image; a small one as it is."""
+    images = torch.randn(2, 3, 64, 64)
+    assert raw_pixels(images).shape == (2, 768)
+    assert raw_pixels(images)[0, 0] == pytest.approx(images[0, 0, :4, :4].mean().item(), abs=1e-6)
+    assert torch.equal(raw_pixels(images[..., :8, :8]), images[..., :8, :8].flatten(1))

@@ -122,6 +122,29 @@ def test_evaluate_scores_a_run(
     assert result["conditions"]["train_images"] == 37
     # The training images are the test images here: a linear map over 768 pixels knows them all.
     assert result["scores"][2]["linear"] == 1.0
+    assert "raw pixels: all of them; " in table
+    assert evaluate([str(out), "--probe-seconds", "0"]) == 2
+    assert "--probe-seconds is positive, got 0.0; try 300" in capsys.readouterr().err
+
+
+def test_rows_are_there_as_soon_as_they_are_made(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The run's own row comes first, printed and in the JSON although the second never ends."""
+    out, scores = tmp_path / "run", tmp_path / "scores.json"
+    run(["--config", str(recipe), "--out", str(out)])
+    capsys.readouterr()
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.evaluate.calibrated", stop)
+    assert evaluate([str(out), "--baselines", "--json", str(scores)]) == 130
+    assert "step 4 " in capsys.readouterr().out
+    result = json.loads(scores.read_text())
+    assert [s["what"] for s in result["scores"]] == ["step 4"]
+    assert result["conditions"]["train_images"] == 37
 
 
 def test_resume_needs_only_the_folder(

@@ -15,6 +15,7 @@ import numpy as np
 from shards.errors import DataError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
+from trainer.eval.overlap import repeated_images, shared_images
 
 _CHUNK = 1 << 22  # records of an index that are looked at together
 _SAMPLE_SEED = 0  # of the images that stand for a set too large to use whole
@@ -45,6 +46,8 @@ class LabelledSets:
     train: LabelledSet
     test: LabelledSet
     rule: str  # by which classes are matched
+    num_shared: int  # held-out images that are in the training set, labelled or not
+    num_repeated: int | None  # training images that are copies of others; None: not counted
 
     @property
     def num_classes(self) -> int:
@@ -66,7 +69,18 @@ class LabelledSets:
         if test.foreign:
             number, names = sum(test.foreign.values()), _listed(list(test.foreign))
             left_out.append(f"{number:,} held-out images of classes that training lacks ({names})")
-        return f"classes {self.rule}" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+        parts = [f"classes {self.rule}"]
+        parts += [f"left out: {', '.join(left_out)}"] if left_out else []
+        parts += [self.overlap] if self.num_shared else []
+        return "; ".join(parts)
+
+    @property
+    def overlap(self) -> str:
+        """How many held-out images are in the training set; a sentence."""
+        return (
+            f"{self.num_shared:,} of {len(self.test.ids):,} evaluation images are in the training "
+            "set"
+        )
 
 
 def label_sets(
@@ -98,10 +112,13 @@ def label_sets(
             f"{train.directory} and {theirs} in {test.directory}; pack both from folders of the "
             "same names"
         )
+    held_out = _take("eval", test, test_counts, common, max_test_images)
     return LabelledSets(
         _take("train", train, train_counts, known, max_train_images),
-        _take("eval", test, test_counts, common, max_test_images),
+        held_out,
         rule,
+        shared_images(train, test, held_out.ids),
+        repeated_images(train),
     )
 
 

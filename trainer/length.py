@@ -1,0 +1,50 @@
+"""Whether a run's length makes sense: a batch within the data, a step at least, and a word if few.
+
+A recipe's batch is its paper's, for a million images; on thousands it leaves a handful of steps.
+"""
+
+import math
+
+from shards.errors import UsageError
+from shards.index import ShardIndex
+from trainer.config import LoopConfig
+
+FEW_STEPS = 100  # of a whole run: fewer leave an encoder about where it began
+SMALL_BATCH = 32  # batch norm and contrast want no smaller one
+
+
+def check_length(loop: LoopConfig, index: ShardIndex) -> None:
+    """UsageError for a batch that is larger than the data, or a run without a step."""
+    batch, epochs = loop.batch_size, loop.epochs
+    if batch > len(index):
+        raise UsageError(
+            f"a batch is at most the data set, got --batch-size {batch} for {len(index)} images in "
+            f"{index.directory}; try --batch-size {max(2, len(index) // 4)}"
+        )
+    if epochs * len(index) < batch:
+        raise UsageError(
+            f"a run has at least one step, got {epochs:g} epochs of {len(index)} images in batches "
+            f"of {batch}; raise --epochs"
+        )
+
+
+def warn_of_few_steps(loop: LoopConfig, num_images: int) -> str | None:
+    """A sentence for a run of fewer than `FEW_STEPS` steps, with what to type instead."""
+    steps = math.floor(loop.epochs * num_images / loop.batch_size)
+    if steps >= FEW_STEPS:
+        return None
+    return (
+        f"a run of {steps} steps learns next to nothing: --batch-size {loop.batch_size} of "
+        f"{num_images:,} images for {loop.epochs:g} epochs; type {_advice(loop, num_images)}"
+    )
+
+
+def _advice(loop: LoopConfig, num_images: int) -> str:
+    """The largest power of two that gives enough steps; if that is small, more epochs too."""
+    enough = loop.epochs * num_images / FEW_STEPS
+    batch = 2 ** math.floor(math.log2(max(1, enough)))
+    if batch >= SMALL_BATCH:
+        return f"--batch-size {batch}"
+    batch = min(loop.batch_size, 2 * SMALL_BATCH)
+    shrink = f"--batch-size {batch} " if batch < loop.batch_size else ""
+    return f"{shrink}--epochs {math.ceil(FEW_STEPS * batch / num_images)}"
