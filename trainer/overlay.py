@@ -3,7 +3,7 @@
 Key by key the command wins. But whoever names a policy, a method or an encoder means that one, not
 that one changed by what a recipe said of another: the recipe's keys for it are left out, and a
 sentence says which. A stem belongs to the size of the images: where sizes, a policy or an encoder
-are typed, the recipe's gives way to `auto`.
+are typed and the recipe's stem does not suit the views, it gives way to `auto`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shards.errors import UsageError
+from trainer.backbones import SMALL_IMAGE_PX
 from trainer.policy_config import has_groups
 from trainer.recipe import open_section
 from trainer.strict import flatten, merge
@@ -21,6 +22,9 @@ KIND_KEYS = {
     "vit_": ("position", "freeze_patch", "drop_path", "init", "heads"),
 }
 _CHOOSES_STEM = ("policy.sizes", "policy.name", "backbone.arch")
+# The largest views that are too small for a stride of 4 in the stem. Between these and 64 px, from
+# where on `auto` takes that stem, both will do: the small one costs 16 times as much.
+_TINY_VIEW_PX = 40
 
 
 def overlay(
@@ -77,7 +81,7 @@ def _free_stem(base: dict[str, Any], command: Mapping[str, Any]) -> str | None:
         return None
     typed = {key for key, _ in flatten(command)}
     reasons = [key for key in _CHOOSES_STEM if key in typed]
-    if not reasons or "backbone.stem" in typed:
+    if not reasons or "backbone.stem" in typed or _suits(backbone["stem"], merge(base, command)):
         return None
     base["backbone"] = {key: value for key, value in backbone.items() if key != "stem"}
     stem = f"stem={backbone['stem']}"
@@ -85,6 +89,15 @@ def _free_stem(base: dict[str, Any], command: Mapping[str, Any]) -> str | None:
         f"backbone.stem=auto, by the size of the views, since {reasons[0]} is given; of the recipe "
         f"no longer holds: {stem} (backbone.{stem} keeps it)"
     )
+
+
+def _suits(stem: object, values: Mapping[str, Any]) -> bool:
+    try:
+        policy = open_section("policy", values.get("policy") or {}).load()
+    except UsageError:  # said when all of it is resolved
+        return True
+    largest_px = max(group.size_px for group in policy.groups)
+    return largest_px <= SMALL_IMAGE_PX if stem == "small" else largest_px > _TINY_VIEW_PX
 
 
 _RULES = {"policy": _policy, "method": _method, "backbone": _backbone}

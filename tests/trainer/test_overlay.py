@@ -92,21 +92,33 @@ def test_an_arch_of_another_kind_leaves_the_others_keys() -> None:
     assert "width=0.25, stem=imagenet" in note
 
 
-@pytest.mark.parametrize(("typed", "key"), [
-    ({"policy": {"sizes": "32+16"}}, "policy.sizes"),
-    ({"backbone": {"arch": "resnet18"}}, "backbone.arch"),
-    ({"policy": {"name": "simsiam"}}, "policy.name"),
-    ({"policy": {"sizes": "32+16"}, "backbone": {"arch": "resnet18"}}, "policy.sizes"),
+@pytest.mark.parametrize(("stem", "typed", "key"), [
+    ("imagenet", {"policy": {"sizes": "32+16"}}, "policy.sizes"),
+    ("small", {"policy": {"sizes": "96+32"}}, "policy.sizes"),
+    ("small", {"policy": {"name": "simsiam"}}, "policy.name"),
+    ("imagenet", {"policy": {"sizes": "32+16"}, "backbone": {"arch": "resnet18"}}, "policy.sizes"),
 ])  # fmt: skip
-def test_a_stem_gives_way_to_the_sizes_that_are_typed(typed: dict, key: str) -> None:
+def test_a_stem_gives_way_to_sizes_that_it_does_not_suit(stem: str, typed: dict, key: str) -> None:
     """auto, as --help says, and the sentence says why; other keys of the encoder stay."""
-    recipe = {"backbone": {"arch": "resnet10", "width": 0.25, "stem": "imagenet"}}
-    values, (note,) = overlay(recipe, typed)
+    recipe = {"backbone": {"arch": "resnet10", "width": 0.25, "stem": stem}}
+    values, notes = overlay(recipe, typed)
     backbone = resolve(values).backbone
     assert (backbone.stem, backbone.width) == ("auto", 0.25)
-    assert note.startswith("backbone.stem=auto, by the size of the views, since " + key)
-    assert note.endswith("no longer holds: stem=imagenet (backbone.stem=imagenet keeps it)")
-    assert recipe["backbone"]["stem"] == "imagenet"
+    assert notes[-1].startswith("backbone.stem=auto, by the size of the views, since " + key)
+    assert notes[-1].endswith(f"no longer holds: stem={stem} (backbone.stem={stem} keeps it)")
+    assert recipe["backbone"]["stem"] == stem
+
+
+@pytest.mark.parametrize(("stem", "typed"), [
+    ("imagenet", {"policy": {"sizes": "64+32"}}),
+    ("small", {"policy": {"sizes": "64+32"}}),
+    ("imagenet", {"policy": {"name": "simsiam"}}),
+    ("imagenet", {"backbone": {"arch": "resnet18"}}),
+])  # fmt: skip
+def test_a_stem_stays_where_it_will_do(stem: str, typed: dict) -> None:
+    """At 64 px both do, and the recipe has chosen: the small one costs 16 times as much."""
+    recipe = {"backbone": {"arch": "resnet10", "stem": stem}}
+    assert resolve(overlay(recipe, typed)[0]).backbone.stem == stem
 
 
 def test_a_stem_that_is_typed_or_of_the_same_run_stays() -> None:
