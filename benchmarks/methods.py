@@ -122,7 +122,7 @@ def _measure(name: str, run: Path, options: argparse.Namespace) -> dict[str, Any
         "seed": options.seed,
         "epochs": config.loop.epochs,
         "batch_size": config.loop.batch_size,
-        "views": config.policy.views,
+        "views": "+".join(str(group.count) for group in config.policy.load().groups),
         "arch": config.backbone.arch,
         "knn": knn[-1],
         "random_knn": knn[0],

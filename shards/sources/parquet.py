@@ -147,8 +147,9 @@ def is_parquet_folder(folder: Path) -> bool:
 def _notes(
     num_files: int, num_all: int, image: str, label: str | None, schema: Any
 ) -> Iterator[str]:
-    of_all = f"{num_files}{f' of {num_all}' if num_all > num_files else ''} files"
-    yield f"{of_all}, images in {image!r}, labels in {label!r}"
+    of_all = f"{num_files}{f' of {num_all}' if num_all > num_files else ''}"
+    labels = "no labels" if label is None else f"labels in {label!r}"
+    yield f"{of_all} file{'s' * (num_all > 1)}, images in {image!r}, {labels}"
     others = [name for name in schema.names if name not in (image, label)]
     if label is None and others:
         yield (
