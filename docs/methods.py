@@ -33,9 +33,9 @@ def _scores() -> str:
     lines = [
         f"The demo set, each method by its recipe `NAME_demo`, seed 0: {done['cores']} cores of an "
         f"{done['cpu']}{elsewhere}, torch {done['versions']['torch']}; one run each, seconds with "
-        "its kNN evaluations, most memory of the whole process. Random: the same encoder untrained. Load: "
-        "of the machine, whose cores others used too, over the minute before; seconds and img/s of "
-        "rows that differ in it do not compare.",
+        "its kNN evaluations, most memory of the whole process. Random: the same encoder "
+        "untrained. Load: of the machine, whose cores others used too, over the minute before; "
+        "seconds and img/s of rows that differ in it do not compare.",
         "",
         "| method | epochs | views | kNN | random | linear probe | seconds | img/s | load | MiB |",
         "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
