@@ -187,6 +187,7 @@ def test_a_row_ends_as_it_must(
         return
     if row["resume"] == "killed":
         said = typed(command, tmp_path, -9 if ranks == 1 else 1, KILL_AFTER=f"0:{STOP_AFTER + 1}")
+        assert checkpoint.steps(run), said
     elif row["resume"] != "none":
         said = typed(command, tmp_path, 143 if ranks == 1 else None, STOP_AFTER=str(STOP_AFTER))
         assert f"stopped after step {STOP_AFTER}" in said, said
