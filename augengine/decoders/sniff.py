@@ -33,18 +33,26 @@ def is_plain(encoded: bytes) -> bool:
 
 
 def _is_plain_jpeg(encoded: bytes) -> bool:
-    at = 2  # behind the start of image
+    """Also that the markers lead to the first scan, as damaged ones do not.
+
+    DALI (2.4) leaves a batch at such an image while its threads decode those before it, which are
+    on the stack of what it has left: a segmentation fault.
+    """
+    at, plain = 2, False  # behind the start of image
     while at + 10 <= len(encoded) and encoded[at] == 0xFF:
         marker = encoded[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        if marker == _JPEG_SCAN or marker in _JPEG_ODD_FRAMES:
+        if marker == _JPEG_SCAN:
+            return plain
+        if marker in _JPEG_ODD_FRAMES:
             return False
         length, bits, height, width, components = struct.unpack_from(">HBHHB", encoded, at + 2)
         if marker in _JPEG_FRAMES:
             plain = bits == 8 and components in (1, 3) and 0 < height * width <= MAX_IMAGE_PIXELS
-            return plain and not (marker == _JPEG_PROGRESSIVE and has_many_scans(encoded))
+            if not plain or (marker == _JPEG_PROGRESSIVE and has_many_scans(encoded)):
+                return False
         at += 2 + length
     return False
 

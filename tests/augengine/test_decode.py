@@ -249,3 +249,16 @@ def test_the_gpu_decodes_nearly_alike() -> None:
         image for image in decode([GOOD, *BAD.values()]) if isinstance(image, DecodeFailure)
     ]
     assert len(failures) == len(BAD)
+
+
+@pytest.mark.parametrize("behind", [0.3, 0.5])
+def test_markers_that_do_not_lead_to_a_scan_are_not_plain(behind: float) -> None:
+    """Tables behind the frame overwritten: DALI crashed while it decoded the images beside it."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(buffer, "JPEG")
+    good = buffer.getvalue()
+    frame, scan = good.index(b"\xff\xc0"), good.index(b"\xff\xda")
+    at = frame + 19 + int(behind * (scan - frame - 19))
+    bad = good[:at] + bytes(len(good) - at)
+    assert is_plain(good)
+    assert not is_plain(bad)
