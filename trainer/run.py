@@ -13,6 +13,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -62,7 +63,13 @@ def _main(arguments: list[str]) -> int:
     if args.list:
         stdout.print(_catalogue())
         return 0
-    config, notes = resolve_config(args)
+    with ExitStack() as ranks:
+        return _run(args, arguments, ranks)
+
+
+def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> int:
+    stdout = new_console(soft_wrap=True)
+    config, notes = resolve_config(args, ranks)
     if args.print_config:
         stdout.print(to_yaml(config), end="")
         return 0
@@ -142,6 +149,9 @@ def _parser() -> CommandParser:
     what.add_argument("--arch", metavar="NAME", help="encoder: resnet50, vit_small16, timm:NAME")
     how = parser.add_argument_group("length")
     how.add_argument("--epochs", type=float, metavar="N", help="passes over the data")
+    how.add_argument(
+        "--minutes", type=float, metavar="M", help="instead: as many epochs as fit into M minutes"
+    )
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step, all devices")
     how.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (0)")
     run = parser.add_argument_group("run")
