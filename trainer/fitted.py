@@ -25,6 +25,7 @@ GPU_IMAGES = 20e6  # images that a run on a GPU sees, likewise
 LARGE_SET = 300_000  # images from which on published recipes are nearer than ours
 SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no blur
 TINY_PX = 40  # likewise: a stem that keeps the resolution
+HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
 RESNET50_BYTES = 120 * 2**20
@@ -160,10 +161,8 @@ def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
     size_px = max(parse_sizes(str(choices.take("policy.sizes", sizes, why))))
     if "policy.name" in typed or size_px > SMALL_PX:
         return size_px
-    for key, value in (("jitter", 0.8), ("brightness", 0.4), ("contrast", 0.4)):
-        choices.take(f"policy.{key}", value, "half the strength, for small views")
-    choices.take("policy.saturation", 0.4, "likewise")
-    choices.take("policy.hue", 0.1, "likewise")
+    for key, value in HALF_COLOUR.items():
+        choices.take(f"policy.{key}", value, "half the usual strength, for small views")
     choices.take("policy.blur", 0.0, "small views are blurred enough")
     if "policy.scale" not in typed:
         crops = [{"scale": list(crop)} for crop in rule.crops(num_groups)]
@@ -222,11 +221,11 @@ def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float) -> None:
         name = choices.take("optim.name", "sgd", "batches are small")
     if is_adam:
         choices.take("optim.base_lr", 5e-4, "DINO's and MoCo v3's order, for a batch of 256")
-        choices.take("optim.weight_decay", 0.05, "likewise")
+        choices.take("optim.weight_decay", 0.05, "DINO's and MoCo v3's order")
     elif name == "sgd":
         choices.take("optim.base_lr", rule.lr, "this method's, for a batch of 256")
         choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
-        choices.take("optim.decay_1d", rule.decay_1d, "likewise")
+        choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
     warmup = _digits(rule.warmup * epochs)
     choices.take("optim.warmup_epochs", warmup, f"{rule.warmup:.0%} of the run")
 

@@ -1,12 +1,15 @@
 """From what was typed, without a recipe, to a config: facts, length, rule and reasons."""
 
 import math
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from shards.console import new_console
 from trainer.build import open_index
 from trainer.config import TrainConfig
+from trainer.distributed import rank
 from trainer.facts import look_at
 from trainer.fitted import (
     CPU_MINUTES,
@@ -61,13 +64,14 @@ def fitted_config(
         f"{base} to {facts.images:,} images of {facts.median_px} px, {facts.ranks} x "
         f"{facts.device}; what you type stays, docs/recipes.md has the reasons at length"
     )
-    lines = [f"  {key}={_shown(value)}: {why}" for key, value, why in fitted.reasons]
-    return config, (head, *lines)
+    return config, (head, *_told(fitted))
 
 
 def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[float, str]:
     """How many epochs of a run fit into so many minutes here, and in words how that is known."""
-    pace = measure_pace(config, stack.enter_context(join_ranks(config)))
+    local_rank = stack.enter_context(join_ranks(config))
+    new_console(sys.stderr, quiet=rank() != 0).print("measuring how fast this machine trains ...")
+    pace = measure_pace(config, local_rank)
     epochs = _rounded_down(pace.epochs(minutes))
     return epochs, f"{minutes:g} minutes at {pace.images_per_s:,.0f} img/s, measured just now"
 
@@ -91,6 +95,14 @@ def _rounded_down(epochs: float) -> float:
     """To three digits, so that it can be typed again."""
     digits = 10 ** (2 - math.floor(math.log10(epochs)))
     return math.floor(epochs * digits) / digits
+
+
+def _told(fitted: Fitted) -> list[str]:
+    """A line for each reason, with the keys that have it."""
+    by_reason: dict[str, list[str]] = {}
+    for key, value, why in fitted.reasons:
+        by_reason.setdefault(why, []).append(f"{key}={_shown(value)}")
+    return [f"  {' '.join(keys)}: {why}" for why, keys in by_reason.items()]
 
 
 def _shown(value: object) -> str:

@@ -123,7 +123,7 @@ def _dino(scale: Scale) -> Settings:
         "freeze_epochs": (1000.0, "fixed ones cannot all turn away from the data"),
         "temperature": (0.2, "few prototypes"),
         "teacher_temperature": (0.05, "sharp from the start"),
-        "warmup_epochs": (0.0, "likewise"),
+        "warmup_epochs": (0.0, "sharp from the start"),
         "momentum": (scale.momentum(0.996), _SHORT),
         "center_momentum": (0.5, "short run"),
     }

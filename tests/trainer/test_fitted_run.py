@@ -27,7 +27,7 @@ def test_data_alone_is_enough(shards: Path) -> None:
     said = typed(f"python -m trainer.run --data train --minutes 0.05 --out run {SMALL}", shards)
     assert "fitted to 60 images of 32 px, 1 x cpu" in said
     config = read_config(shards / "run")
-    told = dict(re.findall(r"^  ([\w.]+)=(\S+): \S", said, flags=re.MULTILINE))
+    told = dict(re.findall(r"([\w.]+)=(\S+?)(?=: | \w+\.)", said.partition("fitted to")[2]))
     assert told["method.name"] == config.method.name == "simclr"
     assert int(told["loop.batch_size"]) == config.loop.batch_size == 32
     assert float(told["loop.epochs"]) == config.loop.epochs
