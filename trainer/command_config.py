@@ -83,11 +83,13 @@ def resolve_config(
         )
     is_of_run = args.resume and args.config is None
     if args.config is None and not is_of_run and _named(command, "data", "train", None):
+        _refuse_inside(args.out, command)
         config, notes = fitted_config(command, args.minutes, stack)
     else:
         recipe, notes = _recipe(args, command)
         values, replaced = overlay(recipe, command, keep_stem=is_of_run)
         replaced += _changed_file(recipe, command)
+        _refuse_inside(args.out, values)
         config = resolve(values)
         notes += () if args.resume else replaced
         if args.resume and args.minutes is not None:
@@ -96,8 +98,6 @@ def resolve_config(
             epochs, why = in_minutes(args.minutes, config, stack)
             config = replace(config, loop=replace(config.loop, epochs=epochs))
             notes += (f"loop.epochs={epochs:g}: {why}",)
-    if args.out is not None:
-        refuse_inside(Path(args.out), config.method.name)
     if config.data.train is None:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR, or "
@@ -131,6 +131,12 @@ def key_names() -> dict[str, list[str]]:
     for key in dict.fromkeys(keys):
         names.setdefault(key.rpartition(".")[2], []).append(key)
     return names
+
+
+def _refuse_inside(out: str | None, values: Mapping[str, Any]) -> None:
+    """No code is loaded from a run's folder; called before a method's name is looked at."""
+    if out is not None:
+        refuse_inside(Path(out), _named(values, "method", "name", None))
 
 
 def _check_length(args: argparse.Namespace, command: Mapping[str, Any]) -> None:

@@ -1,15 +1,12 @@
 """From what was typed, without a recipe, to a config: facts, length, rule and reasons."""
 
 import math
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from shards.console import new_console
 from trainer.build import open_index
 from trainer.config import TrainConfig
-from trainer.distributed import rank
 from trainer.facts import look_at
 from trainer.fitted import (
     CPU_MINUTES,
@@ -69,9 +66,7 @@ def fitted_config(
 
 def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[float, str]:
     """How many epochs of a run fit into so many minutes here, and in words how that is known."""
-    local_rank = stack.enter_context(join_ranks(config))
-    new_console(sys.stderr, quiet=rank() != 0).print("measuring how fast this machine trains ...")
-    pace = measure_pace(config, local_rank)
+    pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
     return epochs, f"{minutes:g} minutes at {pace.images_per_s:,.0f} img/s, measured just now"
 

@@ -4,17 +4,26 @@
 and optimizer, on all ranks together; nothing is written, and the run that follows starts anew.
 """
 
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
-from trainer.distributed import data_parallel, is_distributed, on_first, process_group, world_size
+from trainer.distributed import (
+    data_parallel,
+    is_distributed,
+    on_first,
+    process_group,
+    rank,
+    world_size,
+)
 from trainer.optim.build import set_schedules
 from trainer.step import optimizer_step
 
@@ -57,6 +66,7 @@ def join_ranks(config: TrainConfig) -> AbstractContextManager[int]:
 def measure_pace(config: TrainConfig, local_rank: int) -> Pace:
     """Train for a few seconds; the first rank's clock counts."""
     parts = build_parts(config, local_rank)
+    new_console(sys.stderr, quiet=rank() != 0).print("measuring how fast this machine trains ...")
     seconds = _time_steps(parts)
     step_s = on_first(lambda: seconds)
     images_per_s = config.loop.batch_size / step_s
