@@ -49,7 +49,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
-from shards.upcoming import Upcoming
+from shards.remotecache.upcoming import Upcoming
 
 START = Cursor(0)
 DEFAULT_STALL_S = 300.0

@@ -12,7 +12,7 @@ import numpy as np
 from shards.errors import DataError
 from shards.files import open_files
 from shards.index import ShardIndex
-from shards.shardfiles import Place
+from shards.tars.local_files import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shards.atomic import write_whole
-from shards.oddities import CLIPPED, DEEP
+from shards.samples.oddities import CLIPPED, DEEP
 
 CONVERTED_NAME = "converted.jsonl"
 _MAX_16_BIT = (1 << 16) - 1

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.changes import doubts_about, first_other
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, PACKER, Manifest
-from shards.localfolder import tar_states
+from shards.indexing.changes import doubts_about, first_other
+from shards.indexing.tar_folder import tar_states
 from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import cache_folder, read_manifest
 

@@ -16,11 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from shards.errors import DataError
-from shards.image import ImageError
 from shards.packing.transcode import ImageOptions, StoredImage, transcode
-from shards.quarantine import Refused
+from shards.processes.workers import WorkerPool
+from shards.samples.image_header import ImageError
+from shards.samples.quarantine import Refused
 from shards.sources.raw import RawSample, Source
-from shards.workers import WorkerPool
 
 # Samples that travel to a worker together: enough to hide the cost of the trip for tiny images.
 _CHUNK_SAMPLES = 32

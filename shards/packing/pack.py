@@ -17,9 +17,9 @@ from shards.packing.conversions import Converted, read_conversions
 from shards.packing.destination import check_out
 from shards.packing.encode import default_workers
 from shards.packing.holdout import HoldOut
-from shards.packing.run import PackOptions, PackRun
+from shards.packing.pack_run import PackOptions, PackRun
 from shards.packing.staging import Staging
-from shards.quarantine import Refused, read_quarantine
+from shards.samples.quarantine import Refused, read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
 from shards.versions import version_of

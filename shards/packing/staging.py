@@ -28,7 +28,7 @@ from shards.format import (
     ShardInfo,
 )
 from shards.packing.conversions import CONVERTED_NAME, Conversion, Converted, write_conversions
-from shards.quarantine import Refused, write_quarantine
+from shards.samples.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"

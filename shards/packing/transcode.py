@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from shards.format import MAX_IMAGE_PIXELS
-from shards.image import (
+from shards.packing.conversions import Conversion
+from shards.packing.deep import ValueRange, read_deep, scale
+from shards.samples.image_header import (
     JPEG_FORMATS,
     ImageError,
     check_size,
@@ -27,10 +29,8 @@ from shards.image import (
     open_image,
     upright_size,
 )
-from shards.jpeg import picture_end
-from shards.oddities import ALPHA, CLIPPED, CUT, DEEP, is_deep, oddities
-from shards.packing.conversions import Conversion
-from shards.packing.deep import ValueRange, read_deep, scale
+from shards.samples.jpeg_markers import picture_end
+from shards.samples.oddities import ALPHA, CLIPPED, CUT, DEEP, is_deep, oddities
 from shards.sources.raw import Payload, Pixels
 
 JPEG_QUALITY = 95  # of JPEGs that are made smaller, with full chroma (4:4:4)

@@ -12,8 +12,8 @@ from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
 from shards.order import SampleOrder
-from shards.remotecache import fitting_window
-from shards.upcoming import repeated_shards
+from shards.remotecache.cache_window import fitting_window
+from shards.remotecache.upcoming import repeated_shards
 
 
 def label_subset(
