@@ -200,7 +200,7 @@ def iter_center_views(
 
     with ShardReader(index, verify=verify) as reader:
         source = ImageSource(index, reader, decoder, meter)
-        upcoming = Upcoming(index, ids)
+        upcoming = Upcoming(index.directory, index.shards, index.rows(ids)["shard"])
 
         def batch_maker() -> Callable[[int], Batch]:
             make = BatchMaker(index, source, draw, maker, meter)

@@ -16,6 +16,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 
 import numpy as np
 
@@ -157,6 +159,14 @@ class Manifest:
             f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the "
             f"AugEngine that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
         )
+
+
+def version_of(package: str) -> str:
+    """The installed version, for `Manifest.made`, or `unknown`, as ours is in a source tree."""
+    try:
+        return installed_version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _list(value: object) -> list:

@@ -14,7 +14,6 @@ the user's cache folder:
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -32,9 +31,9 @@ from shards.indexing.scan_tar import TarScan, scan_tar
 from shards.indexing.tar_folder import TarState
 from shards.processes.parallel import run_jobs, with_bar
 from shards.samples.image_key import image_key_of
+from shards.tars.local_files import sha256_of
 
 SPOT_CHECK_BYTES = 1 << 30
-_HASHED_AT_ONCE = 8 << 20
 _log = logging.getLogger(__name__)
 _SAME_COLUMNS = ["offset", "size", "crc32", "height", "width"]
 
@@ -130,15 +129,6 @@ def first_other(
             )
         return None
     return others[0].text if others else None
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; raises OSError."""
-    sha = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_HASHED_AT_ONCE):
-            sha.update(chunk)
-    return sha.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

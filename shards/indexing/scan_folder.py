@@ -11,19 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import DataError
-from shards.format import NO_LABEL, Manifest, ShardInfo
-from shards.indexing.changes import sha256_of
+from shards.format import Manifest, ShardInfo, version_of
 from shards.indexing.scan_tar import TarScan, scan_tars
 from shards.processes.parallel import with_bar
 from shards.samples.image_key import image_key_of
-from shards.samples.labels import tell_unlabelled
+from shards.samples.labels import number_classes, tell_unlabelled
 from shards.samples.oddities import DEEP
 from shards.samples.quarantine import Refused
 from shards.store import cache_folder, read_manifest
-from shards.versions import version_of
+from shards.tars.local_files import sha256_of
 
-# Larger class numbers are ids of something: they are kept, and no names are made up for them.
-_MAX_NUMBERED_CLASSES = 1_000_000
 _SHOWN_ERRORS = 5
 _TOOL = "index"  # in the manifest of tars that came from elsewhere
 _REMEDIES = {
@@ -82,35 +79,6 @@ def told_notes(manifest: Manifest) -> list[str]:
     """What the user should know of the images of an index, as it was found when it was made."""
     notes = manifest.made.get("notes", ())
     return [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-
-
-def number_classes(
-    labels: Sequence[int | str | None], known: Sequence[str] = ()
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turn labels into class numbers and names.
-
-    Numbers stay as they are; with a name among them all labels count as names, numbered in sorted
-    order.
-
-    Args:
-        labels: [N] a class number, a class name, or nothing.
-        known: names of the class numbers from elsewhere, used where they are enough.
-
-    Returns:
-        [N] int32 class numbers, NO_LABEL for nothing, and the name of each class.
-    """
-    if any(isinstance(label, str) for label in labels):
-        classes = tuple(sorted({str(label) for label in labels if label is not None}))
-        number = {name: i for i, name in enumerate(classes)}
-        numbers = [NO_LABEL if label is None else number[str(label)] for label in labels]
-        return np.array(numbers, dtype=np.int32), classes
-    numbers = np.array([NO_LABEL if label is None else label for label in labels], dtype=np.int32)
-    num_classes = int(numbers.max(initial=NO_LABEL)) + 1
-    if num_classes <= len(known):
-        return numbers, tuple(known)
-    if num_classes > _MAX_NUMBERED_CLASSES:
-        return numbers, ()
-    return numbers, tuple(str(i) for i in range(num_classes))
 
 
 def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:

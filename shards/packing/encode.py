@@ -8,7 +8,6 @@ end when we are killed.
 """
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
@@ -35,13 +34,6 @@ class Encoded:
     name: str
     label: int
     result: StoredImage | Refused
-
-
-def default_workers() -> int:
-    """As many as there are cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def encode_in_order(

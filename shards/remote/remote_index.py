@@ -18,7 +18,7 @@ from shards.format import INDEX_DTYPE, INDEX_NAME, MANIFEST_NAME, Manifest
 from shards.remote.address import RemoteFolder
 from shards.remote.requests import RemoteStore
 from shards.remote.server_tags import note_changes
-from shards.store import cache_root, locked, map_records
+from shards.store import index_cache, locked, map_records
 
 _ATTEMPTS = 2  # a set that is replaced at this moment is whole the second time
 _NPY_START_BYTES = 10  # of a .npy file: magic, version 1.0, and the length of its header
@@ -63,8 +63,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
 
 def index_folder(folder: RemoteFolder) -> Path:
     """Where the index of a remote folder is kept."""
-    name = hashlib.sha256(folder.url.encode()).hexdigest()[:16]
-    return cache_root() / "indexes" / f"{folder.name}-{name}"
+    return index_cache(folder.name, folder.url.encode())
 
 
 def _manifest_text(store: RemoteStore) -> bytes:

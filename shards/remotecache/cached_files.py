@@ -22,10 +22,9 @@ from shards.remote.address import RemoteFolder
 from shards.remote.requests import RemoteStore
 from shards.remotecache.cache_window import cache_of
 from shards.remotecache.prefetch import Prefetch
-from shards.tars.local_files import Place, read_key
+from shards.tars.local_files import Place, read_key, sha256_of
 from shards.terminal.bytesize import show_size
 
-_HASHED_AT_ONCE = 8 << 20
 _ATTEMPTS = 2  # to get the right bytes
 # What the cache's disk says, of every shard alike.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -216,7 +215,7 @@ class CachedFiles:
             self._count(shards=1, bytes=info.size_bytes)
             if info.sha256 is None:
                 return
-            found = _sha256(part, info.size_bytes)
+            found = sha256_of(part)
             if found == info.sha256:
                 return
             reason = f"sha256 is {found[:12]}..., must be {info.sha256[:12]}..."
@@ -238,10 +237,3 @@ def _cached_name(folder: RemoteFolder, shard: ShardInfo, index_sha256: str) -> s
     content = f"{folder.url}\n{shard.name}\n{shard.size_bytes}\n{hashed}"
     stem = re.sub(r"[^\w.-]", "_", shard.name.removesuffix(".tar"))[-80:]
     return f"{stem}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.tar"
-
-
-def _sha256(descriptor: int, size_bytes: int) -> str:
-    sha = hashlib.sha256()
-    for offset in range(0, size_bytes, _HASHED_AT_ONCE):
-        sha.update(os.pread(descriptor, _HASHED_AT_ONCE, offset))
-    return sha.hexdigest()

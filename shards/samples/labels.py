@@ -8,20 +8,25 @@ import json
 import numbers
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
+from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
 from shards.tars.members import TarMember
 
 Label = int | str
 _MAX_LABEL = (1 << 31) - 1
-_MAX_TEXT_BYTES = 1 << 20  # of a label's member: captions have room, bombs have not
+MAX_TEXT_BYTES = 1 << 20  # of a label's member: captions have room, bombs have not
 _NUMBER = re.compile(r"[+-]?\d+")
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)")
 _SHOWN_KEYS = 4
+# Larger class numbers are ids of something: they are kept, and no names are made up for them.
+_MAX_NUMBERED_CLASSES = 1_000_000
 NO_MEMBER = "no .cls or .json"  # the reason of images that were not meant to have a class
 
 
@@ -91,8 +96,8 @@ def read_label(read: Callable[[TarMember], bytes], members: Iterable[TarMember])
         kind = member.extension.rpartition(".")[2]
         if member.problem:
             found = NoLabel(f"a .{kind} that is a link to nothing here")
-        elif member.size > _MAX_TEXT_BYTES:
-            raise ImageError(f"its .{kind} has over {_MAX_TEXT_BYTES:,} bytes")
+        elif member.size > MAX_TEXT_BYTES:
+            raise ImageError(f"its .{kind} has over {MAX_TEXT_BYTES:,} bytes")
         else:
             parse = label_from_text if kind == "cls" else label_from_json
             try:
@@ -105,6 +110,35 @@ def read_label(read: Callable[[TarMember], bytes], members: Iterable[TarMember])
             return found
         first = first or found
     return first or NoLabel(NO_MEMBER)
+
+
+def number_classes(
+    labels: Sequence[int | str | None], known: Sequence[str] = ()
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Turn labels into class numbers and names.
+
+    Numbers stay as they are; with a name among them all labels count as names, numbered in sorted
+    order.
+
+    Args:
+        labels: [N] a class number, a class name, or nothing.
+        known: names of the class numbers from elsewhere, used where they are enough.
+
+    Returns:
+        [N] int32 class numbers, NO_LABEL for nothing, and the name of each class.
+    """
+    if any(isinstance(label, str) for label in labels):
+        classes = tuple(sorted({str(label) for label in labels if label is not None}))
+        number = {name: i for i, name in enumerate(classes)}
+        numbers = [NO_LABEL if label is None else number[str(label)] for label in labels]
+        return np.array(numbers, dtype=np.int32), classes
+    numbers = np.array([NO_LABEL if label is None else label for label in labels], dtype=np.int32)
+    num_classes = int(numbers.max(initial=NO_LABEL)) + 1
+    if num_classes <= len(known):
+        return numbers, tuple(known)
+    if num_classes > _MAX_NUMBERED_CLASSES:
+        return numbers, ()
+    return numbers, tuple(str(i) for i in range(num_classes))
 
 
 def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:

@@ -17,11 +17,17 @@ import numpy as np
 
 from shards.errors import UsageError
 from shards.format import NO_LABEL
-from shards.indexing.scan_folder import number_classes
 from shards.processes.parallel import with_bar
 from shards.samples.image_header import IMAGE_ENDINGS, ImageError
 from shards.samples.image_key import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
-from shards.samples.labels import NO_MEMBER, Label, NoLabel, read_label, tell_unlabelled
+from shards.samples.labels import (
+    NO_MEMBER,
+    Label,
+    NoLabel,
+    number_classes,
+    read_label,
+    tell_unlabelled,
+)
 from shards.samples.quarantine import Refused
 from shards.sources.folder import skipped_notes
 from shards.sources.layout import find_parts

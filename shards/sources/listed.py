@@ -13,9 +13,8 @@ import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
-from shards.indexing.scan_folder import number_classes
 from shards.samples.image_header import ImageError
-from shards.samples.labels import Label, NoLabel, label_from_text, tell_unlabelled
+from shards.samples.labels import Label, NoLabel, label_from_text, number_classes, tell_unlabelled
 from shards.sources.image_lists import ImageList, ListedLine, NameTable, read_list
 from shards.sources.raw import RawSample, Source, fingerprint_of
 

@@ -4,6 +4,7 @@ The reader and the index read through here. A descriptor that falls out of the c
 the last thread that uses it is done.
 """
 
+import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from shards.format import TAR_BLOCK_BYTES
 from shards.tars.members import member_name, split_name
 
 _MAX_OPEN = 64
+_HASHED_AT_ONCE = 8 << 20
 _LONG_NAME_BLOCKS = 16
 _MAX_READ_BYTES = 64 << 20  # at once
 _MAX_OFFSET = (1 << 63) - 1 - _MAX_READ_BYTES
@@ -98,6 +100,18 @@ class ShardFiles:
                     self._open.popitem(last=False)
             self._open.move_to_end(shard)
             return found
+
+
+def sha256_of(file: Path | int) -> str:
+    """SHA-256 of a whole file, given by its path or an open descriptor; raises OSError."""
+    if isinstance(file, Path):
+        with open(file, "rb") as opened:
+            return sha256_of(opened.fileno())
+    sha, offset = hashlib.sha256(), 0
+    while chunk := os.pread(file, _HASHED_AT_ONCE, offset):
+        sha.update(chunk)
+        offset += len(chunk)
+    return sha.hexdigest()
 
 
 def read_key(read: Callable[[int, int, int], bytes], shard: int, offset: int) -> str:

@@ -5,7 +5,6 @@
 itself (shard_members.py).
 """
 
-import hashlib
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -21,12 +20,10 @@ from shards.format import NO_LABEL, Manifest, ShardInfo
 from shards.remote.address import RemoteFolder
 from shards.remotecache.cached_files import CachedFiles
 from shards.samples.image_header import IMAGE_ENDINGS, ImageError, check_values, load, open_image
-from shards.samples.labels import NoLabel, label_from_text
+from shards.samples.labels import MAX_TEXT_BYTES, NoLabel, label_from_text
 from shards.tars.file_names import name_in
+from shards.tars.local_files import sha256_of
 from shards.upkeep.shard_members import Member, list_members
-
-_HASHED_AT_ONCE = 8 << 20
-_MAX_TEXT_BYTES = 1 << 20  # of a `.cls`
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +76,9 @@ def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
     if size_bytes != info.size_bytes:
         yield f"{size_bytes:,} bytes, must be {info.size_bytes:,}"
     elif info.sha256 is not None:
-        file.seek(0)
-        sha = hashlib.sha256()
-        while chunk := file.read(_HASHED_AT_ONCE):
-            sha.update(chunk)
-        if sha.hexdigest() != info.sha256:
-            yield f"sha256 is {sha.hexdigest()[:12]}..., must be {info.sha256[:12]}..."
+        found = sha256_of(file.fileno())
+        if found != info.sha256:
+            yield f"sha256 is {found[:12]}..., must be {info.sha256[:12]}..."
 
 
 def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None:
@@ -101,7 +95,7 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
     def named(image: Member) -> str:
         """The file that an image was, for those who have to find it."""
         place = kept.get(image.key)
-        name = name_in(_read(file, place)) if place and place.size <= _MAX_TEXT_BYTES else None
+        name = name_in(_read(file, place)) if place and place.size <= MAX_TEXT_BYTES else None
         return f" ({name})" if name else ""
 
     for member in members:
@@ -190,7 +184,7 @@ def _label_problems(
     file_of: Callable[[Member], str],
 ) -> Iterator[str]:
     """The class in a `.cls` of an image's name, up to its last dot or first, must be its label."""
-    places = {m.stem: m for m in members if m.ending == "cls" and m.size <= _MAX_TEXT_BYTES}
+    places = {m.stem: m for m in members if m.ending == "cls" and m.size <= MAX_TEXT_BYTES}
     named_elsewhere = {m.key for m in members if m.ending == "json"}
     for image, label in labels.items():
         place = places.get(image.stem) or places.get(image.key)

@@ -15,8 +15,8 @@ from shards import store
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, Manifest, ShardInfo
 from shards.index import ShardIndex, build_index, write_index
-from shards.indexing.changes import sha256_of
 from shards.store import cache_folder
+from shards.tars.local_files import sha256_of
 
 
 def seal(folder: Path) -> Manifest:

@@ -17,11 +17,10 @@ from noise import Noise, pack_small
 from shards.errors import DataError
 from shards.format import TIMES_NAME, Manifest
 from shards.index import ShardIndex, build_index, write_index
-from shards.indexing import changes
-from shards.indexing import local_index as localindex
-from shards.indexing.changes import sha256_of
+from shards.indexing import changes, local_index
 from shards.reader import SampleError, ShardReader
 from shards.store import cache_folder
+from shards.tars.local_files import sha256_of
 from shards.upkeep.folder_check import check_folder
 
 HOUR_NS = 3600 * 10**9
@@ -140,7 +139,7 @@ def test_a_rewritten_tar_is_indexed_again(
         after = ShardIndex.open(folder)
     assert after.fingerprint == build_index(folder).fingerprint != before.fingerprint
     assert "is rebuilt: train-000001.tar holds other" in caplog.text
-    monkeypatch.setattr(localindex, "scan_folder", None)
+    monkeypatch.setattr(local_index, "scan_folder", None)
     assert ShardIndex.open(folder).fingerprint == after.fingerprint
 
 
@@ -209,7 +208,7 @@ def test_indexing_again_is_what_was_asked_for(new_shards) -> None:
     folder = new_shards()
     before = labels(ShardIndex.open(folder))
     swap_labels(folder / "train-000000.tar")
-    tars = localindex.tar_states(folder)
+    tars = local_index.tar_states(folder)
     changes.keep_times([folder], ShardIndex.open(folder).manifest, tars)
     assert labels(build_index(folder)) != before
 
@@ -237,13 +236,13 @@ def test_a_copy_is_the_same(
             os.utime(tar, ns=(later, later))
     if copy.startswith("without"):
         (there / TIMES_NAME).unlink()
-    monkeypatch.setattr(localindex, "scan_folder", None)
+    monkeypatch.setattr(local_index, "scan_folder", None)
     with caplog.at_level(logging.WARNING):
         assert ShardIndex.open(there).fingerprint == fingerprint
     is_told = copy == "other times" or (copy.startswith("without") and not is_packed)
     assert ("they are read once" in caplog.text) == is_told
     assert (f"the index of {there} stays" in caplog.text) == is_told
-    monkeypatch.setattr(localindex, "first_other", None)
+    monkeypatch.setattr(local_index, "first_other", None)
     assert ShardIndex.open(there).fingerprint == fingerprint
 
 
@@ -255,7 +254,7 @@ def test_an_index_of_a_former_release_opens_at_once(
     index = ShardIndex.open(folder)
     (folder / TIMES_NAME).unlink()
     assert "times" not in (folder / "manifest.json").read_text()
-    monkeypatch.setattr(localindex, "first_other", None)
+    monkeypatch.setattr(local_index, "first_other", None)
     assert ShardIndex.open(folder).fingerprint == index.fingerprint
     assert (folder / TIMES_NAME).exists()
 
@@ -280,7 +279,7 @@ def test_a_stale_index_beside_read_only_tars_is_left_for_the_cache(
     after = ShardIndex.open(folder)
     assert after.fingerprint != before.fingerprint
     assert (cache_folder(folder) / "manifest.json").exists()
-    monkeypatch.setattr(localindex, "first_other", None)
+    monkeypatch.setattr(local_index, "first_other", None)
     assert ShardIndex.open(folder).fingerprint == after.fingerprint
 
 

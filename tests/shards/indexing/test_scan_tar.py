@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shards.errors import DataError
-from shards.indexing.scan_folder import number_classes
 from shards.indexing.scan_tar import scan_tar, scan_tars
 from shards.processes import parallel
+from shards.samples.labels import number_classes
 
 
 def test_a_record_describes_the_image(tmp_path: Path, make_tar, encode) -> None:

@@ -45,7 +45,7 @@ def test_a_source_tree_packs_without_being_installed(
     def nowhere(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr("shards.versions.version", nowhere)
+    monkeypatch.setattr("shards.format.installed_version", nowhere)
     versions = pack_small(Noise(), tmp_path / "out").manifest.made["versions"]
     assert isinstance(versions, dict)
     assert versions["augengine"] == "unknown"

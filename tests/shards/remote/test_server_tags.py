@@ -11,12 +11,12 @@ import pytest
 from afar import Serve, open_at
 
 from shards.format import TIMES_NAME
-from shards.remote import server_tags as remotechanges
+from shards.remote import server_tags
 
 
 @pytest.fixture(autouse=True)
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remotechanges, "_ASKED_AGAIN_S", 0.0)
+    monkeypatch.setattr(server_tags, "_ASKED_AGAIN_S", 0.0)
 
 
 def upload(path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_set_that_was_uploaded_again_is_a_copy(
 
 def test_ranks_ask_once(folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that open the address within a minute take the first one's answer."""
-    monkeypatch.setattr(remotechanges, "_ASKED_AGAIN_S", 60.0)
+    monkeypatch.setattr(server_tags, "_ASKED_AGAIN_S", 60.0)
     server = serve(folder)
     open_at(server)
     before = server.counts["requests"]
@@ -76,7 +76,7 @@ def test_a_large_set_is_asked_for_in_part(
     folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request a tar would take minutes."""
-    monkeypatch.setattr(remotechanges, "_MOST_ASKED", 2)
+    monkeypatch.setattr(server_tags, "_MOST_ASKED", 2)
     open_at(serve(folder))
     path = next((Path(os.environ["AUGENGINE_CACHE"]) / "indexes").rglob(TIMES_NAME))
     names = set(json.loads(path.read_text())["tars"])

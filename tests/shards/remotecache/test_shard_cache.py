@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shards.errors import DataError
-from shards.remotecache import shard_cache as shardcache
+from shards.remotecache import shard_cache
 from shards.remotecache.shard_cache import ShardCache
 
 SIZE = 1000
@@ -236,7 +236,7 @@ def test_a_step_that_fails_leaves_nothing(
     cache = ShardCache(tmp_path, SIZE, stalled_s=1.0)
     get(cache, 1)  # has to go when room is made
     before, calls = descriptors(), [0]
-    module = shardcache.fcntl if step == "flock" else os
+    module = shard_cache.fcntl if step == "flock" else os
     real = getattr(module, step)
 
     def fail(*args: object, **more: object) -> object:
