@@ -1,6 +1,7 @@
 """What the reader asks of a folder's tars, wherever they lie, and the choice of who answers.
 
-Local tars are read by `local_files.py`, remote ones by `range_files.py` or `cached_files.py`.
+Tars on a disk are read by `tars/local_files.py`; remote ones by byte ranges, each image alone, by
+`remote/range_files.py`, or through whole shards on a disk by `remotecache/cached_files.py`.
 """
 
 from collections.abc import Sequence

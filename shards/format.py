@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.npy"
 MANIFEST_NAME = "manifest.json"
 QUARANTINE_NAME = "quarantine.jsonl"
-# Of the tars, when they were last known to agree with their index (changes.py); only of this disk.
+# Of the tars, when they were last known to agree with their index; only of this disk.
 TIMES_NAME = ".times.json"
 # A set being packed grows in this folder inside its own; with it and no manifest it is unfinished.
 PARTIAL_NAME = ".partial"

@@ -2,8 +2,8 @@
 
 Everything downstream asks it: the order says which ids come, the plan is drawn from `sizes(ids)`,
 and the reader finds the bytes. Opening maps one array and compares what the disk says of the tars
-with what it said when they were indexed; no tar is read unless that differs (changes.py). A folder
-without an index is scanned once.
+with what it said when they were indexed; no tar is read unless that differs
+(`indexing/changes.py`). A folder without an index is scanned once.
 """
 
 import os
@@ -160,8 +160,8 @@ def build_index(
 
     Args:
         directory: a local folder.
-        image_key: which member of a sample is its image (image_key.py); None takes what the index
-            that is there was made with.
+        image_key: which member of a sample is its image (`samples/image_key.py`); None takes
+            what the index that is there was made with.
         overwrite: also where tars that were hashed when written have changed; they are indexed as
             they are, those without a hash.
         progress: show a bar on a terminal.

@@ -1,8 +1,7 @@
 """Where an index lies and how it gets there: beside its tars, or in the user's cache folder.
 
-`index.py` finds its files through here; the packer and the index builder write through here. A file
-gets its final name only when it is complete, and the manifest comes last, so an interrupted write
-leaves a folder without a manifest, never one that looks whole.
+A file gets its final name only when it is complete, and the manifest comes last, so an interrupted
+write leaves a folder without a manifest, never one that looks whole.
 """
 
 import contextlib

@@ -1,8 +1,7 @@
 """Are the tars still those that an index was made of? Asked without reading them; read in doubt.
 
-`index.py` asks when it opens a folder. What the disk said of every tar when it was last known to
-agree with the index is kept in `.times.json`, beside the index or, where that cannot be written, in
-the user's cache folder:
+What the disk said of every tar when it was last known to agree with the index is kept in
+`.times.json`, beside the index or, where that cannot be written, in the user's cache folder:
 
     size and time of change as before      the same, nothing is read
     another time                           every byte is read once: other content, or only a copy

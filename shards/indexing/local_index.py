@@ -1,8 +1,7 @@
 """The index of a folder on a disk: the one that lies there, if it is still true, or a new one.
 
-`index.py` opens and builds through here, and `remote_index.py` is its counterpart from afar. An
-index lies beside its tars or, where they cannot be written, in the user's cache folder; whether it
-is still true `changes.py` tells.
+An index lies beside its tars or, where they cannot be written, in the user's cache folder. Whether
+it is still true `changes.py` tells. Of an address, `remote/remote_index.py` does the same.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """From tars to one table: scan them side by side, number the shards and the classes.
 
-`index.py` calls it for a folder that came without an index and writes what it returns.
+Nothing is written here.
 """
 
 from collections import Counter
@@ -42,8 +42,8 @@ def scan_folder(
     Args:
         folder: where they are.
         tars: file name to size in bytes, in the order in which shards are numbered.
-        image_key: which member of a sample is its image (image_key.py); None takes what the index
-            that is there was made with.
+        image_key: which member of a sample is its image (`samples/image_key.py`); None takes
+            what the index that is there was made with.
         progress: show a bar on a terminal.
         workers: processes; None takes one a core.
 

@@ -45,7 +45,7 @@ def scan_tar(path: str | os.PathLike[str], image_key: str = AUTO) -> TarScan:
 
     Args:
         path: of the tar.
-        image_key: which member of a sample is its image (image_key.py).
+        image_key: which member of a sample is its image (`samples/image_key.py`).
 
     Raises:
         DataError: the tar is missing, torn or no tar, or a key comes twice.

@@ -22,7 +22,7 @@ _MAX_16_BIT = (1 << 16) - 1
 class Conversion:
     """What an image lost."""
 
-    what: str  # of oddities.py
+    what: str  # of samples/oddities.py
     low: float | None = None  # least and greatest value, where values were scaled
     high: float | None = None
     white: float | None = None  # the value that became 255

@@ -1,8 +1,8 @@
 """What lies in OUT already, and whether a new set may go there.
 
-`writer.pack` asks before anything is written. A set is known by what made it: the tool, the
-fingerprint of the source and the options that change the bytes. Nothing that this tool did not
-write is ever removed.
+This is asked before anything is written. A set is known by what made it: the tool, the fingerprint
+of the source and the options that change the bytes. Nothing that this tool did not write is ever
+removed.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,9 @@
 """Encodes samples in worker processes and gives the results back in the order asked for.
 
-Between a source and the shard files: `writer.pack` asks for sample numbers in its shuffled order,
-worker processes load and `transcode` them, and the order of the results does not depend on how many
-there are. Success: every number yields once. Failure: a bad image yields a `Refused`; a dead worker
-raises. Cancel: closing the iterator drops what is in flight and waits for the workers; they also
-end when we are killed.
+The caller asks for sample numbers in its shuffled order, worker processes load and `transcode`
+them, and the order of the results does not depend on how many there are. Success: every number
+yields once. Failure: a bad image yields a `Refused`; a dead worker raises. Cancel: closing the
+iterator drops what is in flight and waits for the workers; they also end when we are killed.
 """
 
 import itertools

@@ -3,7 +3,7 @@
     source -> order(seed) -> encode (processes) -> ShardWriter -> staging -> tars, index, manifest
 
 The result is a pure function of the source's content and the options; how many workers there were
-and how often it was interrupted leave no trace in the bytes. `tools/make_shards.py` is its command.
+and how often it was interrupted leave no trace in the bytes.
 """
 
 import os

@@ -1,8 +1,7 @@
 """One run of the packer: shard after shard, from where an interrupted run ended to the end.
 
-`writer.pack` starts it on a staging folder and publishes what it filled. A shard is closed when the
-next sample would make it too large, so what a shard holds depends on the samples before it and on
-nothing else.
+The run fills a staging folder. A shard is closed when the next sample would make it too large, so
+what a shard holds depends on the samples before it and on nothing else.
 """
 
 import contextlib

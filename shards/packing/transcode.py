@@ -1,12 +1,12 @@
 """Turns any image into the bytes that are stored: a good JPEG as it is, everything else an RGB PNG.
 
-`writer.pack` runs `transcode` on every sample in worker processes. What is stored has to mean the
-same to every decoder, so the odd cases end here: palettes, alpha, 16 bits, CMYK and rotated files
-become upright 8-bit RGB. JPEGs keep their bytes, also gray ones (decoders make them RGB) and
-rotated ones (decoders apply EXIF, the index holds the upright size), unless they are CMYK, which
-decoders read differently; what lies behind the end of the picture, the video of a phone's motion
-photo, is cut off. Every image is decoded in full, so that a torn file is found now and not after
-days of training. What is lost on the way is told with the image (oddities.py).
+Worker processes run `transcode` on every sample. What is stored has to mean the same to every
+decoder, so the odd cases end here: palettes, alpha, 16 bits, CMYK and rotated files become upright
+8-bit RGB. JPEGs keep their bytes, also gray ones (decoders make them RGB) and rotated ones
+(decoders apply EXIF, the index holds the upright size), unless they are CMYK, which decoders read
+differently; what lies behind the end of the picture, the video of a phone's motion photo, is cut
+off. Every image is decoded in full, so that a torn file is found now and not after days of
+training. What is lost on the way is told with the image (`samples/oddities.py`).
 """
 
 import io

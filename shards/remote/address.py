@@ -35,7 +35,7 @@ class RemoteFolder:
     url: str
     mode: str = "cache"  # whole shards onto a local disk, or range: each image alone, into memory
     cache: Path | None = None  # folder of the whole shards; None: in the user's cache folder
-    cache_bytes: int | None = None  # its bound; None: by the free disk (shard_cache.py)
+    cache_bytes: int | None = None  # its bound; None: by the free disk
     timeout_s: float = 60.0  # after so long without success a read is given up
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Remote tars read image by image, straight into memory: nothing is kept on a disk.
+"""Remote tars read by byte ranges, image by image, into memory: nothing is kept on a disk.
 
 A batch's images are asked for side by side. For links that are fast and close, or sets that are
-read once; otherwise `cached_files.py` asks far less often.
+read once; otherwise `remotecache/cached_files.py` asks far less often.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from shards.tars.local_files import Place, read_key
 
 
 class RangeFiles:
-    """One of the `Files` (files.py), of a server that sends parts of files (remote_index.py)."""
+    """One of the `Files` (shards/files.py), of a server that sends parts of files."""
 
     is_remote = True
 

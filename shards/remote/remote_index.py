@@ -1,9 +1,9 @@
 """The index of a remote folder, kept in the user's cache folder and renewed when it has changed.
 
-`index.py` opens through here. The manifest is small and asked for each time; the records are
-fetched when it says something new, and checked against its sha256; whether the tars are still those
-of the manifest `server_tags.py` asks. Tars without an index are not
-scanned from afar: that would move every byte, for each user again.
+The manifest is small and asked for each time; the records are fetched when it says something new,
+and checked against its sha256; whether the tars are still those of the manifest `server_tags.py`
+asks. Tars without an index are not scanned from afar: that would move every byte, for each user
+again.
 """
 
 import errno

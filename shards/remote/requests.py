@@ -1,7 +1,7 @@
 """Requests for the files of a remote folder: blocking calls, many at once behind each of them.
 
-`remote_index.py`, `range_files.py` and `cached_files.py` fetch through here. The requests run on
-fsspec's event loop, retried by `retry.py`.
+The requests run on fsspec's event loop; `retry.py` repeats those that fail. A byte range of a tar
+is one request of `_part`.
 
 The contract. Code that differs is the bug.
 

@@ -1,8 +1,7 @@
 """Requests that may fail, asked again: exponential back-off with full jitter, and a stated end.
 
-`requests.py` sends every request through here. Full jitter is from M. Brooker, "Exponential
-Backoff And Jitter", AWS Architecture Blog, 2015: ranks that failed together do not come back
-together.
+Full jitter is from M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: ranks
+that failed together do not come back together.
 """
 
 import asyncio

@@ -1,10 +1,9 @@
 """Are remote tars still those that their index was made of? Their server's tags tell it.
 
-`remote_index.py` asks when it opens an address; no tar is read. What each one's tag was (a checksum,
-an ETag, or when it was last modified) is kept beside the fetched index. Images are held to their
-crc32 wherever they come from, so what could be wrong in silence are the labels: a tar that was
-uploaded again without its manifest is named at every start. One that came with its manifest is a
-copy of the set.
+No tar is read. What each one's tag was (a checksum, an ETag, or when it was last modified) is kept
+beside the fetched index. Images are held to their crc32 wherever they come from, so what could be
+wrong in silence are the labels: a tar that was uploaded again without its manifest is named at
+every start. One that came with its manifest is a copy of the set.
 """
 
 import contextlib

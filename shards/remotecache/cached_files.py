@@ -31,7 +31,7 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class CachedFiles:
-    """One of the `Files` (files.py)."""
+    """One of the `Files` (shards/files.py)."""
 
     is_remote = True
 

@@ -1,6 +1,6 @@
 """Threads that fetch what will be read next; a newer list replaces what has not been begun.
 
-`cached_files.py` owns one. The threads end with `close`, with their owner, or with the interpreter.
+The threads end with `close`, with the owner of what they call, or with the interpreter.
 """
 
 import threading

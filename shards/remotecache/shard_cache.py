@@ -4,10 +4,10 @@
     CACHE/train-000001-77c2...tar.part   one being fetched, of its final size, locked by its owner
     CACHE/lock                           held while room is made
 
-`cached_files.py` keeps shards here. Room is made before a file is fetched, by removing those read
-longest ago, and files being fetched count in full: the sum stays within the bound at every moment.
-Nobody has to know who reads what, since an open file outlives its name. A part that nobody has
-locked was left behind by a process that died.
+Room is made before a file is fetched, by removing those read longest ago, and files being fetched
+count in full: the sum stays within the bound at every moment. Nobody has to know who reads what,
+since an open file outlives its name. A part that nobody has locked was left behind by a process
+that died.
 """
 
 import contextlib

@@ -4,8 +4,8 @@ Labels are those of WebDataset (`.cls`, `.json`) where there is one; without any
 level inside the archives is the class, as in a folder of images, below a folder that everything
 lies in.
 
-Which member of a sample is its image: image_key.py. In a zip, which no WebDataset writer makes, every
-image is a sample of its own.
+Which member of a sample is its image: `samples/image_key.py`. In a zip, which no WebDataset writer
+makes, every image is a sample of its own.
 """
 
 from collections import Counter

@@ -52,7 +52,7 @@ def open_source(
     Args:
         spec: a path, a glob of Parquet files or archives, `demo` or `demo:test`.
         split: which part, for kinds that come in parts; None takes the training part.
-        image_key: which member of a sample is its image (image_key.py); of archives only.
+        image_key: which member of a sample is its image (`samples/image_key.py`); of archives.
         files: a list of the files to take, of sources of files only.
         labels: a list that gives each file its class, in place of its folder.
         label_column: title or number of the column with the classes; None finds it.

@@ -1,6 +1,6 @@
 """A source as a list has it: only the files that it names, or under the classes that it gives.
 
-The list is read by image_lists.py; an image that it does not name stays, without a class.
+The list is read by `image_lists.py`; an image that it does not name stays, without a class.
 """
 
 from collections import Counter

@@ -1,7 +1,6 @@
 """What a packed image's file was called: the packer keeps that in a `.json` beside the image.
 
-`ShardIndex.names` reads it through here. Tars of others keep their names in their keys; a `name` in
-a `.json` of theirs may be anything.
+Tars of others keep their names in their keys; a `name` in a `.json` of theirs may be anything.
 """
 
 import json

@@ -1,8 +1,7 @@
 """Walks the headers of a tar that may be hostile: forwards only, in bounded time and memory.
 
-`members.py` and `shard_check.py` read tars through here. Python's tarfile believes what a header says:
-sizes below zero lead it in circles, long names and PAX headers are read at any length, and what it
-raises at damage is nearly anything.
+Python's tarfile believes what a header says: sizes below zero lead it in circles, long names and
+PAX headers are read at any length, and what it raises at damage is nearly anything.
 """
 
 import io

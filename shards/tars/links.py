@@ -1,8 +1,8 @@
 """Where the links of a tar lead: to the data of a regular file of the same tar, or nowhere.
 
-`members.py` and `shard_check.py` feed it every entry of a tar and ask afterwards. A hard link is read as
-tar writes it, back to a name that came before; a symbolic one from its own folder, to any name of
-the tar. Nothing outside the tar is ever looked at.
+Every entry of a tar is added first, and links are looked up afterwards. A hard link is read as tar
+writes it, back to a name that came before; a symbolic one from its own folder, to any name of the
+tar. Nothing outside the tar is ever looked at.
 """
 
 import posixpath

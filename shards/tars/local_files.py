@@ -1,7 +1,6 @@
 """The open tars of a folder: a bounded number of descriptors that threads share without a seek.
 
-The reader and the index read through here. A descriptor that falls out of the cache is closed when
-the last thread that uses it is done.
+A descriptor that falls out of the cache is closed when the last thread that uses it is done.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ class Descriptor:
 
 
 class ShardFiles:
-    """Reads by shard and offset; thread-safe. The local one of the `Files` (files.py)."""
+    """Reads by shard and offset; thread-safe. The local one of the `Files` (shards/files.py)."""
 
     is_remote = False
 

@@ -1,7 +1,7 @@
 """A tar as WebDataset reads it: members, the key and extension of each, samples of equal keys.
 
-The scan and the exports walk tars through here. Stricter than the tar readers of others in one
-thing: a tar that stops early or breaks off into noise is an error, not a shorter tar.
+It is stricter than other tar readers in one thing: a tar that stops early or breaks off into noise
+is an error, not a shorter tar.
 
 The grouping follows webdataset's `base_plus_ext` and `group_by_keys` (webdataset/tariterators.py,
 1.0.2).

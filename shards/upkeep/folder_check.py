@@ -1,6 +1,6 @@
 """Is a folder of shards what its index says? Every byte hashed, every image decoded.
 
-`tools/check_shards.py` prints what this finds; `shard_check.py` does the work for one tar.
+`shard_check.py` does the work for one tar.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def check_folder(
     """Compare a folder of tars with its index; where a local one has none, it is built first.
 
     Args:
-        directory: holds the tars; remote ones pass through the local cache (cached_files.py).
+        directory: holds the tars; remote ones pass through the local cache (`remotecache/`).
         decode: decode every image in full, not only compare checksums.
         workers: processes; None takes one a core.
         progress: show a bar on a terminal.

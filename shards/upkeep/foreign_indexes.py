@@ -1,6 +1,6 @@
 """Indexes for other readers of the same tars: DALI's `.idx` v1.2 and the wids JSON.
 
-`tools/check_shards.py --export` writes them; the tars stay as they are.
+The tars stay as they are.
 """
 
 import json

@@ -1,8 +1,7 @@
 """One tar against its part of the index: sizes, hashes, checksums, pixels, labels, nothing extra.
 
-`folder_check.py` runs it for every shard of a folder, in processes. The tar is walked with Python's
-`tarfile` and not with the code that made the index, so that a mistake there does not confirm
-itself (shard_members.py).
+The tar is walked with Python's `tarfile` and not with the code that made the index, so that a
+mistake there does not confirm itself (`shard_members.py`).
 """
 
 import os

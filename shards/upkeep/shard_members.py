@@ -1,7 +1,4 @@
-"""The members of a tar as a check sees them, by their own names and not by the index.
-
-`shard_check.py` meets the records of an index with these.
-"""
+"""The members of a tar as a check sees them, by their own names and not by the index."""
 
 import tarfile
 from collections.abc import Iterator
