@@ -35,5 +35,5 @@ def test_a_few_samples_need_no_shard(shard_folder: Path) -> None:
     index = ShardIndex.open(shard_folder)
     assert upcoming_of(index, np.array([0, 20, 36])).after(0).tolist() == []
     many = np.append(np.arange(13), 36)
-    assert Upcoming(index, many).after(0).tolist() == [0]
+    assert upcoming_of(index, many).after(0).tolist() == [0]
     assert upcoming_of(index, np.array([], dtype=np.int64)).after(0).tolist() == []
