@@ -3,14 +3,13 @@
 The packer and the scan write it; nothing is left out of an index without a line here.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shards.atomic import write_whole
 from shards.format import QUARANTINE_NAME
+from shards.store import read_lines, write_lines
 
 _SHOWN_KINDS = 4
 
@@ -25,20 +24,13 @@ class Refused:
 
 def write_quarantine(folder: Path, refused: Sequence[Refused]) -> None:
     """Replace the folder's list; no list when there is nothing to say."""
-    path = folder / QUARANTINE_NAME
-    if not refused:
-        path.unlink(missing_ok=True)
-        return
-    write_whole(path, "".join(json.dumps(asdict(item)) + "\n" for item in refused).encode())
+    write_lines(folder / QUARANTINE_NAME, [asdict(item) for item in refused])
 
 
 def read_quarantine(folder: Path) -> list[Refused]:
     """The folder's list, empty when there is none."""
-    try:
-        lines = (folder / QUARANTINE_NAME).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    return [Refused(str(row["name"]), str(row["reason"])) for row in map(json.loads, lines) if row]
+    rows = read_lines(folder / QUARANTINE_NAME)
+    return [Refused(str(row["name"]), str(row["reason"])) for row in rows if row]
 
 
 def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
