@@ -24,10 +24,10 @@ from augengine.images import ImageSource
 from augengine.meter import Meter
 from augengine.plan import Plan
 from augengine.reference import render
-from shards.commandline import CommandParser
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
+from shards.terminal.commandline import CommandParser
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import (
     add_policy_options,

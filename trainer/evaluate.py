@@ -23,8 +23,8 @@ import torch
 import trainer.checkpoint as checkpoint
 from augengine.backends.table import create_backend
 from augengine.decoders.table import create_decoder
-from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.build import open_index
 from trainer.checks import require
 from trainer.config import TrainConfig

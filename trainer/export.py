@@ -22,8 +22,8 @@ from safetensors.torch import save
 
 import trainer.checkpoint as checkpoint
 from shards.atomic import atomic_file
-from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.backbones import feature_dim
 from trainer.config import TrainConfig
 from trainer.methods.plugin import describe

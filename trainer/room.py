@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from augengine.freememory import free_host_bytes
-from shards.bytesize import show_size
 from shards.errors import UsageError
+from shards.terminal.bytesize import show_size
 
 
 def check_room(make: Callable[[], nn.Module]) -> None:

@@ -21,9 +21,9 @@ import torch
 import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
 from augengine.policies import policy_names
-from shards.commandline import CommandParser
-from shards.console import new_console
 from shards.errors import DataError, UsageError, room_named, run_command
+from shards.terminal.commandline import CommandParser
+from shards.terminal.console import new_console
 from trainer.command_config import key_names, resolve_config
 from trainer.config import TrainConfig
 from trainer.ending import describe_end
