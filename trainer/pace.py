@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError
+from shards.terminal.console import new_console
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.distributed import (
