@@ -50,7 +50,7 @@ def test_nan_stays_nan(tmp_path: Path) -> None:
 
 
 def test_a_continued_run_shows_no_step_twice(tmp_path: Path) -> None:
-    """What was written past the checkpoint is replaced, in a file of its own; words are left out."""
+    """A new file replaces what was written past the checkpoint; words are left out."""
     with RunLog(tmp_path) as log:
         for step in range(1, 6):
             log.write(step, {"loss": float(step), "note": "words"})
