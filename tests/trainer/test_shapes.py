@@ -11,6 +11,7 @@ from torch import nn
 from toy_methods import TOY
 
 from trainer.backbones import create_backbone
+from trainer.losses.cosine import unit_rows
 from trainer.methods.table import create_method
 from trainer.networks import build_method
 from trainer.shapes import random_unit_rows, shapes_only
@@ -37,10 +38,11 @@ def test_shapes_are_those_of_the_method(name: str, tmp_path: Path) -> None:
 
 
 def test_random_rows_have_length_one() -> None:
-    """Of torch's present random state; inside of `shapes_only` they are a shape."""
+    """Those of torch.randn with the same random state; inside of `shapes_only` they are a shape."""
     torch.manual_seed(0)
-    rows = random_unit_rows(3, 5, 4)
-    assert rows.shape == (3, 5, 4)
+    rows = random_unit_rows(3, 5, 40)
+    torch.manual_seed(0)
+    assert torch.equal(rows, unit_rows(torch.randn(3, 5, 40)))
     assert torch.allclose(rows.norm(dim=-1), torch.ones(3, 5))
     with shapes_only():
         assert random_unit_rows(3, 5, 4).is_meta
@@ -59,8 +61,9 @@ for name in METHODS.keys() - {"distill"}:  # which needs a teacher's file
     config = resolve(values)
     method = build_method(config, config.policy.load())
     build_optimizer(method, config.optim, 256).zero_grad()
-    if "torch._dynamo" in sys.modules:
-        print(name)
+    found = {"torch._dynamo", "sympy"} & sys.modules.keys()
+    if found:
+        print(name, found)
         break
 """
     done = subprocess.run(
