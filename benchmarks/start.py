@@ -1,7 +1,7 @@
 """What a start costs: a run up to its first step, and the commands that only say something.
 
     git worktree add --detach BEFORE COMMIT
-    python benchmarks/start.py --before BEFORE [--rounds 7] [--out benchmarks/results/start.json]
+    python benchmarks/start.py --before BEFORE [--rounds 7] [--cases NAME ...] [--out FILE]
 
 Every case is started in turn in the tree BEFORE and in this one, in each round. A run is stopped
 when its first batch is there and its first forward would begin; the first kNN, which comes before
@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--before", type=Path, metavar="DIR", help="the tree to compare with")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--cases", nargs="+", choices=(*SAYING, *RUNS), default=(*SAYING, *RUNS), metavar="NAME"
+    )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE")
     parser.add_argument("--until-first-step", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -77,6 +80,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         for name, text in RUNS.items():
             own = [str(Path(__file__).resolve()), "--until-first-step"]
             cases[name] = [*own, *text.format(shards=shards).split(), "--device", "cpu"]
+        cases = {name: cases[name] for name in options.cases}
         rounds: dict[str, dict[str, list[Figures]]] = {
             name: {tree: [] for tree in trees} for name in cases
         }
