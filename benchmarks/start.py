@@ -133,14 +133,15 @@ def _until_first_step(arguments: list[str]) -> int:
     from trainer.commands import begin
 
     begin()
-    from trainer import run, scores, step
+    import trainer.step as one_step
+    from trainer import run, scores
 
     knn: Figures = {"cpu_s": 0.0, "wall_s": 0.0}
     make = scores.Scores.make
 
-    def timed_make(self: Any, at: int) -> bool:
+    def timed_make(self: scores.Scores, step: int) -> bool:
         used, then = _own_s(), time.time()
-        made = make(self, at)
+        made = make(self, step)
         knn["cpu_s"] += _own_s() - used
         knn["wall_s"] += time.time() - then
         return made
@@ -153,7 +154,7 @@ def _until_first_step(arguments: list[str]) -> int:
         os._exit(0)
 
     scores.Scores.make = timed_make
-    step._forward = stop  # pyright: ignore[reportAttributeAccessIssue]
+    one_step._forward = stop  # pyright: ignore[reportAttributeAccessIssue]
     return run.main(arguments)
 
 
