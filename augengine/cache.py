@@ -22,10 +22,10 @@ import torch
 from augengine.freememory import free_bytes
 from augengine.slots import Share, Slots
 from augengine.streams import sleep_until_done
-from shards.bytesize import show_size
 from shards.errors import UsageError
 from shards.format import MAX_IMAGE_PIXELS
 from shards.index import ShardIndex
+from shards.terminal.bytesize import show_size
 
 CACHES = ("none", "host", "gpu")
 # Of the memory that is free when a run starts: the rest is for batches, activations, other users.

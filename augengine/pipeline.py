@@ -49,7 +49,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
-from shards.upcoming import Upcoming
+from shards.remotecache.upcoming import Upcoming
 
 START = Cursor(0)
 DEFAULT_STALL_S = 300.0
@@ -200,7 +200,7 @@ def iter_center_views(
 
     with ShardReader(index, verify=verify) as reader:
         source = ImageSource(index, reader, decoder, meter)
-        upcoming = Upcoming(index, ids)
+        upcoming = Upcoming(index.directory, index.shards, index.rows(ids)["shard"])
 
         def batch_maker() -> Callable[[int], Batch]:
             make = BatchMaker(index, source, draw, maker, meter)

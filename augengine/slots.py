@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
-from shards.bytesize import show_size
 from shards.errors import UsageError
+from shards.terminal.bytesize import show_size
 
 # Bytes for all to see, zeros at first; None: there are none.
 Share = Callable[[int], torch.Tensor | None]

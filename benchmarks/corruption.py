@@ -31,9 +31,9 @@ from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policies import load_policy
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.console import table_console
 from tools.measure import conditions
 from trainer.log import read_metrics
 from trainer.recipe import resolve

@@ -28,9 +28,9 @@ from rich.table import Table
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.console import table_console
 from tools.augment_cases import (
     DECODE,
     END_TO_END,

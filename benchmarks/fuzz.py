@@ -25,9 +25,9 @@ from fuzz_pool import MAX_BYTES, MAX_SECONDS, Result, run_case, run_cases
 from rich.table import Table
 
 from shards.atomic import write_whole
-from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
-from shards.parallel import usable_cores
+from shards.processes.parallel import usable_cores
+from shards.terminal.console import new_bar, new_console, table_console
 from tools.measure import conditions
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "fuzz.json"

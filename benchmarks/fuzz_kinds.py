@@ -32,14 +32,14 @@ from augengine.plan import Plan
 from augengine.policies import FOLDER, load_policy
 from shards.cursor import Cursor
 from shards.errors import DataError, UsageError
-from shards.export import EXPORTS
 from shards.format import INDEX_NAME, MANIFEST_NAME
-from shards.image import ImageError, open_image, upright_size
 from shards.index import ShardIndex
 from shards.packing.transcode import transcode
-from shards.quarantine import read_quarantine
 from shards.reader import ShardReader
-from shards.verify import check_folder
+from shards.samples.image_header import ImageError, open_image, upright_size
+from shards.samples.quarantine import read_quarantine
+from shards.upkeep.folder_check import check_folder
+from shards.upkeep.foreign_indexes import EXPORTS
 from trainer import checkpoint
 from trainer.config import TrainConfig
 from trainer.continuation import changed_on_resume

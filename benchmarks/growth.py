@@ -26,9 +26,9 @@ from rich.table import Table
 from augengine.policies import load_policy
 from augengine.policy import Policy
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.console import table_console
 from tools.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
 from tools.measure import Case, conditions, measure
 

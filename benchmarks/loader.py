@@ -17,9 +17,9 @@ from photographs import pack_photographs
 
 from augengine.policies import load_policy
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.console import table_console
 from tools.profile_augment import add_measure_options, settings_of
 from tools.profile_report import print_report, report_of
 from tools.profile_run import profile

@@ -24,8 +24,8 @@ from peak_memory import peak_bytes
 from rich.table import Table
 
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.console import table_console
 from tools.measure import Case, Run, conditions, measure, times_as_fast
 from trainer.checks import choose
 

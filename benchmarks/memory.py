@@ -34,11 +34,11 @@ from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policies import load_policy
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.packing.pack import pack
 from shards.sources.detect import open_source
+from shards.terminal.console import table_console
 from tools.measure import conditions
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "memory.json"

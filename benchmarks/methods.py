@@ -23,8 +23,8 @@ import torch
 from rich.table import Table
 
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.console import table_console
 from tools.measure import conditions
 from trainer.checks import choose
 from trainer.log import read_metrics

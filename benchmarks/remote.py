@@ -35,7 +35,7 @@ from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
-from shards.remote import RemoteFolder
+from shards.remote.address import RemoteFolder
 from tools.measure import Case, Result, Run, conditions, measure, times_as_fast
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "remote.json"

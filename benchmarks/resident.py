@@ -19,9 +19,9 @@ import torch
 
 from augengine.views import Views
 from shards.atomic import write_whole
-from shards.console import new_console
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
+from shards.terminal.console import new_console
 from tools.measure import Case, Run, conditions, measure, times_as_fast
 from trainer.build import Parts, build_parts
 from trainer.recipe import read_recipe, resolve

@@ -23,7 +23,6 @@ import numpy as np
 from rich.table import Table
 
 from shards.atomic import write_whole
-from shards.console import table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.format import (
     INDEX_DTYPE,
@@ -33,6 +32,7 @@ from shards.format import (
     Manifest,
     ShardInfo,
 )
+from shards.terminal.console import table_console
 from tools.measure import conditions
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "scale.json"

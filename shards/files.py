@@ -1,17 +1,18 @@
 """What the reader asks of a folder's tars, wherever they lie, and the choice of who answers.
 
-Local tars are read by `shardfiles.py`, remote ones by `rangefiles.py` or `cachedfiles.py`.
+Tars on a disk are read by `tars/local_files.py`; remote ones by byte ranges, each image alone, by
+`remote/range_files.py`, or through whole shards on a disk by `remotecache/cached_files.py`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from shards.cachedfiles import CachedFiles
 from shards.format import Manifest
-from shards.rangefiles import RangeFiles
-from shards.remote import RemoteFolder
-from shards.shardfiles import Place, ShardFiles
+from shards.remote.address import RemoteFolder
+from shards.remote.range_files import RangeFiles
+from shards.remotecache.cached_files import CachedFiles
+from shards.tars.local_files import Place, ShardFiles
 
 
 class Files(Protocol):

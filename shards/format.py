@@ -16,6 +16,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 
 import numpy as np
 
@@ -25,7 +27,7 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.npy"
 MANIFEST_NAME = "manifest.json"
 QUARANTINE_NAME = "quarantine.jsonl"
-# Of the tars, when they were last known to agree with their index (changes.py); only of this disk.
+# Of the tars, when they were last known to agree with their index; only of this disk.
 TIMES_NAME = ".times.json"
 # A set being packed grows in this folder inside its own; with it and no manifest it is unfinished.
 PARTIAL_NAME = ".partial"
@@ -157,6 +159,14 @@ class Manifest:
             f"{MANIFEST_NAME} must have version {FORMAT_VERSION}, got {version!r}; use the "
             f"AugEngine that wrote it, or delete it together with {INDEX_NAME} to have both rebuilt"
         )
+
+
+def version_of(package: str) -> str:
+    """The installed version, for `Manifest.made`, or `unknown`, as ours is in a source tree."""
+    try:
+        return installed_version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _list(value: object) -> list:

@@ -2,8 +2,8 @@
 
 Everything downstream asks it: the order says which ids come, the plan is drawn from `sizes(ids)`,
 and the reader finds the bytes. Opening maps one array and compares what the disk says of the tars
-with what it said when they were indexed; no tar is read unless that differs (changes.py). A folder
-without an index is scanned once.
+with what it said when they were indexed; no tar is read unless that differs
+(`indexing/changes.py`). A folder without an index is scanned once.
 """
 
 import os
@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import DataError
-from shards.filenames import read_file_name
 from shards.files import open_files
 from shards.format import INDEX_NAME, Entry, Manifest, ShardInfo
-from shards.localfolder import local_folder
-from shards.localindex import index_anew, local_index
+from shards.indexing.local_index import index_anew, local_index
+from shards.indexing.tar_folder import local_folder
 from shards.order import SampleOrder
-from shards.remote import Location, RemoteFolder, default_window, remote_folder
-from shards.remoteindex import fetch_index
+from shards.remote.address import Location, RemoteFolder, default_window, remote_folder
+from shards.remote.remote_index import fetch_index
 from shards.store import write_index
+from shards.tars.file_names import read_file_name
 
 __all__ = ["ShardIndex", "build_index", "write_index"]
 
@@ -160,8 +160,8 @@ def build_index(
 
     Args:
         directory: a local folder.
-        image_key: which member of a sample is its image (samples.py); None takes what the index
-            that is there was made with.
+        image_key: which member of a sample is its image (`samples/image_key.py`); None takes
+            what the index that is there was made with.
         overwrite: also where tars that were hashed when written have changed; they are indexed as
             they are, those without a hash.
         progress: show a bar on a terminal.

@@ -1,7 +1,8 @@
-"""From sample ids to encoded bytes, checked where asked for; a bad sample is an answer.
+"""From sample ids to encoded bytes, held to their crc32; a bad sample is an answer, no error.
 
-The pipeline calls `read` from its reading threads and passes the bytes to a decoder. What to do
-about a `SampleError` (count it, replace it, stop) is the pipeline's decision.
+What came over a network is always compared with the index's crc32, and asked for once more when it
+differs; what a disk gave, where the caller asks for it. What to do about a `SampleError` (count it,
+replace it, stop) is the caller's decision.
 """
 
 import zlib
@@ -12,7 +13,7 @@ import numpy as np
 from shards.errors import DataError
 from shards.files import open_files
 from shards.index import ShardIndex
-from shards.shardfiles import Place
+from shards.tars.local_files import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,14 @@ class SampleError:
 
 
 class ShardReader:
-    """Reads samples at random from a folder of shards; safe to use from several threads at once.
-
-    What comes over a network is always verified, and asked for once more when it is wrong.
-    """
+    """Reads samples at random from a folder of shards; safe to use from several threads at once."""
 
     def __init__(self, index: ShardIndex, *, verify: bool = False) -> None:
         """Open nothing yet.
 
         Args:
             index: which samples there are.
-            verify: compare each sample's bytes with the index's crc32.
+            verify: compare the bytes with the index's crc32 also where a disk gives them.
         """
         self._index = index
         self._files = open_files(index.directory, index.manifest)

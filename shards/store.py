@@ -1,18 +1,20 @@
 """Where an index lies and how it gets there: beside its tars, or in the user's cache folder.
 
-`index.py` finds its files through here; the packer and the index builder write through here. A file
-gets its final name only when it is complete, and the manifest comes last, so an interrupted write
-leaves a folder without a manifest, never one that looks whole.
+A file gets its final name only when it is complete, and the manifest comes last, so an interrupted
+write leaves a folder without a manifest, never one that looks whole. The lists beside an index, of
+images that were refused or converted, are JSON lines.
 """
 
 import contextlib
 import hashlib
 import io
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +83,23 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise DataError(f"in {folder}: {error}") from None
 
 
+def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Replace a list of JSON lines beside an index, one a row; no rows leave no file."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    write_whole(path, "".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a list, none where there is no file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
 def map_records(folder: Path, num_samples: int) -> np.ndarray | None:
     """Map `index.npy` without reading it; None when it is not `num_samples` whole records."""
     try:
@@ -100,8 +119,12 @@ def cache_root() -> Path:
 
 def cache_folder(directory: Path) -> Path:
     """Where the index of a folder goes that cannot be written; it need not exist."""
-    name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
-    return cache_root() / "indexes" / f"{directory.resolve().name}-{name}"
+    return index_cache(directory.resolve().name, os.fsencode(directory.resolve()))
+
+
+def index_cache(name: str, address: bytes) -> Path:
+    """Where the index of the folder at an address is kept, below its name; it need not exist."""
+    return cache_root() / "indexes" / f"{name}-{hashlib.sha256(address).hexdigest()[:16]}"
 
 
 def folder_to_write(directory: Path) -> Path:

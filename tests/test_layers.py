@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shards", "augengine", "trainer", "tools")  # low to high
 MODULES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
+# Packages that lie as a spine of a few files and wings with names.
+WINGED = ("shards",)
+MOST_IN_A_SPINE = 10
 # Importing any of these without asking for a device, a backend or a plot would be a surprise.
 HEAVY = ("torch", "nvidia", "kornia", "numba", "triton")
 HEAVY += ("matplotlib", "tensorboard", "pyarrow", "timm")
@@ -68,6 +71,23 @@ def test_a_file_holds_one_idea(path: Path) -> None:
     """No source file is longer than 250 lines (300 for a kernel)."""
     limit = 300 if "kernels" in path.parts else 250
     assert len(path.read_text().splitlines()) <= limit
+
+
+@pytest.mark.parametrize("package", WINGED)
+def test_a_spine_is_short_and_introduced(package: str) -> None:
+    """A newcomer reads ten files at most, and the package's docstring names each of them."""
+    spine = [path.name for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"]
+    introduction = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+    assert len(spine) <= MOST_IN_A_SPINE
+    assert not [name for name in spine if name not in introduction]
+
+
+@pytest.mark.parametrize("package", WINGED)
+def test_a_file_has_a_name_of_its_own(package: str) -> None:
+    """Nobody who is told a file's name has to ask which one."""
+    names = [path.name for path in MODULES]
+    ours = {path.name for path in (ROOT / package).rglob("*.py")} - {"__init__.py"}
+    assert not [name for name in ours if names.count(name) > 1]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

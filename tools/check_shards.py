@@ -12,12 +12,12 @@ import argparse
 import sys
 import time
 
-from shards.commandline import CommandParser
 from shards.errors import DataError, one_line, run_command
-from shards.export import EXPORTS
 from shards.index import ShardIndex
-from shards.localfolder import local_folder
-from shards.verify import FolderReport, check_folder
+from shards.indexing.tar_folder import local_folder
+from shards.terminal.commandline import CommandParser
+from shards.upkeep.folder_check import FolderReport, check_folder
+from shards.upkeep.foreign_indexes import EXPORTS
 
 _DESCRIPTION = """\
 Check a folder of image shards against its index.

@@ -91,7 +91,7 @@ def opens_per_shard(
 
 
 def count_opens(shards: Sequence[int], max_open: int) -> int:
-    """Opens of one reader that closes the tar it used least recently, as `shardfiles.py` does."""
+    """Opens of one reader that closes the tar it used least recently, as `local_files.py` does."""
     opened: OrderedDict[int, None] = OrderedDict()
     count = 0
     for shard in shards:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote
 
-from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 
 _PIECE_BYTES = 64 << 10
 _NOT_FORWARDED = ("host", "connection", "transfer-encoding", "content-length", "date", "server")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sized
 from pathlib import Path
 
 from shards.index import build_index
-from shards.localindex import index_notes
-from shards.sources.archives import find_archives
+from shards.indexing.local_index import index_notes
+from shards.sources.open_archives import find_archives
 
 
 def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> Iterator[str]:

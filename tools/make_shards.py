@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.bytesize import parse_size
 from shards.errors import UsageError, run_command
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
@@ -23,11 +22,12 @@ from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
 from shards.packing.holdout import parse_hold_out
 from shards.packing.pack import PackReport, pack
-from shards.quarantine import tell_refused
-from shards.samples import check_image_key, tell_further
+from shards.samples.image_key import check_image_key, tell_further
+from shards.samples.quarantine import tell_refused
 from shards.sources.detect import open_source
 from shards.sources.raw import Source
-from shards.sources.tars import find_tars_in_place
+from shards.sources.tars_in_place import find_tars_in_place
+from shards.terminal.bytesize import parse_size
 from tools.index_in_place import count, index_in_place, tell_classes
 from tools.pack_options import pack_parser
 

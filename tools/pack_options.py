@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from shards.commandline import CommandParser
 from shards.format import MAX_IMAGE_PIXELS
 from shards.packing.pack import DEFAULT_SHARD_BYTES, ON_BAD
+from shards.terminal.commandline import CommandParser
 
 _DESCRIPTION = """\
 Pack images into WebDataset shards with an index beside them.

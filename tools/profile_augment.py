@@ -21,9 +21,9 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
-from shards.commandline import CommandParser
-from shards.console import new_bar, new_console, table_console, words
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
+from shards.terminal.console import new_bar, new_console, table_console, words
 from tools.augment_cases import Settings
 from tools.measure import num_cores
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of

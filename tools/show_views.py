@@ -12,8 +12,8 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from shards.commandline import CommandParser
 from shards.errors import run_command
+from shards.terminal.commandline import CommandParser
 from tools.policy_options import add_policy_options
 
 

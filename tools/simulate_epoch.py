@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from shards.atomic import write_whole
-from shards.commandline import CommandParser
-from shards.console import new_bar, new_console, table_console
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
+from shards.terminal.commandline import CommandParser
+from shards.terminal.console import new_bar, new_console, table_console
 from tools.epoch_memory import measure_memory
 from tools.epoch_run import EPOCH, plan_failures, run_epoch, steps_of_epoch
 from tools.epoch_shuffle import (

@@ -18,13 +18,13 @@ from augengine.decoders.protocol import Decoder
 from augengine.decoders.trial import create_tuned_decoder
 from augengine.pipeline import ViewLoader
 from augengine.policy import Policy
-from shards.bytesize import parse_size
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
-from shards.remote import remote_folder
-from shards.remotecache import note_on_window
+from shards.remote.address import remote_folder
+from shards.remotecache.cache_window import note_on_window
+from shards.terminal.bytesize import parse_size
 from trainer.accumulate import check_batch, describe_parts
 from trainer.config import TrainConfig
 from trainer.demo import data_folder

@@ -1,10 +1,13 @@
 """From what was typed to the config of a run: flags and key=value, laid over a recipe.
 
-`run.py` has the flags themselves; which key each of them stands for is said here.
+The recipe is the one that --config names, that of the run which goes on, or one that is fitted to
+the data and the machine. `run.py` has the flags; which key each stands for is said here.
 """
 
 import argparse
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +15,23 @@ from augengine.policies import is_policy_file, parse_sizes, parse_views
 from augengine.policy_file import VIEW_FIELDS
 from shards.errors import UsageError
 from trainer.config import TrainConfig
-from trainer.demo import DEMO
+from trainer.fitted_config import fitted_config, in_minutes
 from trainer.former import as_it_was
 from trainer.methods.plugin import describe, refuse_inside
 from trainer.methods.table import METHODS, check_name, settings_class
 from trainer.overlay import overlay
 from trainer.policy_config import has_groups
-from trainer.recipe import as_mapping, defaults_for, read_recipe, recipe_names, resolve
+from trainer.recipe import (
+    as_mapping,
+    demo_defaults,
+    read_recipe,
+    recipe_names,
+    resolve,
+)
 from trainer.rundir import CONFIG_NAME, check_out
 from trainer.strict import flatten, merge, parse_override, to_mapping
 
-DEFAULT_METHOD = "swav"
+DEMO_METHOD = "swav"
 # flag -> key of the config
 FLAGS = {
     "data": "data.train",
@@ -54,31 +63,48 @@ _ALIASES = {
 }
 
 
-def resolve_config(args: argparse.Namespace) -> tuple[TrainConfig, tuple[str, ...]]:
-    """Lay flags and overrides over the recipe, and check what can be checked without data.
+def resolve_config(
+    args: argparse.Namespace, stack: ExitStack
+) -> tuple[TrainConfig, tuple[str, ...]]:
+    """Lay flags and overrides over the recipe, and check what can be checked before training.
+
+    Args:
+        args: of the command line.
+        stack: takes the group of the run's ranks, when they have to meet to measure the pace.
 
     Returns:
-        The config, and sentences about what of the recipe does not hold.
+        The config, and sentences about how it came to be.
     """
     command = command_of(args)
+    _check_length(args, command)
     if args.method is not None and args.method not in METHODS and args.method in recipe_names():
         raise UsageError(
             f"--method names a method, got recipe {args.method}; give --config {args.method}"
         )
-    recipe, notes = _recipe(args, command)
     is_of_run = args.resume and args.config is None
-    values, replaced = overlay(recipe, command, keep_stem=is_of_run)
-    replaced += _changed_file(recipe, command)
-    if args.out is not None:
-        refuse_inside(Path(args.out), _named(values, "method", "name", None))
-    config = resolve(values)
+    if args.config is None and not is_of_run and _named(command, "data", "train", None):
+        _refuse_inside(args.out, command)
+        config, notes = fitted_config(command, args.minutes, stack)
+    else:
+        recipe, notes = _recipe(args, command)
+        values, replaced = overlay(recipe, command, keep_stem=is_of_run)
+        replaced += _changed_file(recipe, command)
+        _refuse_inside(args.out, values)
+        config = resolve(values)
+        notes += () if args.resume else replaced
+        if args.resume and args.minutes is not None:
+            notes += ("--minutes counts at the start of a run: it goes on to its last epoch",)
+        elif args.minutes is not None:
+            epochs, why = in_minutes(args.minutes, config, stack)
+            config = replace(config, loop=replace(config.loop, epochs=epochs))
+            notes += (f"loop.epochs={epochs:g}: {why}",)
     if config.data.train is None:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR, or "
             "--data demo for the demo set"
         )
     origin = describe(config.method.name)
-    return config, (*notes, *(() if args.resume else replaced), *origin.splitlines())
+    return config, (*notes, *origin.splitlines())
 
 
 def command_of(args: argparse.Namespace, flags: Iterable[str] = tuple(FLAGS)) -> dict[str, Any]:
@@ -107,10 +133,29 @@ def key_names() -> dict[str, list[str]]:
     return names
 
 
+def _refuse_inside(out: str | None, values: Mapping[str, Any]) -> None:
+    """No code is loaded from a run's folder; called before a method's name is looked at."""
+    if out is not None:
+        refuse_inside(Path(out), _named(values, "method", "name", None))
+
+
+def _check_length(args: argparse.Namespace, command: Mapping[str, Any]) -> None:
+    """Refuse a time that is none, or that stands beside another length."""
+    if args.minutes is None:
+        return
+    if not 0 < args.minutes < float("inf"):
+        raise UsageError(f"--minutes is positive, got {args.minutes:g}; try --minutes 10")
+    if "epochs" in command.get("loop", {}):
+        raise UsageError(
+            f"a run's length is --epochs or --minutes, got both ({command['loop']['epochs']:g} and "
+            f"{args.minutes:g}); leave one out"
+        )
+
+
 def _recipe(
     args: argparse.Namespace, command: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The recipe to start from: named, the run's own, or the method's; and what to know of it."""
+    """The recipe to start from: named, the run's own, or the demo's; and what to know of it."""
     if args.config is not None:
         return read_recipe(args.config), ()
     if args.resume and args.out is not None:
@@ -121,13 +166,9 @@ def _recipe(
         if isinstance(policy, dict) and not has_groups(policy.get("groups") or ()):
             return values, (f"{args.out} names its policy only: the views are today's",)
         return values, ()
-    method = _named(command, "method", "name", DEFAULT_METHOD)
-    data = _named(command, "data", "train", None)
-    name = method if data is not None else f"{method}_demo"
-    check_name(method)
-    if name in recipe_names():
-        return read_recipe(name), ()
-    return defaults_for(method, is_demo=data is None or data.partition(":")[0] == DEMO)
+    method = check_name(_named(command, "method", "name", DEMO_METHOD))
+    name = f"{method}_demo"
+    return (read_recipe(name), ()) if name in recipe_names() else demo_defaults(method)
 
 
 def _changed_file(recipe: Mapping[str, Any], command: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augengine.plan import MAX_SIZE_PX
-from shards.remote import default_window, remote_folder
+from shards.remote.address import default_window, remote_folder
 from trainer.checks import choose, require
 from trainer.data_config import DataConfig
 from trainer.optim.build import OptimSettings

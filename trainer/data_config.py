@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from augengine.cache import CACHES
-from shards.bytesize import parse_size
-from shards.remote import MODES, remote_folder
+from shards.remote.address import MODES, remote_folder
+from shards.terminal.bytesize import parse_size
 from trainer.checks import choose, require
 from trainer.strict import PATH
 

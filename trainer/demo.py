@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shards.format import MANIFEST_NAME
 from shards.packing.pack import pack
-from shards.sources.demo import DEMO_VERSION, DemoSource
+from shards.sources.demo_set import DEMO_VERSION, DemoSource
 from shards.store import cache_root, locked
 
 DEMO = "demo"

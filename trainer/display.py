@@ -15,7 +15,7 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.text import Text
 
-from shards.console import new_bar, new_console, words
+from shards.terminal.console import new_bar, new_console, words
 
 SECONDS_BETWEEN_LINES = 10.0
 FIRST_STEPS = 2  # of a start: kernels are compiled in them, they say nothing of the speed

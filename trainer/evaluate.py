@@ -14,8 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from shards.commandline import CommandParser
 from shards.errors import run_command
+from shards.terminal.commandline import CommandParser
 
 EXAMPLES = """\
 examples:

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from shards.atomic import atomic_file
-from shards.commandline import CommandParser
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 
 SUFFIX = ".safetensors"
 EXAMPLES = """\

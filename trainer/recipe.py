@@ -50,11 +50,8 @@ def resolve(values: Mapping[str, Any]) -> TrainConfig:
     )
 
 
-def defaults_for(method: str, *, is_demo: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What stands in for the recipe of a method that has none, and a sentence that says so."""
-    if not is_demo:
-        text = f"no recipe for {method}: the defaults of trainer/config.py; --config names another"
-        return {}, (text,)
+def demo_defaults(method: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What stands in for a method's recipe for the demo set, and a sentence that says so."""
     kept = ("data", "policy", "backbone", "loop", "eval")
     recipe = read_recipe(DEMO_RECIPE)
     text = f"no recipe for {method}: {', '.join(kept)} are those of {DEMO_RECIPE}, optim's the "

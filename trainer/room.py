@@ -11,8 +11,8 @@ from itertools import chain
 from torch import nn
 
 from augengine.freememory import free_host_bytes
-from shards.bytesize import show_size
 from shards.errors import UsageError
+from shards.terminal.bytesize import show_size
 from trainer.shapes import shapes_only
 
 

@@ -14,13 +14,14 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augengine.ahead import any_stalled
-from shards.commandline import CommandParser
-from shards.console import new_console
 from shards.errors import DataError, UsageError, room_named, run_command
+from shards.terminal.commandline import CommandParser
+from shards.terminal.console import new_console
 from trainer.catalogue import RECIPES, catalogue
 
 # What loads torch is imported by the functions that need it: --help and a wrong flag do not.
@@ -31,15 +32,18 @@ if TYPE_CHECKING:
 EXAMPLES = f"""\
 examples:
   python -m trainer.run                                   the demo set, a few CPU minutes
+  python -m trainer.run --data sets/train --eval-data sets/val --minutes 20     all fitted
   python -m trainer.run --data sets/train --eval-data sets/val --method swav --views 2+6
   python -m trainer.run --data sets/train --config byol --epochs 100 optim.base_lr=0.45
   python -m trainer.run --out runs/mine --resume          continue a run exactly
   torchrun --nproc-per-node 8 -m trainer.run --data sets/train --out runs/eight --resume auto
 
-Shards are made by `python tools/make_shards.py SOURCE OUT`. The shipped recipes (YAML) lie in
+Shards are made by `python tools/make_shards.py SOURCE OUT`. Without --config every key that you do
+not type is fitted to the images, the machine and the time, and told with its reason; --config NAME
+is a paper's run, exactly. The shipped recipes (YAML) lie in
 {RECIPES}
-and --list names them. --print-config shows every key with its value and runs nothing; what a key
-means stands in trainer/config.py. Order: defaults < recipe < flags < key=value."""
+and --list names them. --print-config shows every key with its value and trains nothing; what a key
+means stands in trainer/config.py. Order: defaults < fitted or recipe < flags < key=value."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,10 +63,16 @@ def _main(arguments: list[str]) -> int:
     if args.list:
         stdout.print(catalogue())
         return 0
+    with ExitStack() as ranks:
+        return _run(args, arguments, ranks)
+
+
+def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> int:
     from trainer.command_config import resolve_config
     from trainer.recipe import located, to_yaml
 
-    config, notes = resolve_config(args)
+    stdout = new_console(soft_wrap=True)
+    config, notes = resolve_config(args, ranks)
     if args.print_config:
         stdout.print(to_yaml(config), end="")
         return 0
@@ -139,14 +149,19 @@ def _parser() -> CommandParser:
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument(
-        "--method", metavar="NAME", help="byol, ... (--list), module:Class (default swav)"
+        "--method", metavar="NAME", help="byol, ... (--list), module:Class (default: fitted)"
     )
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")
     what.add_argument("--arch", metavar="NAME", help="encoder: resnet50, vit_small16, timm:NAME")
     how = parser.add_argument_group("length")
-    how.add_argument("--epochs", type=float, metavar="N", help="passes over the data")
+    how.add_argument(
+        "--epochs", type=float, metavar="N", help="passes over the data (default on a CPU: 12 min)"
+    )
+    how.add_argument(
+        "--minutes", type=float, metavar="M", help="instead: as many epochs as fit into M minutes"
+    )
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step, all devices")
     how.add_argument("--seed", type=int, metavar="N", help="of weights, order and views (0)")
     run = parser.add_argument_group("run")
@@ -159,7 +174,9 @@ def _parser() -> CommandParser:
     run.add_argument("--overwrite", action="store_true", help="replace a former run in --out")
     run.add_argument("--device", metavar="NAME", help="cpu, cuda or auto (default)")
     config = parser.add_argument_group("config")
-    config.add_argument("--config", metavar="RECIPE", help="a shipped recipe's name or a YAML file")
+    config.add_argument(
+        "--config", metavar="RECIPE", help="a shipped recipe's name or a YAML file; default: fitted"
+    )
     config.add_argument("--list", action="store_true", help="list methods, recipes, policies")
     config.add_argument("--print-config", action="store_true", help="print every key, then exit")
     config.add_argument("overrides", nargs="*", metavar="key=value", help="optim.base_lr=0.3 ...")

@@ -23,8 +23,8 @@ import torch
 import yaml
 
 from augengine.yaml_text import YamlError, parse_yaml
-from shards.commandline import version
-from shards.remote import RemoteFolder
+from shards.remote.address import RemoteFolder
+from shards.terminal.commandline import version
 from trainer.build import Parts
 from trainer.device import use_bf16
 from trainer.distributed import world_size

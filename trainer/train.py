@@ -23,13 +23,14 @@ from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
 from trainer.continuation import describe_length, refuse_another_run
 from trainer.display import Display
-from trainer.distributed import data_parallel, on_first, process_group, rank, world_size
+from trainer.distributed import data_parallel, on_first, rank, world_size
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.header import describe_run
 from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
 from trainer.log import RunLog
 from trainer.optim.build import set_schedules
+from trainer.pace import join_ranks
 from trainer.recipe import as_mapping
 from trainer.report import Reporter
 from trainer.rundir import open_out
@@ -73,9 +74,7 @@ def train(
             finite, a disk that is full, another rank that has ended.
     """
     with ExitStack() as stack:
-        on_cuda = config.run.device != "cpu" and torch.cuda.is_available()
-        group = process_group("cuda" if on_cuda else "cpu", config.run.collective_seconds)
-        local_rank = stack.enter_context(group)
+        local_rank = stack.enter_context(join_ranks(config))
         out = on_first(lambda: out)
         parts = build_parts(config, local_rank)
         guard = Guard(parts, out)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from augengine.decoders.protocol import DecodeFailure
-from shards.image import ImageError
 from shards.packing.transcode import decode_rgb
+from shards.samples.image_header import ImageError
 
 
 class PillowDecoder:

@@ -8,7 +8,7 @@ over white, and it differs in 16-bit PNG; CMYK agrees on the CPU, but not by any
 import struct
 
 from shards.format import MAX_IMAGE_PIXELS
-from shards.jpeg import has_many_scans
+from shards.samples.jpeg_markers import has_many_scans
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_RGB = 0, 2  # colour types without palette or alpha

@@ -4,15 +4,14 @@ An image that lost its transparency or its later pages looks like any other. So 
 the command tells once, at the end, of each kind.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shards.atomic import write_whole
-from shards.oddities import CLIPPED, DEEP
+from shards.samples.oddities import CLIPPED, DEEP
+from shards.store import read_lines, write_lines
 
 CONVERTED_NAME = "converted.jsonl"
 _MAX_16_BIT = (1 << 16) - 1
@@ -22,7 +21,7 @@ _MAX_16_BIT = (1 << 16) - 1
 class Conversion:
     """What an image lost."""
 
-    what: str  # of oddities.py
+    what: str  # of samples/oddities.py
     low: float | None = None  # least and greatest value, where values were scaled
     high: float | None = None
     white: float | None = None  # the value that became 255
@@ -38,21 +37,13 @@ class Converted:
 
 def write_conversions(folder: Path, converted: Sequence[Converted]) -> None:
     """Replace the folder's list; no list when there is nothing to say."""
-    path = folder / CONVERTED_NAME
-    if not converted:
-        path.unlink(missing_ok=True)
-        return
-    lines = (json.dumps({"name": item.name, **asdict(item.conversion)}) for item in converted)
-    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+    rows = [{"name": item.name, **asdict(item.conversion)} for item in converted]
+    write_lines(folder / CONVERTED_NAME, rows)
 
 
 def read_conversions(folder: Path) -> list[Converted]:
     """The folder's list, empty when there is none."""
-    try:
-        lines = (folder / CONVERTED_NAME).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = (json.loads(line) for line in lines)
+    rows = read_lines(folder / CONVERTED_NAME)
     return [Converted(row.pop("name"), Conversion(**row)) for row in rows]
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from shards.errors import UsageError
-from shards.image import ImageError, load
-from shards.oddities import defined_range, raw_mode, tile_of
+from shards.samples.image_header import ImageError, load
+from shards.samples.oddities import defined_range, raw_mode, tile_of
 
 ValueRange = tuple[float, float]  # values of black and white
 _MAX_16_BIT = (1 << 16) - 1

@@ -1,8 +1,8 @@
 """What lies in OUT already, and whether a new set may go there.
 
-`writer.pack` asks before anything is written. A set is known by what made it: the tool, the
-fingerprint of the source and the options that change the bytes. Nothing that this tool did not
-write is ever removed.
+This is asked before anything is written. A set is known by what made it: the tool, the fingerprint
+of the source and the options that change the bytes. Nothing that this tool did not write is ever
+removed.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.changes import doubts_about, first_other
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, PACKER, Manifest
-from shards.localfolder import tar_states
+from shards.indexing.changes import doubts_about, first_other
+from shards.indexing.tar_folder import tar_states
 from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import cache_folder, read_manifest
 

@@ -1,14 +1,12 @@
 """Encodes samples in worker processes and gives the results back in the order asked for.
 
-Between a source and the shard files: `writer.pack` asks for sample numbers in its shuffled order,
-worker processes load and `transcode` them, and the order of the results does not depend on how many
-there are. Success: every number yields once. Failure: a bad image yields a `Refused`; a dead worker
-raises. Cancel: closing the iterator drops what is in flight and waits for the workers; they also
-end when we are killed.
+The caller asks for sample numbers in its shuffled order, worker processes load and `transcode`
+them, and the order of the results does not depend on how many there are. Success: every number
+yields once. Failure: a bad image yields a `Refused`; a dead worker raises. Cancel: closing the
+iterator drops what is in flight and waits for the workers; they also end when we are killed.
 """
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,11 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from shards.errors import DataError
-from shards.image import ImageError
 from shards.packing.transcode import ImageOptions, StoredImage, transcode
-from shards.quarantine import Refused
+from shards.processes.workers import WorkerPool
+from shards.samples.image_header import ImageError
+from shards.samples.quarantine import Refused
 from shards.sources.raw import RawSample, Source
-from shards.workers import WorkerPool
 
 # Samples that travel to a worker together: enough to hide the cost of the trip for tiny images.
 _CHUNK_SAMPLES = 32
@@ -35,13 +33,6 @@ class Encoded:
     name: str
     label: int
     result: StoredImage | Refused
-
-
-def default_workers() -> int:
-    """As many as there are cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def encode_in_order(

@@ -3,7 +3,7 @@
     source -> order(seed) -> encode (processes) -> ShardWriter -> staging -> tars, index, manifest
 
 The result is a pure function of the source's content and the options; how many workers there were
-and how often it was interrupted leave no trace in the bytes. `tools/make_shards.py` is its command.
+and how often it was interrupted leave no trace in the bytes.
 """
 
 import os
@@ -12,17 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, Manifest
+from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, Manifest, version_of
 from shards.packing.conversions import Converted, read_conversions
 from shards.packing.destination import check_out
-from shards.packing.encode import default_workers
 from shards.packing.holdout import HoldOut
-from shards.packing.run import PackOptions, PackRun
+from shards.packing.pack_run import PackOptions, PackRun
 from shards.packing.staging import Staging
-from shards.quarantine import Refused, read_quarantine
+from shards.processes.parallel import usable_cores
+from shards.samples.quarantine import Refused, read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
-from shards.versions import version_of
 
 DEFAULT_SHARD_BYTES = 256 << 20
 ON_BAD = ("quarantine", "fail")
@@ -93,7 +92,7 @@ def pack(
     options = PackOptions(
         name, shard_size_bytes, resize, seed, limit, skip, value_range, max_pixels, hold_out
     )
-    workers = default_workers() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if workers < 1 or on_bad not in ON_BAD:
         raise UsageError(
             f"workers must be at least 1 and on_bad one of {', '.join(ON_BAD)}, got {workers} "

@@ -1,8 +1,8 @@
 """Writes one shard: a tar that gets its name when it is whole, and its index records.
 
-`writer.pack` fills one after the other. The tar is webdataset's, with nothing in it that depends on
-when or where it was made, so equal samples give equal bytes. Offsets follow from the tar's layout
-and are checked against the writer's own position.
+The tar is webdataset's, with nothing in it that depends on when or where it was made, so equal
+samples give equal bytes. Offsets follow from the tar's layout and are checked against the writer's
+own position.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """The folder in which a set grows until it is whole: OUT/.partial, journalled shard by shard.
 
-`writer.pack` works through here. A finished shard is moved in together with its records and a
-journal entry; the journal entry is what counts. `publish` moves everything to OUT, the manifest
-last. So a pack that is killed at any moment leaves either a whole set, or one without a manifest
-and with `.partial` beside it, which readers refuse and the same command continues.
+A finished shard is moved in together with its records and a journal entry; the journal entry is
+what counts. `publish` moves everything to OUT, the manifest last. So a pack that is killed at any
+moment leaves either a whole set, or one without a manifest and with `.partial` beside it, which
+readers refuse and the same command continues.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from shards.format import (
     ShardInfo,
 )
 from shards.packing.conversions import CONVERTED_NAME, Conversion, Converted, write_conversions
-from shards.quarantine import Refused, write_quarantine
+from shards.samples.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"

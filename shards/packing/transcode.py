@@ -1,12 +1,12 @@
 """Turns any image into the bytes that are stored: a good JPEG as it is, everything else an RGB PNG.
 
-`writer.pack` runs `transcode` on every sample in worker processes. What is stored has to mean the
-same to every decoder, so the odd cases end here: palettes, alpha, 16 bits, CMYK and rotated files
-become upright 8-bit RGB. JPEGs keep their bytes, also gray ones (decoders make them RGB) and
-rotated ones (decoders apply EXIF, the index holds the upright size), unless they are CMYK, which
-decoders read differently; what lies behind the end of the picture, the video of a phone's motion
-photo, is cut off. Every image is decoded in full, so that a torn file is found now and not after
-days of training. What is lost on the way is told with the image (oddities.py).
+Worker processes run `transcode` on every sample. What is stored has to mean the same to every
+decoder, so the odd cases end here: palettes, alpha, 16 bits, CMYK and rotated files become upright
+8-bit RGB. JPEGs keep their bytes, also gray ones (decoders make them RGB) and rotated ones
+(decoders apply EXIF, the index holds the upright size), unless they are CMYK, which decoders read
+differently; what lies behind the end of the picture, the video of a phone's motion photo, is cut
+off. Every image is decoded in full, so that a torn file is found now and not after days of
+training. What is lost on the way is told with the image (`samples/oddities.py`).
 """
 
 import io
@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from shards.format import MAX_IMAGE_PIXELS
-from shards.image import (
+from shards.packing.conversions import Conversion
+from shards.packing.deep import ValueRange, read_deep, scale
+from shards.samples.image_header import (
     JPEG_FORMATS,
     ImageError,
     check_size,
@@ -27,10 +29,8 @@ from shards.image import (
     open_image,
     upright_size,
 )
-from shards.jpeg import picture_end
-from shards.oddities import ALPHA, CLIPPED, CUT, DEEP, is_deep, oddities
-from shards.packing.conversions import Conversion
-from shards.packing.deep import ValueRange, read_deep, scale
+from shards.samples.jpeg_markers import picture_end
+from shards.samples.oddities import ALPHA, CLIPPED, CUT, DEEP, is_deep, oddities
 from shards.sources.raw import Payload, Pixels
 
 JPEG_QUALITY = 95  # of JPEGs that are made smaller, with full chroma (4:4:4)

@@ -4,8 +4,8 @@ Labels are those of WebDataset (`.cls`, `.json`) where there is one; without any
 level inside the archives is the class, as in a folder of images, below a folder that everything
 lies in.
 
-Which member of a sample is its image: samples.py. In a zip, which no WebDataset writer makes, every
-image is a sample of its own.
+Which member of a sample is its image: `samples/image_key.py`. In a zip, which no WebDataset writer
+makes, every image is a sample of its own.
 """
 
 from collections import Counter
@@ -15,26 +15,32 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from shards.build import number_classes
 from shards.errors import UsageError
 from shards.format import NO_LABEL
-from shards.image import IMAGE_ENDINGS, ImageError
-from shards.labels import NO_MEMBER, Label, NoLabel, read_label, tell_unlabelled
-from shards.parallel import with_bar
-from shards.quarantine import Refused
-from shards.samples import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
-from shards.sources.archives import (
+from shards.processes.parallel import with_bar
+from shards.samples.image_header import IMAGE_ENDINGS, ImageError
+from shards.samples.image_key import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
+from shards.samples.labels import (
+    NO_MEMBER,
+    Label,
+    NoLabel,
+    number_classes,
+    read_label,
+    tell_unlabelled,
+)
+from shards.samples.quarantine import Refused
+from shards.sources.folder import skipped_notes
+from shards.sources.layout import find_parts
+from shards.sources.open_archives import (
     OTHER_ENDINGS,
     Archive,
     find_archives,
     is_archive_name,
     open_archive,
 )
-from shards.sources.folder import skipped_notes
-from shards.sources.layout import find_parts
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
-from shards.tar import TarMember
+from shards.tars.members import TarMember
 
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
 

@@ -1,7 +1,7 @@
 """From what the user typed as SOURCE to a `Source`: which of the kinds it is, or why it is none.
 
 Kinds are told apart by what lies there, never by trying one reader after the other. Folders of tars
-are not packed again unless an OUT is named: `tars.py` finds those, before this is asked.
+are not packed again unless an OUT is named: `tars_in_place.py` finds those, before this is asked.
 """
 
 import os
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shards.errors import UsageError
-from shards.image import IMAGE_ENDINGS
+from shards.samples.image_header import IMAGE_ENDINGS
 from shards.sources.archive import ArchiveSource
-from shards.sources.archives import (
+from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
+from shards.sources.demo_set import DemoSource
+from shards.sources.folder import FolderSource
+from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
+from shards.sources.listed import label_listed, take_listed
+from shards.sources.open_archives import (
     ARCHIVE_ENDINGS,
     OTHER_ENDINGS,
     compression_of,
     is_archive_name,
 )
-from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
-from shards.sources.demo import DemoSource
-from shards.sources.folder import FolderSource
-from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
-from shards.sources.listed import label_listed, take_listed
 from shards.sources.parquet import (
     ParquetSource,
     find_parquet_files,
@@ -52,7 +52,7 @@ def open_source(
     Args:
         spec: a path, a glob of Parquet files or archives, `demo` or `demo:test`.
         split: which part, for kinds that come in parts; None takes the training part.
-        image_key: which member of a sample is its image (samples.py); of archives only.
+        image_key: which member of a sample is its image (`samples/image_key.py`); of archives.
         files: a list of the files to take, of sources of files only.
         labels: a list that gives each file its class, in place of its folder.
         label_column: title or number of the column with the classes; None finds it.

@@ -16,7 +16,7 @@ import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
-from shards.image import IMAGE_ENDINGS, PHOTO_ENDINGS
+from shards.samples.image_header import IMAGE_ENDINGS, PHOTO_ENDINGS
 from shards.sources.layout import check_classes, check_parts, layout_notes, split_folder
 from shards.sources.raw import RawSample, fingerprint_of
 

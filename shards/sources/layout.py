@@ -13,7 +13,7 @@ from heapq import nsmallest
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.sources.lists import NameTable, read_list
+from shards.sources.image_lists import NameTable, read_list
 from shards.sources.splits import SPLITS
 
 _LIST_ENDINGS = (".csv", ".tsv", ".txt")

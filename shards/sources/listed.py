@@ -1,6 +1,6 @@
 """A source as a list has it: only the files that it names, or under the classes that it gives.
 
-The list is read by lists.py; an image that it does not name stays, without a class.
+The list is read by `image_lists.py`; an image that it does not name stays, without a class.
 """
 
 from collections import Counter
@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.build import number_classes
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
-from shards.image import ImageError
-from shards.labels import Label, NoLabel, label_from_text, tell_unlabelled
-from shards.sources.lists import ImageList, ListedLine, NameTable, read_list
+from shards.samples.image_header import ImageError
+from shards.samples.labels import Label, NoLabel, label_from_text, number_classes, tell_unlabelled
+from shards.sources.image_lists import ImageList, ListedLine, NameTable, read_list
 from shards.sources.raw import RawSample, Source, fingerprint_of
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from shards.build import number_classes
 from shards.errors import UsageError
-from shards.image import ImageError
-from shards.labels import NoLabel, label_of, tell_unlabelled
+from shards.samples.image_header import ImageError
+from shards.samples.labels import NoLabel, label_of, number_classes, tell_unlabelled
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "png")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "cls", "target", "category")

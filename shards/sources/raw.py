@@ -1,8 +1,8 @@
 """What every kind of source gives: numbered raw samples, their classes, and a fingerprint.
 
-`detect.open_source` makes a `Source` from what the user typed; `writer.pack` asks it for samples in
-a shuffled order and hands each to `transcode` in a worker process. A sample's number is its place
-in the source's own sorted order and becomes its key in the shards.
+`detect.open_source` makes a `Source` from what the user typed. The packer asks it for samples in a
+shuffled order and hands each to a worker process. A sample's number is its place in the source's
+own sorted order and becomes its key in the shards.
 """
 
 import hashlib

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from shards.bytesize import show_size
 from shards.errors import DataError
+from shards.terminal.bytesize import show_size
 
 _COPIED_AT_ONCE = 8 << 20
 # Images hardly shrink; the flattest ones in the oldest formats do, a hundred times.

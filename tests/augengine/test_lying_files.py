@@ -17,9 +17,9 @@ from augengine.plan import Plan
 from augengine.policies import load_policy
 from shards.errors import DataError
 from shards.format import MANIFEST_NAME, Manifest
-from shards.image import ImageError, load, open_image
 from shards.index import ShardIndex
 from shards.reader import SampleError, ShardReader
+from shards.samples.image_header import ImageError, load, open_image
 
 
 def lying(folder: Path, **values: int) -> ShardIndex:

@@ -11,10 +11,10 @@ from small_loader import ReferenceBackend, assert_equal_views, loader_of, take
 
 from augengine.decoders.table import create_decoder
 from augengine.pipeline import iter_center_views
-from shards.cachedfiles import CachedFiles
 from shards.errors import DataError
 from shards.index import ShardIndex
-from shards.remote import DEFAULT_WINDOW_SHARDS, RemoteFolder
+from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
+from shards.remotecache.cached_files import CachedFiles
 from tools.faulty_server import Faults, FaultyServer
 
 Serve = Callable[..., FaultyServer]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from shards.cachedfiles import CachedFiles
 from shards.format import Manifest, ShardInfo
 from shards.index import ShardIndex, write_index
 from shards.reader import SampleError, ShardReader
-from shards.remote import RemoteFolder
+from shards.remote.address import RemoteFolder
+from shards.remotecache.cached_files import CachedFiles
 from tools.faulty_server import FaultyServer
 
 ALL = np.arange(37)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from shards import store
-from shards.changes import sha256_of
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, Manifest, ShardInfo
 from shards.index import ShardIndex, build_index, write_index
 from shards.store import cache_folder
+from shards.tars.local_files import sha256_of
 
 
 def seal(folder: Path) -> Manifest:
@@ -47,7 +47,7 @@ def test_opening_again_maps_and_builds_nothing(new_shards, monkeypatch: pytest.M
     """The second open neither scans nor copies, and is the same index by fingerprint."""
     folder = new_shards()
     first = ShardIndex.open(folder)
-    monkeypatch.setattr("shards.localindex.scan_folder", None)
+    monkeypatch.setattr("shards.indexing.local_index.scan_folder", None)
     second = ShardIndex.open(folder)
     assert not second.records.flags.owndata  # mapped, not read
     assert second.fingerprint == first.fingerprint
@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_written_uses_the_cache(
     index = ShardIndex.open(folder)
     assert not (folder / "index.npy").exists()
     assert next((tmp_path / "cache").rglob("manifest.json")).parent == cache_folder(folder)
-    monkeypatch.setattr("shards.localindex.scan_folder", None)
+    monkeypatch.setattr("shards.indexing.local_index.scan_folder", None)
     assert ShardIndex.open(folder).fingerprint == index.fingerprint
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from shards.index import ShardIndex
 from shards.reader import SampleError, ShardReader
-from shards.shardfiles import ShardFiles
+from shards.tars.local_files import ShardFiles
 
 
 def whole_images(index: ShardIndex) -> list[bytes]:

@@ -126,6 +126,13 @@ def test_a_run_in_the_background_does_not_hear_ctrl_c() -> None:
 
 def test_these_tests_pass_in_the_background() -> None:
     """`nohup make test &` says what `make test` says."""
-    command = "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/shards/test_workers.py"
+    command = (
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/shards/processes/test_workers.py",
+    )
     done = in_the_background(sys.executable, *command)
     assert done.returncode == 0, done.stdout

@@ -8,7 +8,7 @@ import torch
 from tiny_run import tiny_config
 
 from shards.errors import UsageError
-from shards.remote import DEFAULT_WINDOW_SHARDS, RemoteFolder
+from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
 from tools.faulty_server import FaultyServer
 from trainer import checkpoint
 from trainer.build import open_index

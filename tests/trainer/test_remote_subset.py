@@ -12,11 +12,11 @@ from augengine.decoders.table import create_decoder
 from augengine.pipeline import ViewLoader, iter_center_views
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from shards import reader as reader_module
-from shards.cachedfiles import CachedFiles
 from shards.index import ShardIndex
 from shards.reader import ShardReader
-from shards.remote import RemoteFolder
-from shards.remotecache import fitting_window
+from shards.remote.address import RemoteFolder
+from shards.remotecache.cache_window import fitting_window
+from shards.remotecache.cached_files import CachedFiles
 from tools.faulty_server import FaultyServer
 from trainer.eval.subset import SubsetOrder, label_subset
 

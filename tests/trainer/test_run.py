@@ -62,14 +62,13 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
     [
         ([], "swav", "resnet10", "demo"),
         (["--method", "byol"], "byol", "resnet10", "demo"),
-        (["--data", "somewhere"], "swav", "resnet50", "somewhere"),
-        (["--data", "somewhere", "--method", "simsiam"], "simsiam", "resnet50", "somewhere"),
+        (["--data", "somewhere", "--config", "swav"], "swav", "resnet50", "somewhere"),
     ],
 )
 def test_the_recipe_follows_from_method_and_data(
     argv: list[str], method: str, arch: str, data: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --config: the published recipe with --data, the demo recipe without."""
+    """The published recipe where --config names it; without a word the demo recipe."""
     config = printed(argv, capsys)
     assert config["method"]["name"] == method
     assert config["backbone"]["arch"] == arch

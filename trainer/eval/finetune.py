@@ -22,8 +22,8 @@ from augengine.pipeline import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.streams import upload
 from augengine.views import Views
-from shards.console import new_console
 from shards.errors import DataError
+from shards.terminal.console import new_console
 from trainer.checkpoint import child_weights
 from trainer.classifier import Classifier, first_layers, save_classifier
 from trainer.config import TrainConfig

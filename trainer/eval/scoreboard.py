@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.atomic import atomic_file
-from shards.console import new_bar, new_console
+from shards.terminal.console import new_bar, new_console
 from trainer.eval.evaluation import OnProgress, Score
 
 

@@ -12,8 +12,8 @@ from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
 from shards.order import SampleOrder
-from shards.remotecache import fitting_window
-from shards.upcoming import repeated_shards
+from shards.remotecache.cache_window import fitting_window
+from shards.remotecache.upcoming import repeated_shards
 
 
 def label_subset(
@@ -60,7 +60,10 @@ class SubsetOrder(SampleOrder):
             shard_sizes=None if sizes is None else sizes.tolist(),
             window_shards=window,
         )
-        self._is_whole = None if index is None else repeated_shards(index, self._ids)
+        self._is_whole = None
+        if index is not None:
+            shard_of = index.rows(self._ids)["shard"]
+            self._is_whole = repeated_shards(index.directory, index.shards, shard_of)
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Epochs [B] and sample ids [B] of positions [B] in the stream."""

@@ -16,9 +16,10 @@ from pictures import jpeg_of
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
-from shards.image import ImageError
 from shards.packing.pack import pack
-from shards.sources import archives, unpack
+from shards.samples.image_header import ImageError
+from shards.sources import open_archives as archives
+from shards.sources import unpack
 from shards.sources.archive import ArchiveSource
 from shards.sources.detect import open_source
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from shards.errors import UsageError
-from shards.sources.demo import DemoSource
+from shards.sources.demo_set import DemoSource
 from shards.sources.render import CLASSES, SIDE_PX, render_image
 
 

@@ -8,7 +8,7 @@ from pictures import jpeg_of
 
 from shards.errors import DataError, UsageError
 from shards.sources.detect import open_source
-from shards.sources.tars import find_tar_folder
+from shards.sources.tars_in_place import find_tar_folder
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 

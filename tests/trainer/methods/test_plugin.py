@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny_run import tiny_config
+from tiny_sets import write_set
 
 from shards.errors import UsageError
 from trainer.evaluate import main as evaluate
 from trainer.export import main as export
+from trainer.fitted_methods import OTHER
 from trainer.methods.table import method_settings
 from trainer.recipe import as_mapping, resolve
 from trainer.run import main as run
@@ -85,18 +87,21 @@ def test_every_command_takes_it(
 
 
 @pytest.mark.usefixtures("folder")
-def test_without_a_recipe_it_has_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    """Small ones for the demo set, those of the config for other data; no other method's rates."""
-    for data, arch, epochs in (([], "resnet10", 8), (["--data", "demo"], "resnet10", 8)):
-        assert run([*data, "--method", NAME, "method.weight=1", "--print-config"]) == 0
-        config = yaml.safe_load(capsys.readouterr().out)
-        assert (config["backbone"]["arch"], config["loop"]["epochs"]) == (arch, epochs)
-        assert config["method"] == {"name": NAME, "weight": 1.0}
-    assert run(["--data", "x", "--method", NAME, "method.weight=1", "--print-config"]) == 0
+def test_without_a_recipe_it_has_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo set's without data; else the fitted recipe, whose rule for its settings is none."""
+    assert run(["--method", NAME, "method.weight=1", "--print-config"]) == 0
     config = yaml.safe_load(capsys.readouterr().out)
-    defaults = as_mapping(resolve({}))
-    for section in ("backbone", "optim", "loop", "policy"):
-        assert config[section] == defaults[section]
+    assert (config["backbone"]["arch"], config["loop"]["epochs"]) == ("resnet10", 8)
+    assert config["method"] == {"name": NAME, "weight": 1.0}
+    data = str(write_set(tmp_path / "data", [i % 3 for i in range(80)]))
+    argv = ["--data", data, "--method", NAME, "method.weight=1", "--epochs", "3", "--print-config"]
+    assert run(argv) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["method"] == {"name": NAME, "weight": 1.0}
+    assert (config["backbone"]["arch"], config["loop"]["batch_size"]) == ("resnet18", 32)
+    assert config["optim"]["base_lr"] == OTHER.lr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""A folder of tars on a disk: is it there, and which tars does it hold?"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.errors import DataError, UsageError
+from shards.format import MANIFEST_NAME, PARTIAL_NAME
+from shards.remote.address import Location, RemoteFolder, remote_folder
+from shards.sources.open_archives import find_archives, is_archive_name
+
+
+def local_folder(directory: Location) -> Path:
+    """The folder as a path; UsageError for an address, DataError when it is not there."""
+    if isinstance(directory, RemoteFolder) or remote_folder(directory):
+        raise UsageError(
+            f"this works on a local folder, got {remote_folder(directory)}; run it where the tars "
+            f"lie on a disk"
+        )
+    folder = Path(directory)
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing there"
+        remedy = "give the folder that holds the tars"
+        if folder.exists() and is_archive_name(folder.name):
+            remedy += f", or pack it: python tools/make_shards.py {folder} OUT"
+        raise DataError(f"shards lie in a folder, got {folder} ({kind}); {remedy}")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class TarState:
+    """What a disk says of a tar without reading it."""
+
+    size_bytes: int
+    modified_ns: int  # when its content was written, which copying tools may keep
+    touched_ns: int  # also when it was renamed, copied, given to another; nobody can set it
+
+
+def list_tars(folder: Path) -> dict[str, int]:
+    """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
+    return {name: state.size_bytes for name, state in tar_states(folder).items()}
+
+
+def tar_states(folder: Path) -> dict[str, TarState]:
+    """The same with all that the disk says."""
+    if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
+        raise DataError(
+            f"a set of shards is used when it is whole, got {folder}, where packing was "
+            f"interrupted; repeat the make_shards command, it continues"
+        )
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.is_file()]
+            tars = {e.name: _state(e.stat()) for e in found if e.name.endswith(".tar")}
+    except OSError as error:
+        raise DataError(f"{folder} must be readable, got {error.strerror}") from None
+    if tars:
+        return dict(sorted(tars.items()))
+    remedy = "pack images with tools/make_shards.py"
+    if archives := find_archives(folder):
+        remedy = f"pack them: python tools/make_shards.py {folder} OUT"
+        if any(path.parent == folder for path in archives):
+            remedy += "; or unpack the compressed ones: reading at random needs plain tars"
+        else:
+            remedy += f"; or give a folder that holds them, such as {archives[0].parent}"
+    raise DataError(f"a folder of shards holds .tar files, got none in {folder}; {remedy}")
+
+
+def _state(state: os.stat_result) -> TarState:
+    return TarState(state.st_size, state.st_mtime_ns, state.st_ctime_ns)

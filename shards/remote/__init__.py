@@ -1,0 +1,1 @@
+"""Shards behind an address: requests, retries, the fetched index, reads of byte ranges."""
