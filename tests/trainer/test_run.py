@@ -81,7 +81,8 @@ def test_a_run_leaves_what_it_promises(
     """config.yaml that resolves, records with every number, checkpoints, and the next command."""
     out = tmp_path / "run"
     assert run(["--config", str(recipe), "--out", str(out)]) == 0
-    assert {p.name for p in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoints"}
+    names = {"config.yaml", "metrics.jsonl", "checkpoints", "tensorboard"}
+    assert {p.name for p in out.iterdir()} == names
     (start,) = read_starts((out / "config.yaml").read_text())
     assert start["command"].startswith("python -m trainer.run --config")
     assert "torch" in start["versions"]
