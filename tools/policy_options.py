@@ -1,16 +1,16 @@
 """The command-line options that say which data, under which policy: as `trainer.run` has them."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from augengine.policies import policy_names
 from augengine.policy import Policy
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
-from trainer.build import open_index
-from trainer.command_config import command_of
-from trainer.config import TrainConfig
-from trainer.overlay import overlay
-from trainer.recipe import read_recipe, resolve
+
+# What loads torch is imported by the functions that need it: --help does not.
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
 
 _FLAGS = ("data", "policy", "views", "sizes", "seed")
 
@@ -36,8 +36,12 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="policy.blur=0 ...")
 
 
-def config_of(options: argparse.Namespace) -> TrainConfig:
+def config_of(options: argparse.Namespace) -> "TrainConfig":
     """The config of a run with these options; UsageError where they contradict each other."""
+    from trainer.command_config import command_of
+    from trainer.overlay import overlay
+    from trainer.recipe import read_recipe, resolve
+
     recipe = {} if options.config is None else read_recipe(options.config)
     return resolve(overlay(recipe, command_of(options, _FLAGS))[0])
 
@@ -49,6 +53,8 @@ def policy_of(options: argparse.Namespace) -> Policy:
 
 def index_of(options: argparse.Namespace) -> ShardIndex:
     """The index of the data, built when missing; UsageError without any, DataError when empty."""
+    from trainer.build import open_index
+
     config = config_of(options)
     if config.data.train is None:
         raise UsageError(

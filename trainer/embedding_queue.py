@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from trainer.distributed import gather_rows
-from trainer.losses.cosine import unit_rows
+from trainer.shapes import random_unit_rows
 
 
 class EmbeddingQueue(nn.Module):
@@ -23,7 +23,7 @@ class EmbeddingQueue(nn.Module):
         super().__init__()
         self.length = length
         # Its shape says how full it is: no counter that the host would have to read back.
-        rows = unit_rows(torch.randn(length, dim)) if random else torch.zeros(0, dim)
+        rows = random_unit_rows(length, dim) if random else torch.zeros(0, dim)
         self.register_buffer("rows", rows)
         self.register_load_state_dict_pre_hook(_fit_rows)
 

@@ -11,26 +11,12 @@ if __name__ == "__main__":
     begin()  # before what takes seconds to import
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import save
-
-import trainer.checkpoint as checkpoint
 from shards.atomic import atomic_file
 from shards.errors import UsageError, run_command
 from shards.terminal.commandline import CommandParser
-from trainer.backbones import feature_dim
-from trainer.config import TrainConfig
-from trainer.methods.plugin import describe
-from trainer.networks import build_encoder, encoder_weights, load_weights
-from trainer.resnet import ResNet
-from trainer.rundir import read_config
-from trainer.vit import VisionTransformer
 
 SUFFIX = ".safetensors"
 EXAMPLES = """\
@@ -62,6 +48,14 @@ def _parser() -> CommandParser:
 
 
 def _export(args: argparse.Namespace) -> int:
+    # Here, since they load torch: --help and a wrong flag need none.
+    from safetensors.torch import save
+
+    import trainer.checkpoint as checkpoint
+    from trainer.encoder_file import encoder_of
+    from trainer.methods.plugin import describe
+    from trainer.rundir import read_config
+
     run, out = Path(args.run), Path(args.out)
     config = read_config(run)
     path = checkpoint.find(run, args.checkpoint)
@@ -79,33 +73,6 @@ def _export(args: argparse.Namespace) -> int:
     features = metadata["feature_dim"]
     sys.stdout.write(f"wrote {out}: {metadata['arch']}, {features} features, {path.name}\n")
     return 0
-
-
-def encoder_of(
-    config: TrainConfig, state: Mapping[str, Any]
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The encoder's own tensors out of a checkpoint, and how to build and to feed it."""
-    policy = config.policy.load()
-    own = {key: value.contiguous() for key, value in encoder_weights(config, state).items()}
-    encoder = build_encoder(config, policy, own)
-    load_weights(encoder, own)  # all of it, and nothing else
-    metadata = {
-        "format": "pt",
-        "arch": config.backbone.arch,
-        "width": f"{config.backbone.width:g}",
-        "stem": encoder.stem if isinstance(encoder, ResNet) else "none",
-        # The weights do not tell: another number is another function.
-        "heads": str(encoder.num_heads) if isinstance(encoder, VisionTransformer) else "none",
-        "feature_dim": str(feature_dim(encoder)),
-        "image_size_px": str(max(group.size_px for group in policy.groups)),
-        "mean": ", ".join(map(str, policy.mean)),
-        "std": ", ".join(map(str, policy.std)),
-        "method": config.method.name,
-        "step": str(state["step"]),
-    }
-    if options := getattr(encoder, "timm_options", None):
-        metadata["timm_options"] = json.dumps(options)
-    return own, metadata
 
 
 if __name__ == "__main__":

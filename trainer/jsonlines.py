@@ -6,6 +6,7 @@ bad; every record has a `step`.
 
 import json
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,25 @@ class JsonLines:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One line; DataError when there is no room for it."""
-        line = json.dumps(record).encode() + b"\n"
-        try:
-            complete = self._file.write(line) == len(line)
-            problem = "" if complete else "no space left on device"
-        except OSError as error:
-            problem = str(error.strerror)
-        if problem:
-            raise DataError(
-                f"a run's records need a disk with room, got {problem} for {self._file.name}; "
-                "checkpoints are intact: free space and continue with --resume"
-            )
+        append_whole(self._file, json.dumps(record).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
+
+
+def append_whole(file: FileIO, record: bytes) -> None:
+    """Write a record to a file without a buffer; DataError when there is no room for all of it."""
+    try:
+        complete = file.write(record) == len(record)
+        problem = "" if complete else "no space left on device"
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        raise DataError(
+            f"a run's records need a disk with room, got {problem} for {file.name}; "
+            "checkpoints are intact: free space and continue with --resume"
+        )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

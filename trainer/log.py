@@ -1,4 +1,4 @@
-"""What a run writes down: a JSON line a record, and TensorBoard events where that is there.
+"""What a run writes down: a JSON line a record, and the same numbers as TensorBoard events.
 
 `train.py` calls `write` with plain numbers; everything else (reports, plots, `tail -f`) reads
 metrics.jsonl. A continued run first drops the records that the restarted steps will write again.
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.events import EventWriter
 from trainer.jsonlines import JsonLines, read_lines
 
 METRICS_NAME = "metrics.jsonl"
 EVENTS_NAME = "tensorboard"
-GET_TENSORBOARD = "no TensorBoard events: pip install 'augengine[report]' to have them"
 
 
 class RunLog:
@@ -24,14 +24,9 @@ class RunLog:
 
     def __init__(self, run: Path, *, from_step: int = 0) -> None:
         self._lines = JsonLines(run / METRICS_NAME, from_step=from_step)
-        self._events = _open_events(run / EVENTS_NAME, from_step)
+        self._events = EventWriter(run / EVENTS_NAME, from_step + 1 if from_step else None)
         former = [record["time_s"] for record in read_metrics(run) if "time_s" in record]
         self._began = time.monotonic() - (former[-1] if former else 0.0)
-
-    @property
-    def has_events(self) -> bool:
-        """Whether TensorBoard events are written too."""
-        return self._events is not None
 
     def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """One record; a value that is not finite is kept in words, since JSON has no NaN."""
@@ -40,15 +35,14 @@ class RunLog:
         for name, value in values.items():
             odd = isinstance(value, float) and not math.isfinite(value)
             record[name] = str(value) if odd else value
-            if self._events is not None and not isinstance(value, str):
+            if not isinstance(value, str):
                 self._events.add_scalar(name, value, step)
         self._lines.append(record)
 
     def close(self) -> None:
         """Close both files."""
         self._lines.close()
-        if self._events is not None:
-            self._events.close()
+        self._events.close()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -60,12 +54,3 @@ class RunLog:
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The records of a run, oldest first."""
     return read_lines(run / METRICS_NAME)
-
-
-def _open_events(folder: Path, from_step: int) -> Any:
-    """A SummaryWriter, or None without tensorboard; drops events past the step to continue from."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)

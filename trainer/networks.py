@@ -20,6 +20,7 @@ from trainer.finite import not_finite
 from trainer.methods.protocol import Method
 from trainer.methods.table import create_method, method_class
 from trainer.room import check_room
+from trainer.shapes import shapes_only
 from trainer.timm_models import feature_width
 
 Weights = Mapping[str, torch.Tensor]
@@ -103,7 +104,7 @@ def build_head(config: TrainConfig, encoder: nn.Module, name: str) -> nn.Module 
 
     All else of the method is made without memory.
     """
-    with torch.device("meta"):
+    with shapes_only():
         method = create_method(config.method.name, encoder, config.method.settings)
     head = dict(method.named_children()).get(name)
     return None if head is None else head.to_empty(device="cpu")

@@ -16,6 +16,7 @@ from augengine.policies import is_policy_file
 from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
+from trainer.catalogue import RECIPES, recipe_names
 from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.demo import DEMO
@@ -23,7 +24,6 @@ from trainer.methods.table import method_settings, settings_class
 from trainer.strict import build, check_keys, coerce, path_fields, to_mapping
 
 DEMO_RECIPE = "simsiam_demo"  # what a method without a recipe takes on the demo set
-RECIPES = Path(__file__).parent / "recipes"
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.
 _OPEN_SECTIONS: dict[str, tuple[type, str]] = {
     "policy": (PolicyConfig, "changes"),
@@ -94,11 +94,6 @@ def as_mapping(config: TrainConfig) -> dict[str, Any]:
 def to_yaml(config: TrainConfig) -> str:
     """The config as YAML; `resolve` reads it back equal."""
     return yaml.dump(as_mapping(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False)
-
-
-def recipe_names() -> list[str]:
-    """The recipes that ship."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable
 from itertools import chain
 
-import torch
 from torch import nn
 
 from augengine.freememory import free_host_bytes
 from shards.errors import UsageError
 from shards.terminal.bytesize import show_size
+from trainer.shapes import shapes_only
 
 
 def check_room(make: Callable[[], nn.Module]) -> None:
@@ -30,7 +30,7 @@ def check_room(make: Callable[[], nn.Module]) -> None:
 def _weight(make: Callable[[], nn.Module]) -> float:
     """Bytes of parameters and buffers."""
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with shapes_only(), warnings.catch_warnings():
             # Weights of a file that are loaded into mere shapes: torch says that this does nothing.
             warnings.simplefilter("ignore")
             network = make()

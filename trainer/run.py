@@ -13,24 +13,21 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-import trainer.checkpoint as checkpoint
 from augengine.ahead import any_stalled
-from augengine.policies import policy_names
 from shards.errors import DataError, UsageError, room_named, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console
-from trainer.command_config import key_names, resolve_config
-from trainer.config import TrainConfig
-from trainer.ending import describe_end
-from trainer.methods.table import describe_methods
-from trainer.recipe import RECIPES, located, recipe_names, to_yaml
-from trainer.rundir import CONFIG_NAME, check_out, default_out
-from trainer.train import Outcome, train
+from trainer.catalogue import RECIPES, catalogue
+
+# What loads torch is imported by the functions that need it: --help and a wrong flag do not.
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
+    from trainer.train import Outcome
 
 EXAMPLES = f"""\
 examples:
@@ -64,13 +61,16 @@ def _main(arguments: list[str]) -> int:
     args = _parse(arguments)
     stdout = new_console(soft_wrap=True)
     if args.list:
-        stdout.print(_catalogue())
+        stdout.print(catalogue())
         return 0
     with ExitStack() as ranks:
         return _run(args, arguments, ranks)
 
 
 def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> int:
+    from trainer.command_config import resolve_config
+    from trainer.recipe import located, to_yaml
+
     stdout = new_console(soft_wrap=True)
     config, notes = resolve_config(args, ranks)
     if args.print_config:
@@ -78,6 +78,9 @@ def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> in
         return 0
     if args.resume and args.out is None:
         raise UsageError("--resume needs the run to continue, got no --out; add --out RUN")
+    from trainer.ending import describe_end
+    from trainer.rundir import check_out, default_out
+
     config = located(config)
     out = Path(args.out) if args.out else default_out(config)
     check_out(out, resume=args.resume, overwrite=args.overwrite)
@@ -95,8 +98,12 @@ def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> in
 
 
 def _train(
-    config: TrainConfig, out: Path, command: str, notes: tuple[str, ...], *, resume: bool
-) -> Outcome:
+    config: "TrainConfig", out: Path, command: str, notes: tuple[str, ...], *, resume: bool
+) -> "Outcome":
+    import torch
+
+    from trainer.train import train
+
     try:
         return train(config, out, command=command, notes=notes, resume=resume)
     except torch.OutOfMemoryError as error:
@@ -114,21 +121,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if args.resume and "auto" in args.overrides:
         args.overrides.remove("auto")
         if args.out is not None:
+            import trainer.checkpoint as checkpoint
+            from trainer.rundir import CONFIG_NAME
+
             args.resume = bool(checkpoint.steps(Path(args.out)))
             # A run that was stopped before its first checkpoint begins again.
             args.overwrite |= not args.resume and (Path(args.out) / CONFIG_NAME).is_file()
     return args
 
 
-def _catalogue() -> str:
-    lines = ["methods (--method NAME):"]
-    lines += [f"  {name:16} {what}" for name, what in describe_methods().items()]
-    lines.append("recipes (--config NAME):")
-    for name in recipe_names():
-        first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        lines.append(f"  {name:16} {first.lstrip('# ')}")
-    lines.append(f"policies (--policy NAME): {', '.join(policy_names())}")
-    return "\n".join(lines)
+def _key_names() -> Mapping[str, Sequence[str]]:
+    from trainer.command_config import key_names
+
+    return key_names()
 
 
 def _parser() -> CommandParser:
@@ -136,7 +141,7 @@ def _parser() -> CommandParser:
         "python -m trainer.run",
         "Train an image encoder without labels, from a folder of shards.",
         EXAMPLES,
-        key_names,
+        _key_names,
     )
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="DIR", help="training shards, also s3://...; else: demo")

@@ -2,7 +2,7 @@
 
     RUN/config.yaml      the resolved config, headed by its starts (starts.py); itself a recipe
     RUN/metrics.jsonl    one JSON line a record
-    RUN/tensorboard/     event files, when tensorboard is installed
+    RUN/tensorboard/     the same numbers as event files
     RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
     RUN/ids-rankR.jsonl  the samples of every step, with run.record_ids
     RUN/bad-samples-rankR.jsonl  the samples that could not be used, when there were any

@@ -28,7 +28,7 @@ from trainer.guards import CHECK_EVERY, Guard
 from trainer.header import describe_run
 from trainer.idlog import IdLog
 from trainer.interrupt import GracefulInterrupt
-from trainer.log import GET_TENSORBOARD, RunLog
+from trainer.log import RunLog
 from trainer.optim.build import set_schedules
 from trainer.pace import join_ranks
 from trainer.recipe import as_mapping
@@ -93,8 +93,6 @@ def train(
             display.warn(text)
         for note in (*notes, *parts.notes):
             display.say(note)
-        if log is not None and not log.has_events:
-            display.say(GET_TENSORBOARD)
         bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
         batches = bad_log.watch(loader, config.loop.batch_size)
         if config.run.record_ids:

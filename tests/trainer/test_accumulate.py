@@ -16,7 +16,6 @@ from trainer.run import main as run
 from trainer.strict import merge
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 REFUSES = {"barlow", "dcl", "dclw", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg"}
 
 

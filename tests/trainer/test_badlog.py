@@ -16,7 +16,6 @@ from trainer.jsonlines import read_lines
 from trainer.recipe import to_yaml
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 DAMAGED = (3, 20)
 
 

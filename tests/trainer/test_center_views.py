@@ -23,7 +23,6 @@ from trainer.recipe import to_yaml
 from trainer.run import main as run
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 CPU = torch.device("cpu")
 LABELS = [i % 3 for i in range(20)]
 

@@ -19,7 +19,6 @@ from trainer.starts import read_starts
 from trainer.strict import merge
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 BACKBONE = {"arch": "resnet10", "width": 0.125, "stem": "small", "image_size_px": 16}
 
 

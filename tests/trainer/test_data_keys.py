@@ -16,8 +16,6 @@ from trainer.recipe import resolve
 from trainer.run import main as run
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 SHORT = {"loop": {"epochs": 3.0, "batch_size": 8}}
 
 

@@ -10,12 +10,10 @@ from tiny_run import tiny_config
 
 from trainer import checkpoint
 from trainer.backbones import create_backbone
-from trainer.export import encoder_of
+from trainer.encoder_file import encoder_of
 from trainer.export import main as export
 from trainer.networks import build_method
 from trainer.train import train
-
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
 
 @pytest.mark.parametrize("method", ["simsiam", "dino"])

@@ -18,7 +18,6 @@ from trainer.eval.subset import SubsetOrder, label_subset
 from trainer.evaluate import main as evaluate
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 LABELS = np.array([0] * 30 + [1] * 45 + [2] * 5 + [NO_LABEL] * 6 + [-7] * 3)
 
 

@@ -17,7 +17,6 @@ from trainer.run import main
 from trainer.rundir import CONFIG_NAME, read_config
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 NEW_KEYS = (("loop", "norm_images"), ("backbone", "init"), ("backbone", "heads"))
 
 

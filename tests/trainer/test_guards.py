@@ -24,7 +24,6 @@ from trainer.guards import redraw
 from trainer.report import Reporter
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 RARELY = {"run": {"log_every": 100, "keep": 100, "device": "cpu", "save_every_steps": 3}}
 
 

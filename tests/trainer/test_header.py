@@ -8,8 +8,6 @@ from tiny_run import tiny_config
 
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 
 def test_a_run_says_what_it_is_going_to_do(
     shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -54,6 +54,27 @@ def test_a_later_signal_is_taken_literally(monkeypatch: pytest.MonkeyPatch) -> N
         assert graceful.number == signal.SIGINT
 
 
+@pytest.mark.parametrize("command", ["trainer.run", "trainer.evaluate RUN", "tools.show_views"])
+def test_ctrl_c_while_torch_is_loaded_is_one_word(command: str) -> None:
+    """Past the flags too, where a command imports the rest of itself."""
+    module, *arguments = command.split()
+    code = f"""
+import runpy, signal, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Watch())
+sys.argv = ["", *{arguments}]
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.stderr == "interrupted\n"
+    assert done.returncode == 130
+
+
 def test_ctrl_c_while_importing_is_one_word() -> None:
     """No traceback of the library that was being imported; any other error keeps its own."""
     code = "from trainer.interrupt import quiet_interrupt; quiet_interrupt(); raise "

@@ -19,7 +19,6 @@ from trainer.log import read_metrics
 from trainer.recipe import to_yaml
 from trainer.run import main as run
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 Labels = Sequence[int | str | None]
 
 

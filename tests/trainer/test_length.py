@@ -8,8 +8,6 @@ from trainer.config import LoopConfig
 from trainer.length import FEW_STEPS, warn_of_few_steps
 from trainer.run import main
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 
 @pytest.mark.parametrize(("batch", "epochs", "images", "typed"), [
     (4096, 4, 7000, "--batch-size 256"),

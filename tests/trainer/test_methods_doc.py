@@ -33,7 +33,7 @@ def align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TOY, name, {"hidden_dim": 16, "out_dim": 8})
 
 
-@pytest.mark.usefixtures("align", "no_tensorboard")
+@pytest.mark.usefixtures("align")
 def test_the_example_trains(shard_folder: Path, tmp_path: Path) -> None:
     """Eight epochs of tiny images: the loss falls, the run ends, the list shows its first line."""
     train(tiny_config(shard_folder, "align"), tmp_path / "run")

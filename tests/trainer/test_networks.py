@@ -13,8 +13,8 @@ from shards.errors import DataError, UsageError
 from trainer import checkpoint
 from trainer.backbones import create_backbone
 from trainer.classifier import Classifier, save_classifier
+from trainer.encoder_file import encoder_of
 from trainer.evaluate import main as evaluate
-from trainer.export import encoder_of
 from trainer.export import main as export
 from trainer.methods import distill
 from trainer.methods.table import METHODS
@@ -24,7 +24,6 @@ from trainer.rundir import read_config
 from trainer.strict import merge
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 BACKBONE = {"arch": "resnet10", "width": 0.125, "stem": "small", "image_size_px": 16}
 SHORT = {"loop": {"epochs": 0.5, "batch_size": 8}}
 

@@ -20,8 +20,6 @@ from trainer.evaluate import main as evaluate
 from trainer.recipe import to_yaml
 from trainer.run import main as run
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 
 class Index:
     """The part of a ShardIndex that is asked for."""

@@ -20,7 +20,6 @@ from trainer.run import main
 from trainer.rundir import CONFIG_NAME
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 Serve = Callable[..., FaultyServer]
 BAD = {"fail": 0.2, "stall": 0.01, "cut": 0.02}
 

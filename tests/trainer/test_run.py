@@ -15,8 +15,6 @@ from trainer.run import main as run
 from trainer.rundir import read_config
 from trainer.starts import read_starts
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 
 @pytest.fixture
 def recipe(shard_folder: Path, tmp_path: Path) -> Path:
@@ -83,7 +81,8 @@ def test_a_run_leaves_what_it_promises(
     """config.yaml that resolves, records with every number, checkpoints, and the next command."""
     out = tmp_path / "run"
     assert run(["--config", str(recipe), "--out", str(out)]) == 0
-    assert {p.name for p in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoints"}
+    names = {"config.yaml", "metrics.jsonl", "checkpoints", "tensorboard"}
+    assert {p.name for p in out.iterdir()} == names
     (start,) = read_starts((out / "config.yaml").read_text())
     assert start["command"].startswith("python -m trainer.run --config")
     assert "torch" in start["versions"]
@@ -138,7 +137,7 @@ def test_rows_are_there_as_soon_as_they_are_made(
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.evaluate.calibrated", stop)
+    monkeypatch.setattr("trainer.eval.scored_run.calibrated", stop)
     assert evaluate([str(out), "--baselines", "--json", str(scores)]) == 130
     assert "step 4 " in capsys.readouterr().out
     result = json.loads(scores.read_text())
@@ -268,7 +267,7 @@ def test_a_step_too_large_for_the_gpu_is_one_line(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79 GiB"
         )
 
-    monkeypatch.setattr("trainer.run.train", train)
+    monkeypatch.setattr("trainer.train.train", train)
     assert run(["--config", str(recipe), "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

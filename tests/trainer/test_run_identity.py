@@ -17,7 +17,6 @@ from trainer.rundir import read_config
 from trainer.starts import read_starts
 from trainer.strict import merge
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 MINE = """\
 groups:
   - {count: 2, size_px: 16, views: [{scale: [0.2, 1.0], jitter: 0.0}]}

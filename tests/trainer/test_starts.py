@@ -14,7 +14,6 @@ from trainer.starts import head_of, read_starts
 from trainer.strict import merge
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 START = {
     "command": "python -m trainer.run --out 'a: # b' x=\"y\nz\"",
     "step": 3,

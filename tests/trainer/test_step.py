@@ -17,8 +17,6 @@ from trainer.evaluate import main as evaluate
 from trainer.step import clip_gradients
 from trainer.train import train
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
-
 
 def with_gradients(*gradients: list[float] | None) -> nn.ParameterList:
     """Parameters with these gradients; None for one without."""

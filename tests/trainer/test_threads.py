@@ -13,8 +13,14 @@ from trainer import threads
 from trainer.threads import WAIT_NAMES, available_cores, set_threads
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("trainer.run", "trainer.evaluate", "trainer.export")
-COMMANDS += ("tools.show_views", "tools.profile_augment")
+# Each with the least that gets past its flags, which need no torch.
+COMMANDS = {
+    "trainer.run": [],
+    "trainer.evaluate": ["RUN"],
+    "trainer.export": ["RUN", "--out", "encoder.safetensors"],
+    "tools.show_views": [],
+    "tools.profile_augment": [],
+}
 # What torch finds when it is loaded, in a command that is run as the program.
 WATCH = """
 import os, runpy, sys
@@ -47,7 +53,8 @@ def what_torch_finds(code: str, **values: str) -> str:
 @pytest.mark.parametrize("module", COMMANDS)
 def test_a_command_sets_them_before_torch_is_loaded(module: str) -> None:
     """As `python -m`; the user's own value wins, whatever it is."""
-    code = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    code = f"sys.argv = ['', *{COMMANDS[module]}]; "
+    code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     assert what_torch_finds(code) == "torch finds PASSIVE\n"
     assert what_torch_finds(code, OMP_WAIT_POLICY="ACTIVE") == "torch finds ACTIVE\n"
     assert what_torch_finds(code, GOMP_SPINCOUNT="100") == "torch finds None\n"
@@ -61,7 +68,8 @@ def test_installed_commands_set_them_too() -> None:
     for script in scripts:
         module, name = script.split(":")
         if module != "tools.make_shards":  # which never loads it
-            code = f"from {module} import {name}; {name}()"
+            arguments = COMMANDS["trainer.run" if name == "train" else f"trainer.{name}"]
+            code = f"sys.argv = ['', *{arguments}]; from {module} import {name}; {name}()"
             assert what_torch_finds(code) == "torch finds PASSIVE\n"
 
 

@@ -40,6 +40,7 @@ from trainer.networks import (
     load_weights,
 )
 from trainer.optim.schedule import cosine, peak_lr
+from trainer.optim.uncompiled import SGD
 
 BATCH_SIZE = 256
 BASE_LR = 0.05
@@ -174,7 +175,7 @@ def fit(
 ) -> None:
     """`total` steps of the protocol's SGD on the labels of the views, in place."""
     classifier.train().requires_grad_(True)  # an encoder may be a teacher, which was frozen
-    optimizer = torch.optim.SGD(classifier.parameters(), peak, MOMENTUM, nesterov=True)
+    optimizer = SGD(classifier.parameters(), peak, MOMENTUM, nesterov=True)
     for step in range(total):
         views = next(loader)
         for group in optimizer.param_groups:

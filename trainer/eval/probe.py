@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from trainer.optim.uncompiled import LBFGS
+
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 PROTOCOL = (
     "standardised features, logistic regression (L-BFGS until ten iterations gain under 0.01 %), "
@@ -103,7 +105,7 @@ def fit(
     shapes = (num_classes, features.shape[1]), (num_classes,)
     zeros = tuple(torch.zeros(shape, device=features.device) for shape in shapes)
     weight, bias = (t.clone().requires_grad_() for t in start or zeros)
-    optimizer = torch.optim.LBFGS(
+    optimizer = LBFGS(
         [weight, bias],
         max_iter=ITERATIONS_A_LOOK,
         tolerance_grad=1e-5,

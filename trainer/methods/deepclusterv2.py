@@ -23,6 +23,7 @@ from trainer.losses.cosine import unit_rows
 from trainer.memory import MemoryBank
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.multicrop import forward_groups, forward_views
+from trainer.shapes import random_unit_rows
 
 MAX_ITERATIONS = 1000
 
@@ -65,7 +66,7 @@ class DeepClusterV2(Method):
         self.projector = mlp(dims, hidden_bias=True, out_bias=True)
         self.bank = MemoryBank(settings.num_assign, settings.out_dim)
         shape = (settings.num_heads, settings.num_prototypes, settings.out_dim)
-        self.register_buffer("centroids", unit_rows(torch.randn(shape)))
+        self.register_buffer("centroids", random_unit_rows(*shape))
         self.register_buffer("labels", torch.zeros(0, settings.num_heads, dtype=torch.long))
 
     def prepare(self, num_images: int) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, is_dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shards.errors import UsageError
-from trainer.methods.protocol import Method
+
+if TYPE_CHECKING:
+    from trainer.methods.protocol import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,10 @@ def is_plugin(name: object) -> bool:
     return isinstance(name, str) and ":" in name
 
 
-def load_class(name: str) -> type[Method]:
+def load_class(name: str) -> "type[Method]":
     """The class of `module:Class`; UsageError says what was looked for and where."""
+    from trainer.methods.protocol import Method  # loads torch, which a name alone does not need
+
     module, class_name = load_module(name), name.partition(":")[2]
     cls = getattr(module, class_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Method)):

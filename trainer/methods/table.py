@@ -3,15 +3,20 @@
 Or no line: `module:Class` names a method that lives elsewhere (plugin.py).
 """
 
+import ast
 from collections.abc import Mapping
-from typing import Any, cast
-
-from torch import nn
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from trainer.checks import choose
-from trainer.methods.plugin import is_plugin, load_class, load_module, load_settings
-from trainer.methods.protocol import Method
+from trainer.methods.plugin import is_plugin, load_class, load_settings
 from trainer.strict import build
+
+if TYPE_CHECKING:  # names and what they say are told without torch
+    from torch import nn
+
+    from trainer.methods.protocol import Method
 
 METHODS = {
     "barlow": "trainer.methods.barlow:BarlowTwins",
@@ -41,7 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def method_class(name: str) -> type[Method]:
+def method_class(name: str) -> "type[Method]":
     """The class of a name, or of a `module:Class` of one's own; UsageError for neither."""
     return load_class(_where(name))
 
@@ -56,21 +61,28 @@ def method_settings(name: str, values: Mapping[str, Any]) -> Any:
     return build(settings_class(name), {**SETTINGS.get(name, {}), **values}, "method")
 
 
-def create_method(name: str, backbone: nn.Module, values: Mapping[str, Any]) -> Method:
+def create_method(name: str, backbone: "nn.Module", values: Mapping[str, Any]) -> "Method":
     """The method around a backbone, its settings checked; UsageError for an unknown name or key."""
     settings = method_settings(name, values)
     return cast(Any, method_class(name))(backbone, settings)
 
 
 def describe_methods() -> dict[str, str]:
-    """Every method's name and what it does: the first line of its file."""
-    docs = {name: load_module(where).__doc__ or "" for name, where in METHODS.items()}
-    return {name: doc.partition("\n")[0].rstrip(".") for name, doc in docs.items()}
+    """Every method's name and what it does: the first line of its file, which is not imported."""
+    return {name: _first_line(where.partition(":")[0]) for name, where in METHODS.items()}
 
 
 def check_name(name: str) -> str:
     """The name itself; UsageError when it is neither in the table nor module:Class."""
     return name if is_plugin(name) else choose("method", name, METHODS)
+
+
+def _first_line(module: str) -> str:
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
+    return doc.partition("\n")[0].rstrip(".")
 
 
 def _where(name: str) -> str:

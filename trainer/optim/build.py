@@ -13,6 +13,7 @@ from trainer.methods.protocol import Method, Progress
 from trainer.optim.groups import assert_covers, parameter_groups
 from trainer.optim.lars import LARS
 from trainer.optim.schedule import SCALINGS, SCHEDULES, cosine, lr_share, peak_lr
+from trainer.optim.uncompiled import SGD, AdamW
 
 OPTIMIZERS = ("lars", "lars_tf", "larc", "sgd", "adamw")
 
@@ -118,7 +119,7 @@ def set_schedules(
 
 def _make(settings: OptimSettings, groups: list[dict], lr: float) -> torch.optim.Optimizer:
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
+        return SGD(groups, lr=lr, momentum=settings.momentum)
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=settings.betas)
+        return AdamW(groups, lr=lr, betas=settings.betas)
     return LARS(groups, lr=lr, momentum=settings.momentum, trust=settings.trust, form=settings.name)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from trainer.checks import choose
+from trainer.optim.uncompiled import Uncompiled
 
 FORMS = ("lars", "lars_tf", "larc")
 _LARC_EPS = 1e-8
@@ -76,7 +77,7 @@ def _trust_ratios(
     return list(torch.where(g > 0, ratios, 0.0).unbind())
 
 
-class LARS(torch.optim.Optimizer):
+class LARS(Uncompiled):
     """Holds the momentum of `lars_update`; groups may set lr, weight_decay and adapt."""
 
     def __init__(

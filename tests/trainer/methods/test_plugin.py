@@ -18,7 +18,6 @@ from trainer.recipe import as_mapping, resolve
 from trainer.run import main as run
 from trainer.starts import read_starts
 
-pytestmark = pytest.mark.usefixtures("no_tensorboard")
 NAME = "own_align:Align"
 MODULE = '''"""Views of an image attract."""
 from dataclasses import dataclass

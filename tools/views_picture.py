@@ -1,0 +1,155 @@
+"""A picture of the views of some images: which images, what is drawn for them, who makes them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augengine.backends.table import BACKENDS, create_backend
+from augengine.badsamples import BadSample
+from augengine.decoders.table import create_decoder
+from augengine.draw import draw_plan
+from augengine.images import ImageSource
+from augengine.meter import Meter
+from augengine.plan import Plan
+from augengine.reference import render
+from shards.errors import DataError, UsageError
+from shards.index import ShardIndex
+from shards.reader import ShardReader
+from tools.contact_sheet import SheetRow, draw_sheet
+from tools.policy_options import describe_policy, index_of, policy_of, seed_of
+from trainer.checks import choose
+
+CPU = torch.device("cpu")
+MAX_IMAGES = 256  # a row takes 270 pixels, and PNG viewers end at 65,535
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def picture_views(options: argparse.Namespace) -> int:
+    """Write the picture that the flags ask for; returns the exit code."""
+    choose("--backend", options.backend, ("auto", "reference", *BACKENDS))
+    out = Path(options.out)
+    if out.suffix.lower() not in PICTURE_SUFFIXES:
+        raise UsageError(f"--out ends with {', '.join(PICTURE_SUFFIXES)}, got {options.out}")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    index = index_of(options)
+    plan, title, origin = _saved(options, index) if options.plan else _drawn(options, index)
+    images = _load(index, plan.ids)
+    views, backend = _render(images, plan, options.backend)
+    names = index.names(plan.ids)
+    rows = [
+        SheetRow(image.numpy(), views[b], _captions(index, int(plan.ids[b]), image, names[b]))
+        for b, image in enumerate(images)
+    ]
+    subtitle = (
+        f"{index.directory.name}: {len(index):,} images    {origin}    backend {backend}    |    "
+        "share of the image's area, what was done"
+    )
+    draw_sheet(rows, plan, title, subtitle).save(out)
+    sys.stderr.write(f"wrote {out}: {len(rows)} images, {plan.num_views} views each\n")
+    return 0
+
+
+def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
+    """What a run would do; with a title and where it comes from."""
+    policy, seed = policy_of(options), seed_of(options)
+    ids = _ids(options, index, seed)
+    plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), seed)
+    return plan, describe_policy(policy), f"seed {seed}    epoch {options.epoch}"
+
+
+def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
+    """What a file says was done: its first images, or those of --ids."""
+    plan = Plan.load(options.plan)
+    if (plan.ids >= len(index)).any() or (index.sizes(plan.ids) != plan.image_sizes).any():
+        raise DataError(
+            f"a plan is shown on the images it was drawn for, got others in {index.directory}; "
+            "give the --data of its run"
+        )
+    rows = np.arange(plan.batch_size)[: options.num_images]
+    if options.ids is not None:
+        rows = np.flatnonzero(np.isin(plan.ids, _parse_ids(options.ids, len(index))))
+    if not len(rows):
+        raise UsageError(f"--ids are samples of the plan, got none of {plan.ids[:8].tolist()}, ...")
+    plan = plan.rows(rows)
+    epochs = ", ".join(map(str, np.unique(plan.epochs).tolist()))
+    return plan, Path(options.plan).name, f"epoch {epochs}"
+
+
+def _ids(options: argparse.Namespace, index: ShardIndex, seed: int) -> np.ndarray:
+    """[B] int64 - the samples asked for, or the first of the epoch in the order of a run."""
+    if options.epoch < 0:
+        raise UsageError(f"--epoch is at least 0, got {options.epoch}")
+    if options.ids is not None:
+        return _parse_ids(options.ids, len(index))
+    if not 1 <= options.num_images <= MAX_IMAGES:
+        raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
+    count = min(options.num_images, len(index))
+    positions = options.epoch * len(index) + np.arange(count, dtype=np.int64)
+    return index.order(seed)(positions)[1]
+
+
+def _parse_ids(text: str, num_samples: int) -> np.ndarray:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words) or len(words) > MAX_IMAGES:
+        raise UsageError(f"--ids are up to {MAX_IMAGES} numbers such as 3,17, got {text!r}")
+    ids = [int(word) for word in words]
+    if max(ids) >= num_samples:
+        raise UsageError(f"--ids lie below the {num_samples} samples of --data, got {max(ids)}")
+    return np.array(ids, dtype=np.int64)
+
+
+def _load(index: ShardIndex, ids: np.ndarray) -> list[torch.Tensor]:
+    with ShardReader(index) as reader:
+        decoder = create_decoder("auto", CPU, num_threads=1)
+        images = ImageSource(index, reader, decoder, Meter()).load(ids)
+    bad = [image for image in images if isinstance(image, BadSample)]
+    if bad:
+        raise DataError(
+            f"an image to show can be decoded, got {_file_name(index, bad[0])}{bad[0]}; choose "
+            f"others with --ids"
+        )
+    return [image for image in images if isinstance(image, torch.Tensor)]
+
+
+def _file_name(index: ShardIndex, bad: BadSample) -> str:
+    try:
+        (name,) = index.names([bad.id])
+    except (DataError, OSError):  # the tar is torn there, which is said beside it
+        name = bad.key
+    return "" if name == bad.key else f"{name}, "
+
+
+def _render(
+    images: list[torch.Tensor], plan: Plan, name: str
+) -> tuple[list[tuple[np.ndarray, ...]], str]:
+    """Per image its views [S, S, 3] uint8 in plan order, and who made them."""
+    if name == "reference":
+        views = [
+            [render(image.numpy(), plan, b, v) for v in range(plan.num_views)]
+            for b, image in enumerate(images)
+        ]
+    else:
+        backend = create_backend(name, CPU, num_threads=1)
+        name = backend.name
+        crops = [view for group in backend(images, plan) for view in group.float().numpy()]
+        views = [[view[b] for view in crops] for b in range(len(images))]
+    return [tuple(_pixels(view, plan) for view in row) for row in views], name
+
+
+def _pixels(view: np.ndarray, plan: Plan) -> np.ndarray:
+    """A normalised view [3, S, S] back to [S, S, 3] uint8."""
+    x = view.transpose(1, 2, 0) * np.array(plan.std) + np.array(plan.mean)
+    return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+
+
+def _captions(index: ShardIndex, id: int, image: torch.Tensor, file_name: str) -> tuple[str, str]:
+    label = index.entry(id).label
+    name = f"class {index.classes[label]}" if 0 <= label < len(index.classes) else ""
+    height, width = image.shape[:2]
+    # Of a path its end: the class is there already, and there is little room.
+    file_name = file_name.rpartition("/")[2]
+    return f"sample {id}    {name}".rstrip(), f"{file_name}    {width}x{height}"
