@@ -34,6 +34,7 @@ from trainer.recipe import as_mapping
 from trainer.report import Reporter
 from trainer.rundir import open_out
 from trainer.scores import Scores, due
+from trainer.standstill import Standstill
 from trainer.starts import describe_start
 from trainer.step import optimizer_step
 
@@ -46,6 +47,7 @@ class Outcome:
     step: int  # steps done, over all starts
     exit_code: int = 0  # 128 + the signal that ended it
     loss: float = float("nan")  # of the last step
+    is_still: bool = False  # the loss is one that a constant output has
     knn: dict[int, float] = field(default_factory=dict)  # by step; step 0 is the random encoder
 
     @property
@@ -101,7 +103,8 @@ def train(
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
             batches = id_log.watch(batches, loader, config.loop.batch_size)
-        reporter = Reporter(stack.enter_context(display), log, loader, guard)
+        standstill = Standstill(parts)
+        reporter = Reporter(stack.enter_context(display), log, loader, guard, standstill)
         scores = Scores(parts, out, reporter, bad_log, interrupt)
         outcome.knn = scores.by_step
         save = Saver(parts, out, outcome, saved_step=step)
@@ -152,7 +155,7 @@ def _loop(
             save()
         if signal:
             break
-    outcome.loss = reporter.loss
+    outcome.loss, outcome.is_still = reporter.loss, reporter.is_still
     is_whole = outcome.step == total and not scores.due(total)
     outcome.exit_code = 0 if is_whole else 128 + signal  # the shell's convention
 
