@@ -93,7 +93,7 @@ class Display:
             self._bar.update(self._task, completed=step, description=figures)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total:
             self._last_line = now
-            self.say(f"step {step}/{self._total}  {figures.lstrip()}")
+            self.say(f"step {step}/{self._total}  {figures.lstrip()}".rstrip())
 
     @contextmanager
     def paused(self) -> Iterator[None]:

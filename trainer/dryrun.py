@@ -8,13 +8,13 @@ it is one rank's step in a world of one, whose losses meet no rows of the others
 import copy
 import weakref
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -23,9 +23,10 @@ from augengine.views import Views
 from trainer.build import Parts
 from trainer.embedding_queue import EmbeddingQueue
 from trainer.methods.protocol import Method, Progress
-from trainer.optim.build import build_optimizer
-from trainer.step import optimizer_step
+from trainer.step import forward
 
+# Tensors as large as the gradients that an optimizer keeps.
+STATES = {"sgd": 1, "lars": 1, "larc": 1, "lars_tf": 1, "adamw": 2}
 # Late in a run and in the midst of an epoch: nothing is frozen or warmed up, no bank is clustered.
 _LATE = Progress(2_000_001, 4_000_000, steps_per_epoch=2.0)
 
@@ -36,28 +37,31 @@ def step_bytes(parts: Parts, num_images: int) -> int:
     Raises:
         Exception: whatever a method does that asks for values (plug-ins may).
     """
-    # A method's numbers that are read back, in place of values that are not there, are 1.
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
-        with FakeCopyMode(fake):
-            method = copy.deepcopy(parts.method)
-        method.train()
-        loop = parts.config.loop
-        optimizer = build_optimizer(method, parts.config.optim, loop.batch_size)
-        copied = replace(parts, method=method, optimizer=optimizer)
-        peak = _step(copied, num_images)
-        if not _fill_queues(method):
-            return peak + _state_bytes(optimizer)
-        optimizer.zero_grad(set_to_none=True)
-        return _step(copied, num_images) + _state_bytes(optimizer)
+    trained = [p for p in parts.method.parameters() if p.requires_grad]
+    gradients = sum(p.numel() * p.element_size() for p in trained)
+    states = STATES[parts.config.optim.name] * gradients
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        method = _shape_of(parts.method).train()
+        if _has_short_queue(method):
+            with torch.no_grad():
+                forward(method, parts, _views(parts, num_images), _LATE)
+            _fill_queues(method)
+        with _Living() as living:
+            # With more parts the gradients of the first are there while the others are made.
+            for _ in range(min(2, parts.config.loop.accumulate)):
+                forward(method, parts, _views(parts, num_images), _LATE).loss.backward()
+    return living.peak + states
 
 
-def _step(parts: Parts, num_images: int) -> int:
-    """The most that the storages made in one step hold."""
-    with _Living() as living:
-        views = (_views(parts, num_images) for _ in range(parts.config.loop.accumulate))
-        result = optimizer_step(parts.method, parts, views, _LATE)
-        del result
-    return living.peak
+def _shape_of(method: Method) -> Method:
+    """A copy whose parameters and buffers are fake."""
+    made: dict[int, object] = {}
+    for tensor in chain(method.parameters(), method.buffers()):
+        options: Any = {"dtype": tensor.dtype, "device": tensor.device}
+        fake = torch.empty_strided(tensor.size(), tensor.stride(), **options)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        made[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
+    return copy.deepcopy(method, made)
 
 
 def _views(parts: Parts, num_images: int) -> Views:
@@ -75,18 +79,17 @@ def _views(parts: Parts, num_images: int) -> Views:
     return Views(crops, ids, parts.index.labels(ids), plan)
 
 
-def _fill_queues(method: Method) -> bool:
-    """Give queues their final length; whether any had not got it."""
-    short = [m for m in method.modules() if isinstance(m, EmbeddingQueue) and not m.is_full]
-    for queue in short:
-        *leading, _, dim = queue.rows.shape
-        queue.rows = queue.rows.new_empty((*leading, queue.length, dim))
-    return any(queue.length for queue in short)
+def _has_short_queue(method: Method) -> bool:
+    queues = (m for m in method.modules() if isinstance(m, EmbeddingQueue))
+    return any(queue.length and not queue.is_full for queue in queues)
 
 
-def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    tensors = chain.from_iterable(state.values() for state in optimizer.state.values())
-    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+def _fill_queues(method: Method) -> None:
+    """Give queues, of which a step has said the other sizes, their final length."""
+    for queue in method.modules():
+        if isinstance(queue, EmbeddingQueue) and queue.length:
+            *leading, _, dim = queue.rows.shape
+            queue.rows = queue.rows.new_empty((*leading, queue.length, dim))
 
 
 class _Living(TorchDispatchMode):

@@ -117,7 +117,7 @@ class Reporter:
     @property
     def is_still(self) -> bool:
         """Whether the last loss is one that a constant output has."""
-        return self._standstill.is_still
+        return self._standstill.is_near
 
     @contextmanager
     def paused(self) -> Iterator[None]:

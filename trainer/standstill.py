@@ -1,18 +1,20 @@
 """Does the run move? The loss beside a constant output's, and one word early when it stays there.
 
-Such a loss tells no image from another. Good runs start above it, some of them, and pass it on
-their way down: it is staying that counts.
+Such a loss tells no image from another. Good runs may start above it and pass it on their way down:
+it is staying there, and not falling, that counts.
 """
 
 import math
+from collections import deque
 
 from trainer.build import Parts
+from trainer.methods.protocol import Method
 from trainer.verdict import cures
 
-# Of the constant's value. On the demo set runs that learned took at most 50 steps from one side of
-# this to the other; SwAV at ln K lay within a tenth of it for the rest of the run.
-NEAR = 0.01
-STILL_STEPS = 200  # that a loss stays as near, the warm-up left out, before a word is said
+NEAR = 0.01  # of the constant's value; runs that learned were through this band in 50 steps
+FALL = 0.001  # of it, from the first half of the steps below to the second: it moves
+STILL_STEPS = 200  # after the warm-up
+STILL_EPOCHS = 5  # of methods with a class for every image, which they meet once an epoch
 
 
 class Standstill:
@@ -20,8 +22,13 @@ class Standstill:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._warm_steps = parts.config.optim.warmup_epochs * parts.steps_per_epoch
-        self._since: int | None = None  # the step of the first of the last looks that were near
+        self._warm_steps = math.ceil(parts.config.optim.warmup_epochs * parts.steps_per_epoch)
+        # `prepare` is what sizes something by the number of images.
+        is_by_image = type(parts.method).prepare is not Method.prepare
+        epochs = STILL_EPOCHS if is_by_image else 0
+        self._num_steps = max(STILL_STEPS, math.ceil(epochs * parts.steps_per_epoch))
+        # Steps and their losses, of the last looks, as long as they are near the constant's.
+        self._near: deque[tuple[int, float]] = deque()
         self._is_told = False
 
     @property
@@ -32,42 +39,49 @@ class Standstill:
         return parts.method.constant_loss(parts.images_per_forward, (counts[0], sum(counts)))
 
     @property
-    def is_still(self) -> bool:
-        """Whether the last loss was one that a constant output has."""
-        return self._since is not None
+    def is_near(self) -> bool:
+        """Whether the last loss was about that of a constant output."""
+        return bool(self._near)
 
     def look(self, step: int, loss: float) -> str | None:
         """A warning, when the loss after `step` steps has long been a constant output's."""
         constant = self.constant_loss
-        # A loss that a constant output has at its best says nothing by being there.
+        # A loss that has its least value there says nothing by being near.
         is_silent = constant is None or self._parts.method.constant_is_best
         if is_silent or not abs(loss - constant) <= NEAR * abs(constant):
-            self._since = None
+            self._near.clear()
             return None
-        if self._since is None:
-            self._since = step
-        stood = step - max(self._since, math.ceil(self._warm_steps))
-        if stood < STILL_STEPS:
+        self._near.append((step, loss))
+        first = step - self._num_steps
+        if self._near[0][0] > first or first < self._warm_steps:
+            return None
+        while self._near[1][0] <= first:  # one stays that is as old
+            self._near.popleft()
+        losses = [loss for _, loss in self._near]
+        half = len(losses) // 2
+        fall = sum(losses[:half]) / half - sum(losses[-half:]) / half
+        if fall > FALL * abs(constant):
             return None
         return self._once(
-            f"the loss has stood at {loss:.4f} for {stood} steps, which equal embeddings of all "
-            f"images have ({constant:.4f})"
+            f"the loss has stood at {loss:.4f} for {self._num_steps} steps, where equal embeddings "
+            f"of all images have it ({constant:.4f})"
         )
 
     def score(self, step: int, knn: float, random_knn: float, num_images: int) -> str | None:
         """A warning, when `num_images` held-out images are told apart worse than untrained."""
         # Twice the standard error of a share, so that chance is no reason to stop a run.
         error = math.sqrt(random_knn * (1 - random_knn) / num_images)
-        is_early = self._warm_steps <= step < self._parts.total_steps
-        if not is_early or knn >= random_knn - 2 * error:
+        is_due = self._warm_steps + self._num_steps <= step < self._parts.total_steps
+        if not is_due or knn >= random_knn - 2 * error:
             return None
         return self._once(
-            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after {step} steps"
+            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after {step:,} steps"
         )
 
     def _once(self, what: str) -> str | None:
         if self._is_told:
             return None
         self._is_told = True
-        found = cures(self._parts.config, is_still=self.is_still)
-        return f"{what}; stop the run and try {', '.join(found)}"
+        found = cures(self._parts.config, is_still=self.is_near)
+        advice = f"; stop the run and try {', '.join(found)}" if found else ""
+        return f"{what}{advice}"

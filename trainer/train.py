@@ -24,6 +24,7 @@ from trainer.config import TrainConfig
 from trainer.continuation import describe_length, refuse_another_run
 from trainer.display import Display
 from trainer.distributed import data_parallel, on_first, process_group, rank, world_size
+from trainer.footprint import weigh
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.header import describe_run
 from trainer.idlog import IdLog
@@ -84,6 +85,7 @@ def train(
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
         warnings += parts.warnings
+        footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
         on_first(partial(open_out, out, config, start, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
@@ -91,7 +93,7 @@ def train(
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
         log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
-        display.say(describe_run(parts, outcome.step))
+        display.say(describe_run(parts, footprint, outcome.step))
         for text in warnings:
             display.warn(text)
         for note in (*notes, *parts.notes):

@@ -51,7 +51,9 @@ def _prototypes_advice(config: TrainConfig) -> list[str]:
     typed = {"num_prototypes": 96, "out_dim": 16, "temperature": 0.2, "freeze_epochs": 1000}
     if name == "dino":
         typed["center_momentum"] = 0.5
-    keys = [f"method.{key}={value}" for key, value in typed.items() if getattr(settings, key) != value]
+    keys = [
+        f"method.{key}={value}" for key, value in typed.items() if getattr(settings, key) != value
+    ]
     return [f"{' '.join(keys)} (few and fixed prototypes, of fewer features)"] if keys else []
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from toy_methods import TOY
 from torch import nn
+from toy_methods import TOY
 
 from trainer.losses.nce import estimate_log_z
 from trainer.methods.instdisc import InstDisc
