@@ -45,10 +45,10 @@ class Standstill:
 
     def look(self, step: int, loss: float) -> str | None:
         """A warning, when the loss after `step` steps has long been a constant output's."""
-        constant = self.constant_loss
         # A loss that has its least value there says nothing by being near.
-        is_silent = constant is None or self._parts.method.constant_is_best
-        if is_silent or not abs(loss - constant) <= NEAR * abs(constant):
+        is_silent = self._parts.method.constant_is_best
+        constant = None if is_silent else self.constant_loss
+        if constant is None or not abs(loss - constant) <= NEAR * abs(constant):
             self._near.clear()
             return None
         self._near.append((step, loss))

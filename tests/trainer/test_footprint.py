@@ -19,13 +19,21 @@ from trainer.dryrun import STATES, step_bytes
 from trainer.footprint import Footprint, weigh
 from trainer.methods.table import METHODS
 from trainer.optim.build import OPTIMIZERS
+from trainer.recipe import as_mapping, resolve
 from trainer.step import optimizer_step
+from trainer.strict import merge
 
 HUGE = "--method byol --config byol --views 2 --sizes 4000 --batch-size 32"
 
 
 def bytes_of(tensors: list[torch.Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def weighed(parts: Parts) -> Footprint:
+    found = weigh(parts)
+    assert isinstance(found, Footprint), found
+    return found
 
 
 def saved_bytes(parts: Parts) -> int:
@@ -110,11 +118,10 @@ def test_the_batch_that_is_advised_fits(
     """With all that libraries add; where none does, other things are named."""
     parts = build_parts(tiny_config(shard_folder, "byol", loop={"epochs": 1, "batch_size": 32}))
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: 1 << 40)
-    found = weigh(parts)
-    assert isinstance(found, Footprint)
+    found = weighed(parts)
     assert found.surely_fits
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: found.to_come)
-    assert ": it may not fit" in str(weigh(parts).describe())
+    assert weighed(parts).describe().endswith(" free: it may not fit")
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: found.to_come - 1)
     with pytest.raises(UsageError, match=r"got --batch-size 32, .*; try --batch-size (16|8|4)$"):
         weigh(parts)
@@ -122,7 +129,7 @@ def test_the_batch_that_is_advised_fits(
     with pytest.raises(UsageError, match="no smaller batch would do: take a smaller --arch"):
         weigh(parts)
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: None)
-    assert "the system does not say how much is free" in weigh(parts).describe()
+    assert "the system does not say how much is free" in weighed(parts).describe()
 
 
 def test_processes_of_a_machine_share_its_memory(
@@ -132,8 +139,7 @@ def test_processes_of_a_machine_share_its_memory(
     parts = build_parts(tiny_config(shard_folder, "byol"))
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: 1 << 40)
     monkeypatch.setattr(footprint, "Neighbours", lambda: range(4))
-    found = weigh(parts)
-    assert isinstance(found, Footprint)
+    found = weighed(parts)
     assert found.free == 1 << 38
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: 4000)
     with pytest.raises(UsageError, match="that are free for each of 4 processes; "):
@@ -146,9 +152,7 @@ def test_a_cache_of_the_host_counts(shard_folder: Path) -> None:
     parts = build_parts(config)
     data: dict[str, Any] = {"cache": "host", "cache_bytes": "1MiB"}
     cached = build_parts(tiny_config(shard_folder, "byol", data=data))
-    found = [weigh(p) for p in (parts, cached)]
-    assert isinstance(found[0], Footprint)
-    assert isinstance(found[1], Footprint)
+    found = [weighed(p) for p in (parts, cached)]
     assert found[0].cache == 0
     assert found[1].cache == sum(int(size) for size in parts.index.records["size"])
     assert " + cache " in found[1].describe()

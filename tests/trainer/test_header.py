@@ -25,8 +25,8 @@ def test_a_run_says_what_it_is_going_to_do(
     assert f"with {torch.get_num_threads()} of " in second
     assert second.endswith(" threads, 1 loader threads, kornia")
     assert re.fullmatch(
-        r"memory: about [\d.]+ .iB to [\d.]+ .iB \(weights .+ \+ a step .+ \+ views .+ \+ what libraries "
-        r"keep\), [\d.]+ .iB free",
+        r"memory: about [\d.]+ .iB to [\d.]+ .iB \(weights .+ \+ a step .+ \+ views .+ \+ what "
+        r"libraries keep\), [\d.]+ .iB free",
         third,
     )
     assert any("step 2/2" in line for line in rest)

@@ -67,13 +67,17 @@ def test_it_is_the_loss_of_equal_embeddings(
     assert loss.item() == pytest.approx(said, rel=1e-4, abs=1e-5)
 
 
+def vary(network: nn.Module, given: tuple, out: torch.Tensor) -> torch.Tensor:
+    return out * torch.rand(out.shape[-1])
+
+
 @pytest.mark.parametrize("name", ["swav", "dino", "exemplar"])
 def test_no_constant_output_has_a_lower_loss(name: str, make_backbone, make_views) -> None:
     """Scores that differ between prototypes, but not between images, cost more."""
     method = constant_method(name, make_backbone(), {})
     for child, network in method.named_children():
         if child.endswith(("prototypes", "classifier")):
-            network.register_forward_hook(lambda _, __, out: out * torch.rand(out.shape[-1]))
+            network.register_forward_hook(vary)
     said = method.constant_loss(16, (2, 2))
     assert said is not None
     assert fill(method, make_views, (2,)).item() > said
