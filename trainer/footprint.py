@@ -143,8 +143,8 @@ def _cache_bytes(parts: Parts, neighbours: int) -> int:
 
 def _remedy(parts: Parts, world: int, neighbours: int) -> str:
     """The largest half, quarter, ... of the batch that fits, or what else makes a step small."""
-    batch = parts.config.loop.batch_size // 2
-    while batch >= max(2, world):
+    batch, forwards = parts.config.loop.batch_size // 2, world * parts.config.loop.accumulate
+    while batch >= 2 and batch % forwards == 0:
         loop = replace(parts.config.loop, batch_size=batch)
         smaller = replace(parts, config=replace(parts.config, loop=loop))
         try:
