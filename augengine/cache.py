@@ -102,6 +102,11 @@ class EncodedCache:
         """Whether other processes see what is kept here."""
         return self._slots.is_shared
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of host memory that it will hold when all is kept; taken as they are filled."""
+        return self._slots.num_bytes
+
     def get(self, ids: np.ndarray) -> list[bytes | torch.Tensor | None]:
         """Per id its encoded bytes or None."""
         filled = self._slots.filled(ids).tolist()

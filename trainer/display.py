@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
@@ -20,6 +21,14 @@ from shards.terminal.console import new_bar, new_console, words
 SECONDS_BETWEEN_LINES = 10.0
 FIRST_STEPS = 2  # of a start: kernels are compiled in them, they say nothing of the speed
 PACE_STEPS = 200  # that the time left is told from
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of the last steps, without the first."""
+
+    images_per_s: float
+    wait_share: float  # of the time, spent waiting for data
 
 
 class Pace:
@@ -61,11 +70,20 @@ class Display:
             self._bar = new_bar(self._console, *columns, transient=True)
             self._task = self._bar.add_task("", total=total_steps, completed=first_step)
 
-    def update(self, step: int, loss: float, images_per_s: float, wait: float) -> None:
-        """After `step` steps; `wait` is the share of the time spent waiting for data."""
-        figures = f"{images_per_s:.0f} img/s  data wait {wait:.1%}"
+    def update(
+        self,
+        step: int,
+        loss: float,
+        speed: Speed | None = None,  # None: not known yet
+        constant_loss: float | None = None,  # of a constant output, None: not known
+    ) -> None:
+        """After `step` steps."""
+        figures = ""
         if not math.isnan(loss):  # nobody has looked at one yet
-            figures = f"loss {loss:.4f}  {figures}"
+            beside = "" if constant_loss is None else f" (constant output {constant_loss:.4f})"
+            figures = f"loss {loss:.4f}{beside}"
+        if speed is not None:
+            figures += f"  {speed.images_per_s:.0f} img/s  data wait {speed.wait_share:.1%}"
         now = time.monotonic()
         self._pace.step(now)
         pace = self._pace.seconds_per_step
@@ -75,7 +93,7 @@ class Display:
             self._bar.update(self._task, completed=step, description=figures)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self._total:
             self._last_line = now
-            self.say(f"step {step}/{self._total}  {figures}")
+            self.say(f"step {step}/{self._total}  {figures.lstrip()}".rstrip())
 
     @contextmanager
     def paused(self) -> Iterator[None]:

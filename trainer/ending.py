@@ -26,7 +26,8 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     knn = outcome.knn
     if knn:
         lines.append(f"kNN {knn[outcome.step]:.1%}, random encoder {knn[0]:.1%}")
-        lines.append(describe_verdict(config, knn[outcome.step], knn[0], outcome.loss))
+        scores = (knn[outcome.step], knn[0])
+        lines.append(describe_verdict(config, *scores, is_still=outcome.is_still))
     lines += [bad] if bad else []
     data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
     lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")

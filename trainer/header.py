@@ -1,4 +1,4 @@
-"""What a run is going to do, in two lines before its first step."""
+"""What a run is going to do, in three lines before its first step."""
 
 import os
 
@@ -6,10 +6,11 @@ import torch
 
 from trainer.build import Parts
 from trainer.distributed import world_size
+from trainer.footprint import Footprint
 
 
-def describe_run(parts: Parts, first_step: int = 0) -> str:
-    """Data, encoder, views, length and machine; a person sees at once what is not as meant."""
+def describe_run(parts: Parts, footprint: Footprint | str, first_step: int = 0) -> str:
+    """Data, encoder, views, length, machine, memory: a person sees what is not as meant."""
     config, loop = parts.config, parts.config.loop
     groups = parts.policy.groups
     views = " + ".join(f"{group.count} x {group.size_px} px" for group in groups)
@@ -23,7 +24,8 @@ def describe_run(parts: Parts, first_step: int = 0) -> str:
         f"views {views}\n"
         f"{parts.total_steps:,} steps of {loop.batch_size:,} images, {loop.epochs:g} epochs{again}"
         f"; on {_machine(parts.device)}{ranks}, {config.data.workers} loader threads, "
-        f"{parts.backend.name}"
+        f"{parts.backend.name}\n"
+        f"{footprint if isinstance(footprint, str) else footprint.describe()}"
     )
 
 

@@ -14,18 +14,24 @@ import torch
 
 from augengine.meter import MeterSnapshot
 from augengine.pipeline import ViewLoader
-from trainer.display import FIRST_STEPS, Display
+from trainer.display import FIRST_STEPS, Display, Speed
 from trainer.guards import Guard
 from trainer.log import RunLog
 from trainer.methods.protocol import Progress, StepResult
 from trainer.monitor import CollapseMonitor
+from trainer.standstill import Standstill
 
 
 class Reporter:
     """One run's voice; `log` is None on ranks other than the first."""
 
     def __init__(
-        self, display: Display, log: RunLog | None, loader: ViewLoader, guard: Guard
+        self,
+        display: Display,
+        log: RunLog | None,
+        loader: ViewLoader,
+        guard: Guard,
+        standstill: Standstill,
     ) -> None:
         self._display = display
         self._log = log
@@ -34,9 +40,10 @@ class Reporter:
         self._guard = guard
         self._since = loader.meter.snapshot()
         self._monitor = CollapseMonitor()
+        self._standstill = standstill
         self._num_steps = 0  # of this start
         self._after_first: MeterSnapshot | None = None  # until the first record
-        self._figures = (0.0, 0.0)  # images/s, wait share
+        self._speed: Speed | None = None  # not known yet
         self.loss = float("nan")  # of the last step that was looked at
 
     def step(self, progress: Progress, result: StepResult) -> None:
@@ -62,10 +69,9 @@ class Reporter:
         now = self._meter.snapshot()
         recent = self._recent(now)
         self._since, self._after_first = now, None
-        self._figures = (recent.images_per_s, recent.wait_share)
+        if self._num_steps > FIRST_STEPS:
+            self._speed = Speed(recent.images_per_s, recent.wait_share)
         health = self._monitor.check()
-        if health.warning:
-            self._display.warn(f"step {progress.step + 1}: {health.warning}")
         values: dict[str, float | int | str] = {
             "epoch": _epoch_after(progress),
             "loss": self.loss,
@@ -78,12 +84,40 @@ class Reporter:
             "bad_samples": now.bad_samples,
         }
         values |= {name: float(value) for name, value in result.metrics.items()}
-        self.write(progress.step + 1, values)
+        if (constant := self._standstill.constant_loss) is not None:
+            values["constant_loss"] = constant
+        step = progress.step + 1
+        values |= self._warn(step, health.warning, self._standstill.look(step, self.loss))
+        self.write(step, values)
+
+    def record_score(
+        self,
+        step: int,
+        values: Mapping[str, float | int | str],
+        random_knn: float,  # of the untrained encoder
+        num_images: int,  # that were scored
+    ) -> None:
+        """Write a record of a kNN score, and warn of a poor one."""
+        knn = float(values["knn"])
+        word = self._standstill.score(step, knn, random_knn, num_images)
+        self.write(step, {**values, **self._warn(step, word)})
+
+    def _warn(self, step: int, *texts: str | None) -> dict[str, str]:
+        """Say them, and what of them is to be written."""
+        said = [text for text in texts if text]
+        for text in said:
+            self._display.warn(f"step {step}: {text}")
+        return {"warning": "; ".join(said)} if said else {}
 
     def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """A record of anything else, e.g. an evaluation."""
         if self._log is not None:
             self._log.write(step, values)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the last loss is one that a constant output has."""
+        return self._standstill.is_near
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -100,9 +134,9 @@ class Reporter:
         now = self._meter.snapshot()
         recent = self._recent(now)
         # Figures of a moment jump about; the last record's serve until there is half a second.
-        if recent.wall_s > 0.5:
-            self._figures = (recent.images_per_s, recent.wait_share)
-        self._display.update(step, self.loss, *self._figures)
+        if recent.wall_s > 0.5 and self._num_steps > FIRST_STEPS:
+            self._speed = Speed(recent.images_per_s, recent.wait_share)
+        self._display.update(step, self.loss, self._speed, self._standstill.constant_loss)
 
     def _recent(self, now: MeterSnapshot) -> MeterSnapshot:
         """Since the last record, or since the first steps of this start, which were slow."""

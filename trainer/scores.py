@@ -92,9 +92,12 @@ class Scores:
         epoch = round(at / self._parts.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
         record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
-        self._reporter.write(at, record)
-        what = f"epoch {epoch:.4g}" if at else "a random encoder"
-        self._reporter.say(f"kNN of {what}: {accuracy:.1%} ({knn.describe()})")
+        what, beside = "a random encoder", ""
+        if at:
+            what, beside = f"epoch {epoch:.4g}", f", random encoder {self.by_step[0]:.1%}"
+        self._reporter.say(f"kNN of {what}: {accuracy:.1%}{beside} ({knn.describe()})")
+        random = self.by_step.get(0, accuracy)
+        self._reporter.record_score(at, record, random, len(knn.sets.test.ids))
         return accuracy
 
     def _untrained(self) -> nn.Module:

@@ -37,7 +37,7 @@ def optimizer_step(
     results = []
     for part in range(loop.accumulate):
         with _exchange(model, now=part == loop.accumulate - 1):
-            result = _forward(model, parts, next(batches), replace(progress, part=part))
+            result = forward(model, parts, next(batches), replace(progress, part=part))
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
         results.append(replace(result, loss=result.loss.detach()))
@@ -65,7 +65,8 @@ def clip_gradients(method: nn.Module, loop: LoopConfig) -> None:
         nn.utils.clip_grad_norm_(tensors, loop.clip_norm)
 
 
-def _forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:
+def forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:
+    """The loss of one part of a step, in the precision of the run."""
     bf16 = use_bf16(parts.config, parts.device)
     with (
         torch.set_grad_enabled(not parts.method.looks_only(progress)),

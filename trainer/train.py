@@ -24,6 +24,7 @@ from trainer.config import TrainConfig
 from trainer.continuation import describe_length, refuse_another_run
 from trainer.display import Display
 from trainer.distributed import data_parallel, on_first, rank, world_size
+from trainer.footprint import weigh
 from trainer.guards import CHECK_EVERY, Guard
 from trainer.header import describe_run
 from trainer.idlog import IdLog
@@ -35,6 +36,7 @@ from trainer.recipe import as_mapping
 from trainer.report import Reporter
 from trainer.rundir import open_out
 from trainer.scores import Scores, due
+from trainer.standstill import Standstill
 from trainer.starts import describe_start
 from trainer.step import optimizer_step
 
@@ -47,6 +49,7 @@ class Outcome:
     step: int  # steps done, over all starts
     exit_code: int = 0  # 128 + the signal that ended it
     loss: float = float("nan")  # of the last step
+    is_still: bool = False  # the loss is one that a constant output has
     knn: dict[int, float] = field(default_factory=dict)  # by step; step 0 is the random encoder
 
     @property
@@ -81,6 +84,7 @@ def train(
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
         warnings += parts.warnings
+        footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
         on_first(partial(open_out, out, config, start, resume=step is not None))
         outcome = Outcome(parts.total_steps, step or 0)
@@ -88,7 +92,7 @@ def train(
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
         log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
-        display.say(describe_run(parts, outcome.step))
+        display.say(describe_run(parts, footprint, outcome.step))
         for text in warnings:
             display.warn(text)
         for note in (*notes, *parts.notes):
@@ -98,7 +102,8 @@ def train(
         if config.run.record_ids:
             id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
             batches = id_log.watch(batches, loader, config.loop.batch_size)
-        reporter = Reporter(stack.enter_context(display), log, loader, guard)
+        standstill = Standstill(parts)
+        reporter = Reporter(stack.enter_context(display), log, loader, guard, standstill)
         scores = Scores(parts, out, reporter, bad_log, interrupt)
         outcome.knn = scores.by_step
         save = Saver(parts, out, outcome, saved_step=step)
@@ -149,7 +154,7 @@ def _loop(
             save()
         if signal:
             break
-    outcome.loss = reporter.loss
+    outcome.loss, outcome.is_still = reporter.loss, reporter.is_still
     is_whole = outcome.step == total and not scores.due(total)
     outcome.exit_code = 0 if is_whole else 128 + signal  # the shell's convention
 

@@ -6,15 +6,21 @@ What is advised when it was not has been measured to help: docs/log.md has the e
 import math
 
 from trainer.config import TrainConfig
-from trainer.methods.swav import Settings
+from trainer.methods.table import method_settings
 
 SMALL_PX = 64  # largest view: up to here full colour strength was found to be too much
 FULL_COLOUR = 0.8  # of brightness, contrast and saturation
 LEAST_SCALE = 0.2  # of a global view of small images
-NEAR_CONSTANT = 0.02  # of ln K: a loss as close to it has told no image from another
+FREED = ("swav", "dino")  # from the loss of a constant output, by fixed prototypes
 
 
-def describe_verdict(config: TrainConfig, knn: float, random_knn: float, loss: float) -> str:
+def describe_verdict(
+    config: TrainConfig,
+    knn: float,
+    random_knn: float,
+    *,
+    is_still: bool,  # the loss is one that a constant output has
+) -> str:
     """Better or worse than the untrained encoder and by how much; when not better, what to try."""
     points = 100 * (knn - random_knn)
     if points >= 0.05:
@@ -22,26 +28,33 @@ def describe_verdict(config: TrainConfig, knn: float, random_knn: float, loss: f
     if random_knn == 1:
         return "the untrained encoder finds all: this score leaves nothing to learn"
     how = f"worse than the untrained encoder by {-points:.1f} points" if points <= -0.05 else ""
-    return (
-        f"{how or 'no better than the untrained encoder'}; try {', '.join(_advice(config, loss))}"
-    )
+    found = cures(config, is_still=is_still)
+    if not is_still:
+        found.append(f"--epochs {math.ceil(2 * config.loop.epochs)}")
+    return f"{how or 'no better than the untrained encoder'}; try {', '.join(found)}"
 
 
-def _advice(config: TrainConfig, loss: float) -> list[str]:
-    """Keys to type, most telling first."""
-    found = []
-    if config.method.name == "swav":
-        prototypes = config.method.settings.get("num_prototypes", Settings().num_prototypes)
-        constant = math.log(prototypes)
-        if abs(loss - constant) <= NEAR_CONSTANT * constant:
-            fewer = max(2, prototypes // 10) if prototypes > 500 else max(2, prototypes // 2)
-            found.append(
-                f"method.num_prototypes={fewer} (the loss is at ln {prototypes}, what equal "
-                "embeddings of all images have)"
-            )
+def cures(config: TrainConfig, *, is_still: bool) -> list[str]:
+    """Keys to type for a run that does not learn, most telling first."""
+    found = _prototypes_advice(config) if is_still else []
     found += _views_advice(config)
-    epochs = config.loop.epochs
-    return [*found, f"--epochs {math.ceil(2 * epochs)}"]
+    if is_still and not found:
+        found.append(f"optim.base_lr={config.optim.base_lr / 2:g} (half the rate)")
+    return found
+
+
+def _prototypes_advice(config: TrainConfig) -> list[str]:
+    """What freed SwAV and DINO from ln K: many more prototypes than dimensions, kept fixed."""
+    name, settings = config.method.name, method_settings(config.method.name, config.method.settings)
+    if name not in FREED:
+        return []
+    typed = {"num_prototypes": 96, "out_dim": 16, "temperature": 0.2, "freeze_epochs": 1000}
+    if name == "dino":
+        typed["center_momentum"] = 0.5
+    keys = [
+        f"method.{key}={value}" for key, value in typed.items() if getattr(settings, key) != value
+    ]
+    return [f"{' '.join(keys)} (few and fixed prototypes, of fewer features)"] if keys else []
 
 
 def _views_advice(config: TrainConfig) -> list[str]:

@@ -1,11 +1,14 @@
 """What a person sees of a run and of its scores has the names that they gave."""
 
+import math
+
 import pytest
 
-from trainer.display import PACE_STEPS, Display, Pace
+from trainer.display import PACE_STEPS, Display, Pace, Speed
 from trainer.eval.evaluation import Score
 from trainer.eval.scoreboard import print_head, print_protocol, print_row
 
+SPEED = Speed(8.0, 0.0)
 NAME = "runs/[bs 8] :cat: simclr[/]"
 
 
@@ -55,11 +58,26 @@ def test_a_line_tells_the_time_left_when_it_is_known(
     monkeypatch.setattr("trainer.display.SECONDS_BETWEEN_LINES", 0.0)
     display = Display(64)
     for step in (1, 2, 3):
-        display.update(step, 1.0, 8.0, 0.0)
+        display.update(step, 1.0, SPEED)
     with display.paused():
         pass
-    display.update(4, 1.0, 8.0, 0.0)
+    display.update(4, 1.0, SPEED)
     first, second, third, fourth = capsys.readouterr().err.splitlines()
     assert "left" not in first + second
     assert third.endswith("  1m01s left")
     assert fourth.endswith("  1m00s left")
+
+
+def test_a_line_tells_what_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the speed of the first steps; the loss beside that of a constant output, if any."""
+    monkeypatch.setattr("trainer.display.SECONDS_BETWEEN_LINES", 0.0)
+    display = Display(9)
+    display.update(1, math.nan)
+    display.update(2, 6.93121, None, 7.01212)
+    display.update(3, 6.93121, SPEED)
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == "step 1/9"
+    assert second == "step 2/9  loss 6.9312 (constant output 7.0121)"
+    assert third.startswith("step 3/9  loss 6.9312  8 img/s  data wait 0.0%")

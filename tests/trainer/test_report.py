@@ -21,7 +21,8 @@ def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     guard: Any = SimpleNamespace(note=lambda step, loss: None)
     meter = Meter()
     loader: Any = SimpleNamespace(meter=meter)
-    reporter = Reporter(Display(6, quiet=True), log, loader, guard)
+    still: Any = SimpleNamespace(constant_loss=None, look=lambda step, loss: None)
+    reporter = Reporter(Display(6, quiet=True), log, loader, guard, still)
     result = StepResult(torch.zeros(()), torch.randn(8, 4), {})
     for step in range(6):
         meter.delivered(8, 8)

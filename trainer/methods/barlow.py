@@ -57,3 +57,7 @@ class BarlowTwins(Method):
         num_global = len(views.crops[0])
         loss = barlow_loss(gather_views(z), num_global, self.settings.off_diagonal)
         return StepResult(loss, z[:num_global].detach().flatten(0, 1))
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """No feature correlates, itself included: D."""
+        return float(self.settings.out_dim)

@@ -98,6 +98,10 @@ class DeepClusterV2(Method):
         self.bank.update(ids, z[: self.settings.num_assign].detach().transpose(0, 1))
         return StepResult(loss, z[: len(views.crops[0])].detach().flatten(0, 1))
 
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """Ln K, of equally large clusters."""
+        return math.log(self.settings.num_prototypes)
+
     @torch.no_grad()
     def _cluster(self, epoch: int) -> None:
         """New centroids and labels for every head, from random rows of the bank; alike on ranks."""

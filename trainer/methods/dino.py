@@ -5,6 +5,7 @@ Caron et al. 2021, 2104.14294; github.com/facebookresearch/dino, main_dino.py, v
 Batch statistics, where there are any, are of all views of a forward, as published.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +97,10 @@ class DINO(Method):
             "momentum": self._tau(progress),
         }
         return StepResult(loss, z[: len(logits)].detach().flatten(0, 1), metrics)
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """Ln K, once the center is where the teacher's scores are."""
+        return math.log(self.settings.num_prototypes)
 
     def before_optimizer(self, progress: Progress) -> None:
         """Keep the prototypes where they are for the first epoch."""

@@ -82,6 +82,16 @@ class InstDisc(Method):
         self._seen.append((ids, global_v.mean(0)))
         return StepResult(loss, global_v.flatten(0, 1))
 
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """All rows are as near; of NCE with the constant Z that such scores have."""
+        num_negatives = self.settings.num_negatives
+        if num_negatives == 0:
+            return math.log(len(self.bank.rows))
+        constant = math.log1p(num_negatives)
+        if self.settings.form == "info_nce":
+            return constant
+        return constant + num_negatives * math.log1p(1 / num_negatives)
+
     def after_step(self, progress: Progress) -> None:
         """Write into the bank, whose rows the backward still needed."""
         for ids, rows in self._seen:

@@ -8,6 +8,7 @@ batch norms see one of `groups` equal parts of a view's images (shuffle.py): the
 on any number of them, so that one device trains exactly as eight.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +100,11 @@ class MoCo(Method):
             self.queue.push(view)
         embeddings = q[: len(asking)].detach().flatten(0, 1)
         return StepResult(2 * loss if symmetric else loss, embeddings)
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """All candidates are alike: the key and the queue."""
+        directions = 2 if self.settings.symmetric else 1
+        return directions * math.log(1 + self.settings.queue_length)
 
     def after_step(self, progress: Progress) -> None:
         """Move the keys' network towards the new weights."""

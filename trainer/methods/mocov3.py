@@ -5,6 +5,7 @@ beyond two are our generalisation: local ones only ask. Batch statistics are per
 separate forwards, and over all ranks: every candidate is of this batch, so they tell nothing.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,10 @@ class MoCoV3(Method):
         loss = 2 * 2 * temperature * batch_info_nce(q, k, temperature)
         embeddings = z[: len(k)].detach().flatten(0, 1)
         return StepResult(loss, embeddings, {"momentum": self._momentum(progress.step, progress)})
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """All candidates are alike: the batch."""
+        return 2 * 2 * self.settings.temperature * math.log(num_images)
 
     def after_step(self, progress: Progress) -> None:
         """Move the keys' network towards the new weights."""

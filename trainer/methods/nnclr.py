@@ -6,6 +6,7 @@ views are asked for, predictions of all views answer; more than two are our gene
 first batches meet random neighbours. Batch statistics are per view, as in separate forwards.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +79,10 @@ class NNCLR(Method):
         # Not before the search, or everyone's nearest neighbour would be itself.
         self.queue.push(global_z[0])
         return StepResult(loss, global_z.flatten(0, 1), {"neighbour_cosine": cosine})
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """All candidates are alike: the batch."""
+        return math.log(num_images)
 
     @torch.no_grad()
     def _nearest(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

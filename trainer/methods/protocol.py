@@ -60,6 +60,8 @@ class Method(nn.Module):
     # What the loss compares over the images of a forward, in words: such a loss is another one on a
     # part of the batch, so loop.accumulate is refused. None: a mean over images.
     batch_loss: str | None = None
+    # Whether no output has a lower loss than a constant one: such a loss never tells a collapse.
+    constant_is_best: bool = False
 
     @property
     def encoder(self) -> nn.Module:
@@ -104,6 +106,20 @@ class Method(nn.Module):
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Forward every view, one backbone forward per crop group, and return the loss."""
         raise NotImplementedError(f"{type(self).__name__} does not define step")
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """The least loss of embeddings that are the same for all images and views.
+
+        A run whose loss stays there tells no image from another.
+
+        Args:
+            num_images: of a forward, on all ranks.
+            views: of an image, global ones and all.
+
+        Returns:
+            None where it is not known beforehand.
+        """
+        return None
 
     def before_optimizer(self, progress: Progress) -> None:
         """After backward, before the optimizer's step: e.g. drop a frozen layer's gradient."""

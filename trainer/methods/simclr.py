@@ -8,6 +8,7 @@ global view and the queue. DCL and DCLW (Yeh et al. 2021, 2110.06848) are v1 wit
 (losses/dcl.py). Batch statistics are of all views of a forward, as published.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +100,15 @@ class SimCLR(Method):
         if settings.code_scale:
             loss = 2 * loss
         return StepResult(loss, z[:num_global].detach().flatten(0, 1))
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """All candidates of a query are alike; the memory's number grows."""
+        settings = self.settings
+        if settings.queue_length:
+            candidates = num_images + len(self.queue.rows)
+        else:  # DCL leaves the positive out
+            candidates = 2 * num_images - (1 if settings.loss == "nt_xent" else 2)
+        return (2 if settings.code_scale else 1) * math.log(candidates)
 
     def after_step(self, progress: Progress) -> None:
         """Move the memory's network towards the new weights."""

@@ -6,6 +6,7 @@ of one rank is the whole state, on any number of ranks. Batch statistics are of 
 forward, as published.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +93,10 @@ class SwAV(Method):
         codes = self._codes(z[:assign].detach(), scores[:assign].detach(), progress)
         loss, entropy = swapped_prediction(scores, codes, self.settings.temperature)
         return StepResult(loss, z[:num_global].detach().flatten(0, 1), {"code_entropy": entropy})
+
+    def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
+        """Ln K: codes are balanced whatever the scores."""
+        return math.log(self.settings.num_prototypes)
 
     def before_optimizer(self, progress: Progress) -> None:
         """Keep the prototypes where they are for the first epoch."""
