@@ -1,4 +1,4 @@
-"""The README is true: what it shows runs, its figures are the JSON's, and its links lead somewhere."""
+"""The README is true: what it shows runs, its figures are the JSON's, its commands exist."""
 
 import ast
 import importlib
