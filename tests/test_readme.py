@@ -98,6 +98,9 @@ def test_the_demos_scores_are_those_of_the_json(capsys: pytest.CaptureFixture[st
         print_row(Score(**row))
     table = capsys.readouterr().out
     assert table in "".join(blocks("text"))
+    demo = result("demo_swav")["scores"][0]
+    methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert f"{100 * demo['knn']:.1f} % kNN and {100 * demo['linear']:.1f} % linear" in methods
 
 
 def test_the_fitted_lines_are_what_a_run_says() -> None:
@@ -156,6 +159,9 @@ def test_figures_are_those_of_the_json() -> None:
     assert f"({kills['bit_equal']} of {kills['runs']} runs of two ranks)" in README
     assert f"on 1 to {min(ranks):,} ranks" in README
     assert f"({result('fuzz')['cases']:,} files)" in README
+    errors = [row["error"] for row in result("lightly_losses")["rows"]]
+    alike = sum(error is not None and error < 1e-12 for error in errors)
+    assert f"for {alike} of {len(errors)} methods" in README
     samples, open_s = scale["settings"]["samples"], scale["results"]["open_s"]
     assert f"{samples:,} samples open in {open_s:.1f} s" in README
     assert not result("fuzz")["wrong"]
