@@ -46,6 +46,43 @@ def _scores() -> str:
     return "\n".join(lines)
 
 
+def _fitted() -> str:
+    """The table of benchmarks/fitted.py: a method a line, a column a set and views."""
+    path = RESULTS / "fitted.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    if not rows:
+        return "Not measured yet."
+    columns = sorted({(row["set"], row["views"], row["epochs"]) for row in rows})
+    names = [name for name in METHODS if any(row["method"] == name for row in rows)]
+    lines = [
+        "| method | " + " | ".join(f"{s}, {v}, {e:g} epochs" for s, v, e in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in names:
+        cells = [
+            _gains([r for r in rows if r["method"] == name and _place(r) == c]) for c in columns
+        ]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"([fitted.json](../benchmarks/results/fitted.json), {_dates(dict(enumerate(rows)))})",
+    ]
+    return "\n".join(lines)
+
+
+def _place(row: dict[str, Any]) -> tuple[str, str, float]:
+    return row["set"], row["views"], row["epochs"]
+
+
+def _gains(rows: list[dict[str, Any]]) -> str:
+    """The mean over seeds of random kNN and kNN, with the gain in points."""
+    if not rows:
+        return "not run"
+    before, after = (sum(r[key] for r in rows) / len(rows) for key in ("random_knn", "knn"))
+    seeds = f", {len(rows)} seeds" if len(rows) > 1 else ""
+    return f"{before:.1%} → {after:.1%} ({100 * (after - before):+.1f}{seeds})"
+
+
 def _row(name: str, row: dict[str, Any]) -> str:
     return (
         f"| `{name}` | {row['epochs']:g} | {row['views']} | {row['knn']:.1%} | "
@@ -59,7 +96,7 @@ def _missing(name: str) -> str:
     return f"| `{name}` | not measured |" + " |" * 8
 
 
-def _dates(rows: dict[str, Any]) -> str:
+def _dates(rows: dict[Any, Any]) -> str:
     dates = sorted(row["conditions"]["date"][:10] for row in rows.values())
     return dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
 
@@ -92,7 +129,12 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-BLOCKS = {"list": _what_they_are, "scores": _scores, "lightly": _lightly}
+BLOCKS = {
+    "list": _what_they_are,
+    "fitted": _fitted,
+    "scores": _scores,
+    "lightly": _lightly,
+}
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ LARGE_SET = 300_000  # images from which on published recipes are nearer than ou
 SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no blur
 TINY_PX = 40  # likewise: a stem that keeps the resolution
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
+LEAST_BATCH = 32  # of a small set, of others twice as many
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
 RESNET50_BYTES = 120 * 2**20
@@ -82,7 +84,7 @@ def fit(
     rule = RULES.get(method, OTHER)
     size_px = _fit_views(choices, facts, rule)
     features = _fit_encoder(choices, facts, size_px)
-    batch = _fit_batch(choices, facts, features, size_px)
+    batch = _fit_batch(choices, facts, features, size_px, epochs)
     _fit_optimizer(choices, rule, epochs)
     steps = max(1, math.floor(epochs * facts.images / batch))
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
@@ -180,7 +182,7 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> int:
     """The encoder; returns how many features it gives, as far as its name says."""
     typed = choices.typed
     if facts.device == "cpu":
-        own, width, why = "resnet18", 0.25 if size_px <= TINY_PX else 0.5, "what a CPU can train"
+        own, width, why = "resnet10", 0.25 if size_px <= TINY_PX else 0.5, "what a CPU can train"
     else:
         own, width, why = "resnet18" if size_px < MOST_GPU_PX else "resnet50", 1.0, "by the views"
     arch = str(choices.take("backbone.arch", own, why))
@@ -199,11 +201,14 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> int:
     return int(unit * width * int(times or 1))
 
 
-def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int) -> int:
-    """Images a step: fifty steps an epoch or more, within the memory."""
-    by_images = 2 ** math.floor(math.log2(max(2, facts.images / 50)))
-    batch = min(max(32, by_images), 128 if facts.device == "cpu" else 512, facts.images)
-    why = f"{facts.images // batch:,} steps an epoch"
+def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epochs: float) -> int:
+    """Images a step: fifty steps an epoch and enough in all, within the memory."""
+    of_run = max(2 * LEAST_BATCH, epochs * facts.images / RUN_STEPS)
+    seen = min(facts.images / EPOCH_STEPS, of_run)
+    wanted = 2 ** math.floor(math.log2(max(LEAST_BATCH, seen)))
+    batch = min(wanted, 128 if facts.device == "cpu" else 512, facts.images)
+    steps = math.floor(epochs * facts.images / batch)
+    why = f"{steps:,} steps, {facts.images // batch:,} an epoch"
     image_bytes = 2 * RESNET50_BYTES * (size_px / 224) ** 2 * features / 2048
     fitting = facts.ranks * max(2, int(0.6 * facts.memory_bytes / image_bytes))
     if fitting < batch:

@@ -99,7 +99,7 @@ def test_momentum_and_warmup_follow_the_length() -> None:
     """A teacher of a short run forgets sooner; a long run has the published value."""
     byol = {"method": {"name": "byol"}}
     short, long = (leaves(fit(facts(), epochs, byol)) for epochs in (10, 1_000))
-    assert short["method.momentum"] == pytest.approx(1 - 10 / 546, abs=1e-4)
+    assert short["method.momentum"] == pytest.approx(1 - 10 / 1093, abs=1e-4)
     assert long["method.momentum"] == 0.996
     assert (short["optim.warmup_epochs"], long["optim.warmup_epochs"]) == (1, 100)
 
@@ -111,6 +111,15 @@ def test_views_are_as_large_as_the_images_up_to_what_the_device_can_pay() -> Non
         for px, device in ((28, "cpu"), (375, "cpu"), (64, "cuda"), (375, "cuda"))
     }
     assert list(sizes.values()) == ["32", "64", "64", "224"]
+
+
+def test_a_batch_leaves_steps_enough() -> None:
+    """Fifty an epoch; 1,500 in all, unless that would take batches of fewer than 64."""
+    batches = {
+        (images, epochs): leaves(fit(facts(images), epochs, {}))["loop.batch_size"]
+        for images, epochs in ((1_000, 100), (7_000, 5), (7_000, 30), (50_000, 10))
+    }
+    assert list(batches.values()) == [32, 64, 128, 128]
 
 
 def test_ranks_and_memory_bound_the_batch() -> None:

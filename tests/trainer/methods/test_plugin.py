@@ -101,7 +101,7 @@ def test_without_a_recipe_it_has_defaults(
     assert run(argv) == 0
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["method"] == {"name": NAME, "weight": 1.0}
-    assert (config["backbone"]["arch"], config["loop"]["batch_size"]) == ("resnet18", 32)
+    assert (config["backbone"]["arch"], config["loop"]["batch_size"]) == ("resnet10", 32)
     assert config["optim"]["base_lr"] == OTHER.lr
 
 
