@@ -34,7 +34,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.console import table_console
-from tools.measure import conditions
+from trainer.conditions import conditions
 from trainer.log import read_metrics
 from trainer.recipe import resolve
 from trainer.train import train

@@ -27,7 +27,7 @@ from faults_run import BATCH, NUM_IMAGES, STEPS, expected_ids, write_tar
 import trainer.checkpoint as checkpoint
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
-from tools.measure import conditions
+from trainer.conditions import conditions
 from trainer.idlog import count_ids
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "faults.json"

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.measure import conditions
 from trainer.backbones import create_backbone
+from trainer.conditions import conditions
 from trainer.finite import total_magnitude
 from trainer.methods.protocol import Progress
 from trainer.methods.table import create_method

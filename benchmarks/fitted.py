@@ -29,8 +29,8 @@ from rich.table import Table
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
-from tools.measure import conditions
 from trainer.checks import choose
+from trainer.conditions import conditions
 from trainer.log import read_metrics
 from trainer.methods.table import METHODS
 from trainer.recipe import as_mapping

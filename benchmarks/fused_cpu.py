@@ -40,9 +40,10 @@ from tools.augment_cases import (
     Settings,
     Workload,
 )
-from tools.measure import Case, Result, conditions, measure, times_as_fast
+from tools.measure import Case, Result, measure, times_as_fast
 from tools.peers import LIBRARIES, PEER_KINDS, PeerCase, Peers, peer_cases
 from tools.profile_report import describe_data, rows_of, table_of
+from trainer.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "fused_cpu.json"
 BATCH_SIZE, TILES_BATCH_SIZE, NUM_BATCHES = 32, 256, 4

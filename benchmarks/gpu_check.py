@@ -27,8 +27,8 @@ from gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, all_steps
 
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
-from tools.measure import conditions
 from trainer.checks import choose
+from trainer.conditions import conditions
 
 LEAST_S = 10  # with less left no step is begun
 RESULTS = Path(__file__).parent / "results"

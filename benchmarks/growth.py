@@ -30,7 +30,8 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.console import table_console
 from tools.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
-from tools.measure import Case, conditions, measure
+from tools.measure import Case, measure
+from trainer.conditions import conditions
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_OUT = ROOT / "benchmarks" / "results" / "growth.json"

@@ -26,8 +26,9 @@ from rich.table import Table
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
-from tools.measure import Case, Run, conditions, measure, times_as_fast
+from tools.measure import Case, Run, measure, times_as_fast
 from trainer.checks import choose
+from trainer.conditions import conditions
 
 RESULTS = Path(__file__).parent / "results"
 DTYPE = torch.bfloat16

@@ -27,8 +27,8 @@ from torch.multiprocessing.spawn import spawn
 
 from shards.atomic import write_whole
 from shards.errors import run_command
-from tools.measure import conditions
 from trainer.build import Parts, build_parts
+from trainer.conditions import conditions
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, process_group
 from trainer.recipe import resolve

@@ -36,7 +36,8 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
 from shards.remote.address import RemoteFolder
-from tools.measure import Case, Result, Run, conditions, measure, times_as_fast
+from tools.measure import Case, Result, Run, measure, times_as_fast
+from trainer.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parent / "results" / "remote.json"
 BATCH_SIZE, WORKERS, WINDOW_SHARDS, SEED, COLD_ROUNDS = 32, 2, 4, 0, 3

@@ -22,8 +22,9 @@ from shards.atomic import write_whole
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
 from shards.terminal.console import new_console
-from tools.measure import Case, Run, conditions, measure, times_as_fast
+from tools.measure import Case, Run, measure, times_as_fast
 from trainer.build import Parts, build_parts
+from trainer.conditions import conditions
 from trainer.recipe import read_recipe, resolve
 from trainer.step import optimizer_step
 from trainer.strict import merge, parse_override

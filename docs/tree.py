@@ -1,22 +1,33 @@
-"""Rewrites the README's tree from the first line of every file: `python docs/tree.py`.
+"""Makes docs/files.md from the first line of every file: `python docs/tree.py`.
 
-A file says itself what it is for; the README only collects it. tests/test_readme.py fails when the
-two differ.
+A file says itself what it is for; the list only collects it. tests/test_readme.py fails when a file
+is missing in the list or gone from the tree; a sentence that has changed is collected by the next
+run.
 """
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-START, END = "<!-- tree: made by docs/tree.py -->", "<!-- end of tree -->"
+DOCUMENT = ROOT / "docs" / "files.md"
 FOLDERS = ("shards", "augengine", "trainer", "tools", "benchmarks")
 WIDTH = 31
+HEAD = """\
+# Every file in a line
+
+Made by `python docs/tree.py` from the first line of each file. [code.md](code.md) says where to
+begin; `tests/` mirrors the tree.
+"""
+
+
+def document() -> str:
+    """The whole of docs/files.md."""
+    return f"{HEAD}\n```text\n{tree()}\n```\n"
 
 
 def tree() -> str:
-    """The tree as the README shows it: a line a file, grouped by folder."""
-    lines = ["```text"]
+    """A line a file, grouped by folder; folders stand at the left edge and end with a slash."""
+    lines = []
     for folder in FOLDERS:
         top = ROOT / folder
         for here in [top, *sorted(p for p in top.rglob("*") if p.is_dir())]:
@@ -24,13 +35,7 @@ def tree() -> str:
             if files:
                 lines.append(_line(0, f"{here.relative_to(ROOT)}/", here / "__init__.py"))
                 lines += [_line(1, path.name, path) for path in files]
-    return "\n".join([*lines, "```"])
-
-
-def with_tree(readme: str) -> str:
-    """The README's text with its tree replaced by the one of now."""
-    before, rest = readme.split(START)
-    return f"{before}{START}\n\n{tree()}\n\n{END}{rest.split(END)[1]}"
+    return "\n".join(lines)
 
 
 def _line(level: int, name: str, path: Path) -> str:
@@ -47,4 +52,4 @@ def _clause(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tree(README.read_text(encoding="utf-8")), encoding="utf-8")
+    DOCUMENT.write_text(document(), encoding="utf-8")

@@ -1,29 +1,70 @@
-"""The README is true: its tree is the tree, its files exist, its commands are commands."""
+"""The README is true: what it shows runs, its figures are the JSON's, its commands exist."""
 
-import importlib.util
+import ast
+import importlib
+import json
 import re
+import shlex
+import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augengine.backends.table import BACKENDS
+from trainer.eval.evaluation import Score
+from trainer.eval.scoreboard import print_head, print_row
+from trainer.fitted import Facts, fit
+from trainer.methods.table import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MOST_LINES = 160
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def test_the_tree_is_the_tree() -> None:
-    """Every source file stands there with its own first line; `python docs/tree.py` mends."""
-    spec = importlib.util.spec_from_file_location("tree", ROOT / "docs" / "tree.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.with_tree(README) == README
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_linked_files_exist() -> None:
-    """Pictures and documents that the README links to are there."""
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    local = [link for link in links if not link.startswith("http")]
-    assert local
-    assert not [link for link in local if not (ROOT / link).is_file()]
+def commands() -> list[list[str]]:
+    """The words of every Python command that the README tells to type."""
+    lines = "".join(blocks("bash")).splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in words if line[:1] == ["python"]]
+
+
+def result(name: str) -> Any:
+    """A file of benchmarks/results."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_a_stranger_reads_it_in_five_minutes() -> None:
+    """It is short; what is long lies in docs/."""
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_its_python_runs(
+    indexed_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As it stands there, in a folder with sets/train; what its comments say comes out."""
+    (code,) = blocks("python")
+    shutil.copytree(indexed_folder, tmp_path / "sets" / "train")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    (shown,) = re.findall(r"# (Plan\(.*), \.\.\.\)", code)
+    assert printed[0].startswith(shown)
+    (shapes,) = re.findall(r"# (\[.*\]) and (\[.*\]), normalised", code)
+    large, small = (ast.literal_eval(shape) for shape in shapes)
+    assert list(names["large"].shape) == large
+    assert list(names["small"].shape) == small
+    assert len(printed) == 1 + 3
 
 
 def test_commands_exist() -> None:
@@ -33,9 +74,112 @@ def test_commands_exist() -> None:
     assert len(scripts + modules) >= 6
     assert not [path for path in scripts + modules if not (ROOT / path).is_file()]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^make (\S+)", README, re.MULTILINE)
+    targets = re.findall(r"^make (\S+)|`make (\S+?)[` ]", README, re.MULTILINE)
     assert targets
-    assert not [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)]
+    for target in (first or second for first, second in targets):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words[words[0] == "-m"])
+def test_flags_exist(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every flag of a command that the README tells to type stands in that command's help."""
+    where = words[1] if words[0] == "-m" else words[0].removesuffix(".py").replace("/", ".")
+    with pytest.raises(SystemExit):
+        importlib.import_module(where).main(["--help"])
+    text = capsys.readouterr().out
+    flags = [word for word in words if word.startswith("--")]
+    assert not [flag for flag in flags if not re.search(rf"{flag}\b", text)]
+
+
+def test_the_demos_scores_are_those_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is what `trainer.evaluate` prints of them."""
+    print_head("runs/demo")
+    for row in result("demo_swav")["scores"]:
+        print_row(Score(**row))
+    table = capsys.readouterr().out
+    assert table in "".join(blocks("text"))
+    demo = result("demo_swav")["scores"][0]
+    methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert f"{100 * demo['knn']:.1f} % kNN and {100 * demo['linear']:.1f} % linear" in methods
+
+
+def test_the_fitted_lines_are_what_a_run_says() -> None:
+    """Each key=value: reason that is shown is chosen for such a set on two cores."""
+    (text,) = [block for block in blocks("text") if block.startswith("fitted to")]
+    first, *lines = text.splitlines()
+    images, median_px = (
+        int(number.replace(",", ""))
+        for number in re.findall(r"to ([\d,]+) images of (\d+) px, 1 x cpu", first)[0]
+    )
+    facts = Facts(images=images, median_px=median_px, device="cpu", memory_bytes=16 << 30, cores=2)
+    chosen = {f"{key}={value}": why for key, value, why in fit(facts, 10.0, {}).reasons}
+    assert lines
+    for line in lines:
+        pairs, why = line.strip().split(": ", 1)
+        assert {chosen[pair] for pair in pairs.split()} == {why}
+
+
+def test_figures_are_those_of_the_json() -> None:
+    """Every row of both tables, and the numbers among the promises."""
+    speed = {
+        name: f"{row['images_per_s']:,.0f}"
+        for name, row in result("fused_cpu")["threads"]["2"]["workloads"]["swav"].items()
+    }
+    rows = [
+        ("decode alone", speed["decode alone"]),
+        ("read, decode, augment, deliver: `fused`", speed["end to end, fused"]),
+        ("the same with lightly's SwAV transform in a `DataLoader`", speed["end to end, lightly"]),
+        (
+            "the same with torchvision's v2 transforms in a `DataLoader`",
+            speed["end to end, torchvision v2"],
+        ),
+        (
+            "decode, augment: `dali` (on the CPU) / `kornia`",
+            f"{speed['from bytes, dali']} / {speed['from bytes, kornia']}",
+        ),
+    ]
+    problems = result("losses_cpu")["problems"]
+    for name, what in (
+        ("vicreg", "VICReg, 2,048 images, 8,192 features"),
+        ("dino", "DINO, 64 images, 65,536 prototypes, 2+8 views"),
+        ("nt_xent", "SimCLR, 4,096 images, two views"),
+        ("moco", "MoCo, 256 images, a queue of 65,536"),
+    ):
+        forms = problems[name]["forms"]
+        peaks = [f"{forms[form]['peak_mb']:,.0f}" for form in ("eager", "compiled", "fused")]
+        rows.append((what, " | ".join(peaks)))
+    for row in rows:
+        assert f"| {' | '.join(row)} |\n" in README
+
+    row = result("methods_demo")["methods"]["swav"]
+    assert row["conditions"]["torch_threads"] == 1
+    assert f"{100 * row['knn']:.1f} and {100 * row['linear']:.1f} %" in README
+    kills, scale, epochs = result("faults")["kills"], result("scale"), result("epoch")["cases"]
+    ranks = {max(case["epoch"]["worlds"]) for case in epochs if case["exactly_once"]}
+    assert f"({kills['bit_equal']} of {kills['runs']} runs of two ranks)" in README
+    assert f"on 1 to {min(ranks):,} ranks" in README
+    assert f"({result('fuzz')['cases']:,} files)" in README
+    errors = [row["error"] for row in result("lightly_losses")["rows"]]
+    alike = sum(error is not None and error < 1e-12 for error in errors)
+    assert f"for {alike} of {len(errors)} methods" in README
+    samples, open_s = scale["settings"]["samples"], scale["results"]["open_s"]
+    assert f"{samples:,} samples open in {open_s:.1f} s" in README
+    assert not result("fuzz")["wrong"]
+    assert all(row["is_flat"] for row in result("memory")["results"].values())
+    assert all(row["right"] for row in result("corruption")["results"].values())
+
+
+def test_every_method_is_named() -> None:
+    """Each of them once, in the list of methods."""
+    (section,) = re.findall(r"^## Methods\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", "".join(re.findall(r"^- .*\n", section, re.MULTILINE)))
+    assert sorted(listed) == sorted(METHODS)
+
+
+def test_the_picture_names_every_backend() -> None:
+    """A backend more is a word more in docs/flow.svg."""
+    picture = (ROOT / "docs" / "flow.svg").read_text(encoding="utf-8")
+    assert f">{', '.join(BACKENDS)}</text>" in picture
 
 
 def test_no_example_uses_a_folder_of_the_source() -> None:

@@ -5,17 +5,11 @@ interleaved, and what is reported is the median over rounds with its lowest and 
 """
 
 import math
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib import metadata
 
-LIBRARIES = ("torch", "numpy", "nvidia-dali-cuda120", "kornia", "pillow", "numba", "triton")
 MIN_CALLS = 2
 
 
@@ -110,26 +104,6 @@ def times_as_fast(ours: Result, theirs: Result) -> dict[str, float]:
     return {name: round(x, 3) for name, x in zip(("median", "min", "max"), spread, strict=True)}
 
 
-def conditions() -> dict[str, object]:
-    """What a figure needs beside it to mean something: machine, versions, load, date, commit."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": num_cores(),
-        "load_average_1min": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
-    }
-
-
-def num_cores() -> int:
-    """Cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _repeat(run: Run, seconds: float) -> tuple[int, float, float]:
     """Calls, seconds by the clock, CPU seconds."""
     num_calls, start_cpu, start = 0, run.cpu_seconds(), time.perf_counter()
@@ -143,35 +117,3 @@ def _repeat(run: Run, seconds: float) -> tuple[int, float, float]:
 
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(ms[name] for ms in rounds) for name in rounds[0]}
-
-
-def _version(library: str) -> str | None:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def _commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=os.path.dirname(os.path.abspath(__file__)),
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -22,10 +22,10 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from augengine.backends.table import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console, words
 from tools.augment_cases import Settings
-from tools.measure import num_cores
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
 from tools.profile_picture import draw_profile, require_matplotlib
 from tools.profile_report import markdown_table, print_report, report_of
@@ -134,7 +134,7 @@ def settings_of(options: argparse.Namespace, seed: int) -> Settings:
         backends,
         device,
         options.batch_size,
-        options.threads or num_cores(),
+        options.threads or usable_cores(),
         options.workers,
         options.seconds,
         seed,

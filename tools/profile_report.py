@@ -12,9 +12,10 @@ from rich.text import Text
 from augengine.meter import STAGES
 from shards.index import ShardIndex
 from tools.augment_cases import Settings
-from tools.measure import Result, conditions, times_as_fast
+from tools.measure import Result, times_as_fast
 from tools.policy_options import describe_policy
 from tools.profile_run import Profile
+from trainer.conditions import conditions
 
 MAX_DESCRIBED = 100_000  # samples whose sizes are summed up
 OURS = "fused"

@@ -35,7 +35,7 @@ from tools.epoch_shuffle import (
     uniform_permutation,
 )
 from tools.epoch_tables import epoch_tables
-from tools.measure import conditions
+from trainer.conditions import conditions
 
 _DESCRIPTION = """\
 Simulate one epoch of a training run, of any size, without a single image.

@@ -92,6 +92,18 @@ def load_classifier(path: Path) -> Classifier:
         raise DataError(
             f"a classifier's version is {VERSION}, got {version} in {path}; write it again"
         )
+    try:
+        return _rebuild(state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"a classifier's file says how to build its own weights, got {path} "
+            f"({type(error).__name__}: {reason}); write it again"
+        ) from error
+
+
+def _rebuild(state: Mapping[str, Any]) -> Classifier:
+    """The network that the file describes, with the file's weights in it."""
     kinds = {kind.__name__: kind for kind in _LAYERS}
     neck = nn.Sequential(*(kinds[name](**values) for name, values in state["neck"]))
     # A file written before classifiers kept their classes' names has none.

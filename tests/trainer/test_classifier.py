@@ -81,3 +81,29 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=re.escape(message)):
             load_classifier(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("neck", [("System", {})]),
+        ("neck", [("Linear", {"in_features": 2})]),
+        ("neck", 3),
+        ("backbone", {"arch": "resnet10", "depth": 4}),
+        ("backbone", None),
+        ("num_classes", -1),
+        ("num_classes", "many"),
+        ("weights", {}),
+        ("weights", [1]),
+    ],
+    ids=str,
+)
+def test_a_file_that_does_not_fit_itself_is_one_line(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    """Whatever a stranger wrote into it."""
+    save_classifier(tmp_path / "c.pt", make(0), BACKBONE)
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    torch.save({**state, key: value}, tmp_path / "c.pt")
+    with pytest.raises(DataError, match=r"says how to build its own weights, got .*; write it"):
+        load_classifier(tmp_path / "c.pt")

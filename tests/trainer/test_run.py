@@ -118,6 +118,7 @@ def test_evaluate_scores_a_run(
     assert result["conditions"]["largest_class"] == 13 / 37
     assert "35.1% of them of one class" in table.replace("\n", " ")
     assert result["conditions"]["train_images"] == 37
+    assert {"cpu", "versions", "date", "commit"} <= set(result["conditions"])
     # The training images are the test images here: a linear map over 768 pixels knows them all.
     assert result["scores"][2]["linear"] == 1.0
     assert "raw pixels: all of them; " in table

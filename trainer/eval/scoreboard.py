@@ -14,6 +14,7 @@ from typing import Any
 
 from shards.atomic import atomic_file
 from shards.terminal.console import new_bar, new_console
+from trainer.conditions import conditions as machine_conditions
 from trainer.eval.evaluation import OnProgress, Score
 
 
@@ -54,9 +55,9 @@ def write_json(
     bad_samples: Sequence[Mapping[str, Any]],
     **others: Any,
 ) -> None:
-    """Replace the file by what is known so far, in one step."""
-    result = {"conditions": conditions, "scores": [asdict(score) for score in scores], **others}
-    result["bad_samples"] = bad_samples
+    """Replace the file by what is known so far, and on what machine, in one step."""
+    result: dict[str, Any] = {"conditions": {**conditions, **machine_conditions()}}
+    result |= {"scores": [asdict(score) for score in scores], **others, "bad_samples": bad_samples}
     with atomic_file(path) as file:
         file.write(json.dumps(result, indent=2).encode() + b"\n")
 
