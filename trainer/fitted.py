@@ -153,7 +153,9 @@ def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
         if "policy.views" in typed:
             counts = parse_views(str(typed["policy.views"]))
     else:
-        why = "local views cost more than they bring here" if rule.views == "2" else "as published"
+        why = "small local views teach more per second than global ones"
+        if rule.views == "2":
+            why = "the method takes a pair"
         counts = parse_views(str(choices.take("policy.views", rule.views, why)))
     side = _side(facts)
     local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2

@@ -48,7 +48,7 @@ class Rule:
 
     lr: float  # SGD's, for a batch of 256
     settings: Callable[[Scale], Settings] = lambda scale: {}
-    views: str = "2"
+    views: str = "2+6"  # for SimCLR worth 2.7 points over "2" in equal time
     warmup: float = 0.05  # share of the run
     weight_decay: float = 1e-4
     decay_1d: bool = False
@@ -179,9 +179,9 @@ RULES = {
     "byol": Rule(lr=0.2, warmup=0.1, settings=_bootstrap),
     "dcl": Rule(lr=0.4, settings=_contrast),
     "dclw": Rule(lr=0.4, settings=_contrast),
-    "deepclusterv2": Rule(lr=0.4, warmup=0.1, views="2+6", settings=_deepcluster),
-    "dino": Rule(lr=0.2, warmup=0.1, views="2+6", settings=_dino),
-    "exemplar": Rule(lr=0.2, settings=_exemplar),
+    "deepclusterv2": Rule(lr=0.4, warmup=0.1, settings=_deepcluster),
+    "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
+    "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
@@ -190,6 +190,6 @@ RULES = {
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),
-    "swav": Rule(lr=0.4, views="2+6", settings=_swav),
+    "swav": Rule(lr=0.4, settings=_swav),
     "vicreg": Rule(lr=0.1, settings=_square),
 }
