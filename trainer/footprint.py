@@ -18,7 +18,7 @@ from shards.terminal.bytesize import show_size
 from trainer.accumulate import check_batch
 from trainer.build import Parts
 from trainer.distributed import on_first, world_size
-from trainer.dryrun import step_bytes
+from trainer.dryrun import step_bytes, step_bytes_by_trial
 from trainer.sharedcache import Neighbours
 
 # Six runs on a CPU (ResNets and ViTs, 2 and 2+6 views, batches of 32 to 512) held 1.08 to 1.43
@@ -84,8 +84,14 @@ def weigh(parts: Parts) -> Footprint | str:
 
 
 def _weigh(parts: Parts, world: int, neighbours: int) -> Footprint | str:
+    images = parts.images_per_forward // world
     try:
-        step = step_bytes(parts, parts.images_per_forward // world)
+        step = step_bytes_by_trial(parts, images, (_free(parts) or 0) // (4 * neighbours))
+        if step is not None:
+            found = _footprint(parts, step, world, neighbours)
+            if found.free is not None and 2 * MOST_HELD * found.to_come <= found.free:
+                return found
+        step = step_bytes(parts, images)
     except Exception as error:  # of a method or an encoder of others, which may ask for values
         reason = " ".join(str(error).split())[:100]
         return f"memory: cannot be told before the run ({type(error).__name__}: {reason})"
@@ -106,9 +112,7 @@ def _footprint(parts: Parts, step: int, world: int, neighbours: int) -> Footprin
     tensors = [*parts.method.parameters(), *parts.method.buffers()]
     if world > 1:  # gradients once more, in the buckets that ranks exchange
         step += sum(_size(p) for p in parts.method.parameters() if p.requires_grad)
-    free = free_host_bytes()
-    if parts.device.type == "cuda":
-        free = torch.cuda.mem_get_info(parts.device)[0]
+    free = _free(parts)
     return Footprint(
         weights=sum(map(_size, tensors)),
         step=step,
@@ -116,6 +120,12 @@ def _footprint(parts: Parts, step: int, world: int, neighbours: int) -> Footprin
         cache=_cache_bytes(parts, neighbours),
         free=None if free is None else free // neighbours,
     )
+
+
+def _free(parts: Parts) -> int | None:
+    if parts.device.type == "cuda":
+        return torch.cuda.mem_get_info(parts.device)[0]
+    return free_host_bytes()
 
 
 def _size(tensor: torch.Tensor) -> int:

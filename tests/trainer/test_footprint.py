@@ -15,7 +15,7 @@ from shards.cursor import Cursor
 from shards.errors import UsageError
 from trainer import footprint
 from trainer.build import Parts, build_parts
-from trainer.dryrun import STATES, step_bytes
+from trainer.dryrun import STATES, step_bytes, step_bytes_by_trial
 from trainer.footprint import Footprint, weigh
 from trainer.methods.table import METHODS
 from trainer.optim.build import OPTIMIZERS
@@ -64,6 +64,28 @@ def test_a_step_is_weighed_for_every_method(method: str, shard_folder: Path) -> 
     trained = bytes_of([p for p in parts.method.parameters() if p.requires_grad])
     saved = saved_bytes(parts)
     assert saved <= told <= 1.6 * saved + 3 * trained
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_few_images_tell_of_many(method: str, shard_folder: Path) -> None:
+    """As much as shapes alone tell; nothing of the run has moved, and no number was drawn.
+
+    SSL-HSIC compares all pairs of a batch, and these images of 16 px take less than the pairs.
+    """
+    parts = build_parts(tiny_config(shard_folder, method))
+    before, numbers = copy.deepcopy(parts.method.state_dict()), torch.get_rng_state()
+    told = step_bytes_by_trial(parts, 256, 1 << 40)
+    assert told is not None
+    assert told == pytest.approx(step_bytes(parts, 256), rel=0.3 if method == "sslhsic" else 0.1)
+    torch.testing.assert_close(dict(parts.method.state_dict()), dict(before), rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), numbers)
+
+
+def test_a_trial_is_left_out_where_it_could_be_too_much(shard_folder: Path) -> None:
+    """A few large images are judged by their pixels before any is made."""
+    parts = build_parts(tiny_config(shard_folder, "byol"))
+    assert step_bytes_by_trial(parts, 32, 1 << 20) is None
+    assert step_bytes_by_trial(parts, 2, 1 << 40) is None  # as many as the run's own
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -119,6 +141,7 @@ def test_the_batch_that_is_advised_fits(
     """With all that libraries add; where none does, other things are named."""
     parts = build_parts(tiny_config(shard_folder, "byol", loop={"epochs": 1, "batch_size": 32}))
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: 1 << 40)
+    monkeypatch.setattr(footprint, "step_bytes_by_trial", lambda *_: None)
     found = weighed(parts)
     assert found.surely_fits
     monkeypatch.setattr(footprint, "free_host_bytes", lambda: found.to_come)
@@ -162,7 +185,8 @@ def test_a_cache_of_the_host_counts(shard_folder: Path) -> None:
 def test_a_method_that_asks_for_values_is_not_weighed(
     shard_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run goes on, and says that it cannot know."""
+    """Where a trial could be too much: the run goes on, and says that it cannot know."""
+    monkeypatch.setattr(footprint, "step_bytes_by_trial", lambda *_: None)
     parts = build_parts(tiny_config(shard_folder, "byol"))
     step = type(parts.method).step
 
