@@ -1,7 +1,7 @@
 """Bytes to views: a policy says what may happen, a plan what will, a backend makes it happen."""
 
 from augengine.draw import draw_plan
-from augengine.pipeline import ViewLoader
+from augengine.loader.view_loader import ViewLoader
 from augengine.plan import Plan
 from augengine.policies import load_policy
 from augengine.policy import Policy

@@ -11,7 +11,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from augengine.freememory import free_host_bytes
+from augengine.devices.free_memory import free_host_bytes
 from shards.errors import UsageError
 from shards.terminal.bytesize import show_size
 

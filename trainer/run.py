@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import trainer.checkpoint as checkpoint
-from augengine.ahead import any_stalled
+from augengine.loader.ahead import any_stalled
 from augengine.policies import policy_names
 from shards.errors import DataError, UsageError, room_named, run_command
 from shards.terminal.commandline import CommandParser

@@ -56,4 +56,4 @@ def test_the_recipe_resolves() -> None:
 def test_the_tables_are_the_jsons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every table is what methods and JSON give; `python docs/methods.py` mends."""
     monkeypatch.syspath_prepend(str(DOCS))
-    assert importlib.import_module("methods").with_tables(DOC) == DOC
+    assert importlib.import_module("benchmarks.methods.recipes").with_tables(DOC) == DOC
