@@ -13,12 +13,12 @@ from importlib.util import find_spec
 import torch
 
 from augengine.backends.backend import Backend
+from augengine.devices.installed import has_dali, require_dali
 from augengine.devices.streams import numbered
 from shards.errors import UsageError
 
 BACKENDS = ("fused", "dali", "kornia")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-INSTALL_DALI = "pip install nvidia-dali-cuda120 (Linux only)"
 # What `fused` is made with: the module, and how to get it.
 _FUSED_NEEDS = {
     "cpu": ("numba", "pip install numba"),
@@ -73,17 +73,6 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
     """The backends that run on a device and are installed."""
     there = {"fused": has_fused(device), "dali": has_dali(), "kornia": True}
     return tuple(name for name in BACKENDS if there[name])
-
-
-def has_dali() -> bool:
-    """Whether DALI is installed; imports nothing of it."""
-    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
-
-
-def require_dali(what: str) -> None:
-    """Raise UsageError with the install line unless DALI is there."""
-    if not has_dali():
-        raise UsageError(f"{what} 'dali' needs NVIDIA DALI, which is not installed: {INSTALL_DALI}")
 
 
 def has_fused(device: torch.device) -> bool:

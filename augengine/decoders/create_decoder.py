@@ -2,9 +2,9 @@
 
 import torch
 
-from augengine.backends.create_backend import has_dali, require_dali
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.tuning import WorkSplit
+from augengine.devices.installed import has_dali, require_dali
 from augengine.devices.streams import numbered
 from shards.errors import UsageError
 

@@ -1,7 +1,7 @@
-"""Makes one batch of views from sample ids: load, replace the bad, draw, move, augment.
+"""Makes one batch of views from its number: ids, load, replace the bad, draw, move, augment.
 
-Everything a worker thread of the pipeline does. A batch depends only on its ids and epochs (and the
-seed and policy), so which thread makes it, and when, changes nothing.
+This is a worker thread's body. A batch depends only on its number (and the seed and policy), so
+which thread makes it, and when, changes nothing.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from augengine.devices.streams import borrow_stream, numbered, sleep_until_done,
 from augengine.loader.bad_samples import BadSample
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
+from augengine.loader.samples import Samples
 from augengine.plan import Plan
 from augengine.views import Views
-from shards.index import ShardIndex
-from shards.order import SampleOrder
+from shards.index import ShardIndex, labels_of, sizes_of
 
 # Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
 MAX_SUBSTITUTES = 8
@@ -35,7 +35,7 @@ class Batch:
 
 
 class BatchMaker:
-    """One thread's way from ids to views; made on that thread.
+    """One thread's way from a batch's number to its views; made on that thread.
 
     On CUDA it works on the backend's GPU, on a side stream of its own.
 
@@ -44,9 +44,16 @@ class BatchMaker:
     """
 
     def __init__(
-        self, index: ShardIndex, source: ImageSource, draw: Drawer, backend: Backend, meter: Meter
+        self,
+        index: ShardIndex,
+        samples: Samples,
+        source: ImageSource,
+        draw: Drawer,
+        backend: Backend,
+        meter: Meter,
     ) -> None:
         self._index = index
+        self._samples = samples
         self._source = source
         self._draw = draw
         self._backend = backend
@@ -58,34 +65,36 @@ class BatchMaker:
             torch.cuda.set_device(numbered(backend.device))
         self._stream = borrow_stream(backend.device, self) if is_cuda else None
 
-    def __call__(
+    def __call__(self, number: int) -> Batch:
+        """Batch `number`: a bad sample is replaced through the samples' order, else left out."""
+        epochs, ids = self._samples.batch(number)
+        # Without a stream `torch.cuda.stream` does nothing.
+        with self._meter.batch(number, len(ids)), torch.cuda.stream(self._stream):
+            return self._make(epochs, ids)
+
+    def _make(
         self,
         epochs: np.ndarray,  # [B] int64
         ids: np.ndarray,  # [B] int64
-        order: SampleOrder | None = None,
     ) -> Batch:
-        """The views of these samples; bad ones are replaced through `order`, left out without."""
-        with torch.cuda.stream(self._stream):  # does nothing when there is no stream
-            used, images = ids.copy(), self._source.load(ids)
-            bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
-            if order is not None:
-                bad += self._replace(epochs, ids, used, images, order)
-            good = {
-                row: image for row, image in enumerate(images) if not isinstance(image, BadSample)
-            }
-            met = tuple(
-                replace(
-                    sample,
-                    epoch=int(epochs[row]),
-                    substitute=int(used[row]) if row in good else None,
-                )
-                for row, sample in bad
+        used, records = ids.copy(), self._index.rows(ids)
+        images = self._source.load(ids, records)
+        bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
+        bad += self._replace(epochs, ids, used, records, images)
+        good = {row: image for row, image in enumerate(images) if not isinstance(image, BadSample)}
+        met = tuple(
+            replace(
+                sample,
+                epoch=int(epochs[row]),
+                substitute=int(used[row]) if row in good else None,
             )
-            num_drawn = len(good) + len(bad)  # each load gave one or the other
-            if not good or (order is not None and len(good) < len(ids)):
-                return Batch(None, met, num_drawn)
-            rows = list(good)
-            views = self._augment(epochs[rows], used[rows], list(good.values()))
+            for row, sample in bad
+        )
+        num_drawn = len(good) + len(bad)  # each load gave one or the other
+        if not good or (self._samples.order is not None and len(good) < len(ids)):
+            return Batch(None, met, num_drawn)
+        rows = list(good)
+        views = self._augment(epochs[rows], used[rows], records[rows], list(good.values()))
         return Batch(views, met, num_drawn)
 
     def _replace(
@@ -93,25 +102,35 @@ class BatchMaker:
         epochs: np.ndarray,
         ids: np.ndarray,
         used: np.ndarray,
+        records: np.ndarray,
         images: list[torch.Tensor | BadSample],
-        order: SampleOrder,
     ) -> list[tuple[int, BadSample]]:
-        """Fill the bad rows of `used` and `images`; returns the substitutes that were bad too."""
+        """Fill the bad rows of the last three; returns the substitutes that were bad too."""
         bad: list[tuple[int, BadSample]] = []
+        if self._samples.order is None:
+            return bad
         for attempt in range(MAX_SUBSTITUTES):
             rows = [row for row, image in enumerate(images) if isinstance(image, BadSample)]
             if not rows:
                 break
-            used[rows] = order.substitute(epochs[rows], ids[rows], attempt)
-            for row, image in zip(rows, self._source.load(used[rows]), strict=True):
+            used[rows] = self._samples.order.substitute(epochs[rows], ids[rows], attempt)
+            records[rows] = self._index.rows(used[rows])
+            loaded = self._source.load(used[rows], records[rows])
+            for row, image in zip(rows, loaded, strict=True):
                 images[row] = image
                 if isinstance(image, BadSample):
                     bad.append((row, image))
         return bad
 
-    def _augment(self, epochs: np.ndarray, ids: np.ndarray, images: list[torch.Tensor]) -> Views:
+    def _augment(
+        self,
+        epochs: np.ndarray,
+        ids: np.ndarray,
+        records: np.ndarray,
+        images: list[torch.Tensor],
+    ) -> Views:
         with self._meter.measure("draw", len(ids)):
-            plan = self._draw(ids, epochs, self._index.sizes(ids))
+            plan = self._draw(ids, epochs, sizes_of(records))
         kind = self._backend.device.type
         # Some may be there already: those of a cache.
         if not all(image.device.type == kind for image in images):
@@ -123,4 +142,4 @@ class BatchMaker:
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
                 sleep_until_done(self._stream)
-        return Views(crops, ids, self._index.labels(ids), plan)
+        return Views(crops, ids, labels_of(records), plan)

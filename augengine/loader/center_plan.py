@@ -1,8 +1,7 @@
 """The plan of evaluation: each image's centre square, resized and normalised, nothing drawn.
 
-Taken by `pipeline.iter_center_views`, and by anyone who wants one plain view of an image from a
-backend. Resize to 256 then crop 224, as ImageNet evaluation does, is `fraction=224 / 256` here, in
-one resize.
+One plain view of an image from any backend. Resize to 256 then crop 224, as ImageNet evaluation
+does, is `fraction=224 / 256` here, in one resize.
 """
 
 import numpy as np

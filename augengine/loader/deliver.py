@@ -1,6 +1,7 @@
-"""Hands one batch from the threads that made it to the consumer: counted, never waited for in vain.
+"""The consumer's side of a loader: take the next batch, count its bad samples, hand over its views.
 
-`view_loader.py` calls it for every batch, of training and of evaluation alike.
+Training and evaluation both take their batches here. A batch that does not come in time is an error
+that names the stage each thread is in.
 """
 
 import time
@@ -13,6 +14,8 @@ from augengine.loader.batches import Batch
 from augengine.loader.meter import Meter
 from augengine.views import Views
 from shards.errors import DataError
+
+DEFAULT_STALL_S = 300.0  # longest wait for a batch
 
 
 def deliver(batches: Ahead[Batch], bad: BadSamples, meter: Meter) -> Views | None:

@@ -1,6 +1,6 @@
 """Who makes a loader's views: a backend and a decoder, given as such or by name.
 
-`view_loader.py` asks. By name they are chosen as the trainer chooses them: the fastest that is
+By name they are chosen as the trainer chooses them: the fastest that is
 installed for the device, and on a GPU the decoder's work split as is fastest for these images.
 """
 

@@ -1,7 +1,6 @@
 """From sample ids to decoded images: read, decode, check, say which are bad, keep some of the good.
 
-The first half of the pipeline: training replaces a bad sample (batches.py), evaluation leaves it
-out.
+A bad sample is an answer here, not an error: the caller replaces it or leaves it out.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from augengine.decoders.decoder import DecodeFailure, Decoder
 from augengine.loader.bad_samples import BadSample, too_large
 from augengine.loader.meter import Meter
 from shards.errors import DataError
-from shards.index import ShardIndex
+from shards.index import ShardIndex, sizes_of
 from shards.reader import SampleError, ShardReader
 
 
@@ -35,21 +34,26 @@ class ImageSource:
         self._meter = meter
         self._cache = NoCache() if cache is None else cache
 
-    def load(self, ids: np.ndarray) -> list[torch.Tensor | BadSample]:
+    def load(
+        self,
+        ids: np.ndarray,  # [B] int64
+        records: np.ndarray | None = None,  # [B] of the index; None: they are looked up here
+    ) -> list[torch.Tensor | BadSample]:
         """Per id, in order: its image [H, W, 3] uint8 on the decoder's device, or why it has none.
 
         An image from the cache lies on the cache's device and is not to be written to. An image
         whose index says it is too large is neither read nor decoded; one that decodes to another
         size than the index says is bad, since its plan was drawn for the index's size.
         """
-        sizes = self._index.sizes(ids)  # [B, 2]
+        records = self._index.rows(ids) if records is None else records
+        sizes = sizes_of(records)  # [B, 2]
         # Each row goes from None (may be read) to bytes to an image, or to the reason why not.
         found: list = [too_large(int(height), int(width)) for height, width in sizes]
-        rows = [row for row, item in enumerate(found) if item is None]
-        for row, item in zip(rows, self._cache.get(ids[rows]), strict=True):
+        wanted = [row for row, item in enumerate(found) if item is None]
+        for row, item in zip(wanted, self._cache.get(ids[wanted]), strict=True):
             found[row] = item
-        fresh = [row for row in rows if found[row] is None]
-        for row, item in zip(fresh, self._read(ids[fresh]), strict=True):
+        fresh = [row for row in wanted if found[row] is None]
+        for row, item in zip(fresh, self._read(ids[fresh], records[fresh]), strict=True):
             found[row] = item
         encoded = {row: item for row, item in enumerate(found) if isinstance(item, bytes)}
         for row, item in zip(encoded, self._decode(list(encoded.values())), strict=True):
@@ -62,11 +66,11 @@ class ImageSource:
         self._cache.put(ids[good], [encoded[row] for row in good], [found[row] for row in good])
         return images
 
-    def _read(self, ids: np.ndarray) -> list[bytes | SampleError]:
+    def _read(self, ids: np.ndarray, records: np.ndarray) -> list[bytes | SampleError]:
         if not len(ids):
             return []
         with self._meter.measure("read", len(ids)):
-            return self._reader.read(ids)
+            return self._reader.read(ids, records)
 
     def _decode(self, encoded: Sequence[bytes]) -> list[torch.Tensor | DecodeFailure]:
         if not encoded:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from augengine.backends.create_backend import BACKENDS, has_dali, has_fused
+from augengine.backends.create_backend import BACKENDS, has_fused
+from augengine.devices.installed import has_dali
 from benchmarks.augment.photographs import pack_photographs
 from benchmarks.gpu.gpu_command import StepError, pass_tests, succeed
 from trainer.log import read_metrics

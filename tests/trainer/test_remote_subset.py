@@ -10,7 +10,8 @@ from faulty_server import FaultyServer
 
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.view_loader import ViewLoader, iter_center_views
+from augengine.loader.center_loader import iter_center_views
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from shards import reader as reader_module
 from shards.index import ShardIndex

@@ -13,7 +13,7 @@ from functools import partial
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
 from augengine.loader.bad_samples import BadSample
-from augengine.loader.view_loader import iter_center_views
+from augengine.loader.center_loader import iter_center_views
 from augengine.policy import Policy
 from augengine.views import Views
 from shards.errors import DataError

@@ -144,7 +144,7 @@ def test_auto_names_its_choice() -> None:
 def test_dali_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without DALI, `dali` is a usage error that says how to get it, and `auto` still works."""
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.setattr("augengine.backends.create_backend.has_dali", lambda: False)
+    monkeypatch.setattr("augengine.devices.installed.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install nvidia-dali-cuda120"):
         create_backend("dali", "cpu")
     assert create_backend("auto", "cpu").name == "fused"

@@ -220,8 +220,7 @@ def test_auto_takes_dali_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` is DALI, or Pillow on a platform without it; `dali` there names the install line."""
     assert create_decoder("auto", "cpu").name == "dali"
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.setattr("augengine.decoders.create_decoder.has_dali", lambda: False)
-    monkeypatch.setattr("augengine.backends.create_backend.has_dali", lambda: False)
+    monkeypatch.setattr("augengine.devices.installed.find_spec", lambda name: None)
     assert create_decoder("auto", "cpu").name == "pillow"
     with pytest.raises(UsageError, match="pip install nvidia-dali-cuda120"):
         create_decoder("dali", "cpu")

@@ -15,9 +15,11 @@ from augengine.loader.center_plan import center_plan
 from augengine.loader.deliver import deliver
 from augengine.loader.meter import Meter
 from augengine.views import Views
+from shards.format import INDEX_DTYPE
 
 CUDA = torch.device("cuda", 0)
 SIZES = np.full((2, 2), 8)
+RECORDS = np.zeros(2, INDEX_DTYPE)
 
 
 class Image:
@@ -87,10 +89,11 @@ def test_a_worker_waits_for_its_kernels_before_it_drops_images(
         return (torch.zeros(1, 2, 3, 4, 4),)
 
     augment.device = CUDA
-    index: Any = SimpleNamespace(sizes=lambda _: SIZES, labels=lambda ids: np.zeros(len(ids)))
-    source: Any = SimpleNamespace(load=lambda ids: [Image(calls) for _ in ids])
-    make = BatchMaker(index, source, plan_of, augment, Meter())  # pyright: ignore
-    batch = make(np.zeros(2, int), np.arange(2))
+    index: Any = SimpleNamespace(rows=lambda ids: RECORDS)
+    samples: Any = SimpleNamespace(batch=lambda _: (np.zeros(2, int), np.arange(2)), order=None)
+    source: Any = SimpleNamespace(load=lambda ids, records: [Image(calls) for _ in ids])
+    make = BatchMaker(index, samples, source, plan_of, augment, Meter())  # pyright: ignore
+    batch = make(0)
     assert batch.views is not None
     assert calls == [
         *(f"on {CUDA}", "on the stream", "pin", "copy", "pin", "copy", "augment", "record", "wait"),

@@ -13,8 +13,9 @@ from augengine.backends.create_backend import BACKENDS, backends_on, create_back
 from augengine.decoders.create_decoder import DECODERS, create_decoder
 from augengine.devices.streams import numbered
 from augengine.loader.batches import BatchMaker
+from augengine.loader.center_loader import iter_center_views
 from augengine.loader.meter import Meter
-from augengine.loader.view_loader import ViewLoader, iter_center_views
+from augengine.loader.view_loader import ViewLoader
 from shards.errors import UsageError
 from shards.index import ShardIndex
 
@@ -121,4 +122,4 @@ def test_every_thread_works_on_its_backends_gpu(
 def test_a_cpu_backend_touches_no_gpu(index: ShardIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even by asking."""
     monkeypatch.setattr(torch.cuda, "set_device", None)
-    BatchMaker(index, None, None, ReferenceBackend(), Meter())  # type: ignore[arg-type]
+    BatchMaker(index, None, None, None, ReferenceBackend(), Meter())  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from faulty_server import Faults, FaultyServer
 from small_loader import ReferenceBackend, assert_equal_views, loader_of, take
 
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.view_loader import iter_center_views
+from augengine.loader.center_loader import iter_center_views
 from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder

@@ -50,7 +50,7 @@ def test_a_stall_raises_in_time_and_again(gate):
 
 def test_the_loader_names_the_stage(shard_folder, gate, monkeypatch):
     """DataError says which stage hangs, on which thread, and what to change."""
-    monkeypatch.setattr(ShardReader, "read", lambda self, ids: gate.wait(60))
+    monkeypatch.setattr(ShardReader, "read", lambda self, ids, records: gate.wait(60))
     index = ShardIndex.open(shard_folder)
     with ViewLoader(
         index,

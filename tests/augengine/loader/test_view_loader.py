@@ -22,7 +22,7 @@ from small_loader import (
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
-from augengine.loader.view_loader import iter_center_views
+from augengine.loader.center_loader import iter_center_views
 from augengine.reference import render
 from shards.cursor import Cursor
 from shards.errors import DataError, UsageError
