@@ -82,8 +82,9 @@ def _named(output: str) -> list[str]:
 
 
 def run(limit_s: float, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a module of the project; OvertimeError when it takes longer."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    """Run a module or a script of the project; OvertimeError when it takes longer."""
+    what = [str(ROOT / module)] if module.endswith(".py") else ["-m", module]
+    command = [sys.executable, *what, *map(str, arguments)]
     # Files, not pipes: a grandchild that lives on would keep a pipe open, and us waiting.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
