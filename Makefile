@@ -56,27 +56,27 @@ test-all: check
 	AUGENGINE_RUN_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
-	$(BIN)/python benchmarks/index.py
-	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/remote.py
+	$(BIN)/python -m benchmarks.scale.million_rows
+	$(BIN)/python -m benchmarks.augment.loader
+	$(BIN)/python -m benchmarks.augment.growth
+	$(BIN)/python -m benchmarks.augment.memory
+	$(BIN)/python -m benchmarks.remote.throughput
 
 bench-peers: env $(PEERS_VENV)/.augengine-peers
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fused_cpu.py --peers-python $(PEERS_PYTHON)
-	PYTHONPATH=. $(PEERS_PYTHON) benchmarks/lightly_losses.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.augment.fused_cpu --peers-python $(PEERS_PYTHON)
+	PYTHONPATH=. $(PEERS_PYTHON) -m benchmarks.losses.lightly_losses
 	$(BIN)/python docs/performance.py
 	$(BIN)/python docs/methods.py
 
 bench-methods: env
-	$(BIN)/python benchmarks/methods.py
+	$(BIN)/python -m benchmarks.methods.recipes
 	$(BIN)/python docs/methods.py
 
 soak: env
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --count 100000
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/corruption.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults_kills.py --runs 50
-	$(BIN)/python benchmarks/scale.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.fuzz --count 100000
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.corruption
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.faults_kills --runs 50
+	$(BIN)/python -m benchmarks.scale.billion
 	$(BIN)/python tools/simulate_epoch.py --samples 1e6,1e8,1e9 --json benchmarks/results/epoch.json
 	$(BIN)/python docs/scale_simulation.py
 
@@ -87,7 +87,7 @@ $(PEERS_VENV)/.augengine-peers:
 	touch $@
 
 gpu-check: env
-	$(BIN)/python benchmarks/gpu_check.py
+	$(BIN)/python -m benchmarks.gpu.gpu_check
 
 clean:
 	rm -rf $(VENV) build *.egg-info

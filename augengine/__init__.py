@@ -1,11 +1,28 @@
-"""Bytes to views: a policy says what may happen, a plan what will, a backend makes it happen."""
+"""Bytes to views: a policy says what may happen, a plan what will, a backend makes it happen.
+
+The files here are what a batch meets, in this order:
+
+    policy.py       what may happen to a view: crop, colour, blur, each with its chance and range
+    policies.py     the published policies by name, one's own by path, changes on top
+                    (policy_file.py holds a file to its keys and types, yaml_text.py parses it)
+    rng.py          uniform numbers from (seed, epoch, sample, view) alone
+    windows.py      uniform numbers to crop windows, by the published rules
+    draw.py         a policy and the numbers become a plan: only here is anything drawn
+    plan.py         what will happen to each view, in plain arrays
+    reference.py    the plan carried out slowly and plainly: what every backend is held against
+    views.py        what happened: the finished views with their ids, labels and plan
+
+The wings carry it out. A batch meets `loader` (threads; its view_loader.py has the contract),
+which asks `caches` and `decoders` for pixels and `backends` for views; these stand on `kernels` and
+`devices`. The contract `augengine` in setup.cfg says which may import which.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from augengine.draw import draw_plan
-    from augengine.pipeline import ViewLoader
+    from augengine.loader.view_loader import ViewLoader
     from augengine.plan import Plan
     from augengine.policies import load_policy
     from augengine.policy import Policy
@@ -15,7 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Plan": "augengine.plan",
     "Policy": "augengine.policy",
-    "ViewLoader": "augengine.pipeline",
+    "ViewLoader": "augengine.loader.view_loader",
     "Views": "augengine.views",
     "draw_plan": "augengine.draw",
     "load_policy": "augengine.policies",

@@ -25,7 +25,7 @@ def with_tables(document: str) -> str:
 
 
 def _scores() -> str:
-    """The table of benchmarks/methods.py on the demo set."""
+    """The table of benchmarks/methods/recipes.py on the demo set."""
     rows = json.loads((RESULTS / "methods_demo.json").read_text(encoding="utf-8"))["methods"]
     done = next(iter(rows.values()))["conditions"]
     others = [n for n, row in rows.items() if row["conditions"]["cpu"] != done["cpu"]]
@@ -47,7 +47,7 @@ def _scores() -> str:
 
 
 def _fitted() -> str:
-    """The table of benchmarks/fitted.py: a method a line, a column a set and views."""
+    """The table of benchmarks/methods/fitted.py: a method a line, a column a set and views."""
     path = RESULTS / "fitted.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     if not rows:
@@ -107,7 +107,7 @@ def _what_they_are() -> str:
 
 
 def _lightly() -> str:
-    """The table of benchmarks/lightly_losses.py."""
+    """The table of benchmarks/losses/lightly_losses.py."""
     found = json.loads((RESULTS / "lightly_losses.json").read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [

@@ -14,7 +14,7 @@ import numpy as np
 from performance_gpu import byte_bound, gpu_targets
 from performance_losses import loss_conditions, loss_memory, loss_times
 
-from tools.profile_picture import draw_profile
+from tools.profiling.profile_picture import draw_profile
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "performance.md"

@@ -5,7 +5,7 @@ from typing import Any
 from gpu_report import byte_bound_name, gpu_report, short_name
 
 from augengine.policies import load_policy
-from tools.byte_bound import MEMORY_BYTES_PER_S, count_bytes
+from tools.profiling.byte_bound import MEMORY_BYTES_PER_S, count_bytes
 
 NOT_MEASURED = "not measured"
 VIEW_BYTES = {"bfloat16": 2, "float32": 4}
@@ -20,7 +20,7 @@ TERMS = {
 
 
 def byte_bound() -> str:
-    """The terms of tools/byte_bound.py, and the images a second they allow."""
+    """The terms of tools/profiling/byte_bound.py, and the images a second they allow."""
     policy = load_policy("swav").with_views((2, 6), (224, 96))
     counts = {name: count_bytes(policy, 375, 500, size) for name, size in VIEW_BYTES.items()}
     lines = [

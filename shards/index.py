@@ -117,12 +117,11 @@ class ShardIndex:
 
     def sizes(self, ids: np.ndarray) -> np.ndarray:
         """Height and width of the upright images, [B, 2] int32."""
-        rows = self.rows(ids)
-        return np.stack([rows["height"], rows["width"]], axis=-1).astype(np.int32)
+        return sizes_of(self.rows(ids))
 
     def labels(self, ids: np.ndarray) -> np.ndarray:
         """Class numbers, [B] int32, NO_LABEL where there is none."""
-        return self.rows(ids)["label"].astype(np.int32)
+        return labels_of(self.rows(ids))
 
     def order(self, seed: int) -> SampleOrder:
         """The order in which a run takes the samples when nothing else is said.
@@ -145,6 +144,20 @@ class ShardIndex:
             f"ShardIndex({self.directory}: {len(self):,} samples, {len(self.shards)} shards, "
             f"{len(self.classes)} classes, {self.fingerprint[:12]})"
         )
+
+
+def sizes_of(
+    rows: np.ndarray,  # [B] INDEX_DTYPE
+) -> np.ndarray:
+    """Height and width of the upright images of some records, [B, 2] int32."""
+    return np.stack([rows["height"], rows["width"]], axis=-1).astype(np.int32)
+
+
+def labels_of(
+    rows: np.ndarray,  # [B] INDEX_DTYPE
+) -> np.ndarray:
+    """Class numbers of some records, [B] int32, NO_LABEL where there is none."""
+    return rows["label"].astype(np.int32)
 
 
 def build_index(

@@ -39,11 +39,12 @@ class ShardReader:
         self._files = open_files(index.directory, index.manifest)
         self._verify = verify or self._files.is_remote
 
-    def read(self, ids: np.ndarray) -> list[bytes | SampleError]:
+    def read(self, ids: np.ndarray, records: np.ndarray | None = None) -> list[bytes | SampleError]:
         """Encoded bytes of samples, in the order asked for.
 
         Args:
             ids: [B] integers in [0, N).
+            records: [B] of the index, of these samples; None: they are looked up here.
 
         Returns:
             [B] the bytes, or why there are none.
@@ -51,15 +52,15 @@ class ShardReader:
         Raises:
             IndexError: an id outside [0, N): the caller's mistake, not the data's.
         """
-        rows = self._index.rows(ids)
-        columns = (rows[name].tolist() for name in ("shard", "offset", "size"))
+        records = self._index.rows(ids) if records is None else records
+        columns = (records[name].tolist() for name in ("shard", "offset", "size"))
         places = list(zip(*columns, strict=True))
         return [
             self._checked(int(sample_id), place, crc32, found)
             for sample_id, place, crc32, found in zip(
                 np.asarray(ids),
                 places,
-                rows["crc32"].tolist(),
+                records["crc32"].tolist(),
                 self._files.read_many(places),
                 strict=True,
             )

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulty_server import Faults, FaultyServer
 from PIL import Image
 
 from shards.index import ShardIndex
-from tools.faulty_server import Faults, FaultyServer
 
 NUM_SAMPLES = 37  # odd, so that no batch or world divides it
 NUM_CLASSES = 3

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("shards", "augengine", "trainer", "tools")  # low to high
 MODULES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 # Packages that lie as a spine of a few files and wings with names.
-WINGED = ("shards",)
+WINGED = ("shards", "augengine")
 MOST_IN_A_SPINE = 10
 # Importing any of these without asking for a device, a backend or a plot would be a surprise.
 HEAVY = ("torch", "nvidia", "kornia", "numba", "triton")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from augengine.backends.table import BACKENDS
+from augengine.backends.create_backend import BACKENDS
 from trainer.eval.evaluation import Score
 from trainer.eval.scoreboard import print_head, print_row
 from trainer.fitted import Facts, fit

@@ -19,18 +19,18 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
-from augengine.backends.table import BACKENDS, DTYPES, backends_on
+from augengine.backends.create_backend import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console, words
-from tools.augment_cases import Settings
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
-from tools.profile_picture import draw_profile, require_matplotlib
-from tools.profile_report import markdown_table, print_report, report_of
-from tools.profile_run import profile
-from tools.trace import record, write_trace
+from tools.profiling.augment_cases import Settings
+from tools.profiling.profile_picture import draw_profile, require_matplotlib
+from tools.profiling.profile_report import markdown_table, print_report, report_of
+from tools.profiling.profile_run import profile
+from tools.profiling.trace import record, write_trace
 from trainer.config import RunConfig
 from trainer.device import choose_device
 

@@ -26,15 +26,15 @@ from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console
-from tools.epoch_memory import measure_memory
-from tools.epoch_run import EPOCH, plan_failures, run_epoch, steps_of_epoch
-from tools.epoch_shuffle import (
+from tools.epoch.epoch_memory import measure_memory
+from tools.epoch.epoch_run import EPOCH, plan_failures, run_epoch, steps_of_epoch
+from tools.epoch.epoch_shuffle import (
     measure_shuffle,
     opens_per_shard,
     shard_sizes,
     uniform_permutation,
 )
-from tools.epoch_tables import epoch_tables
+from tools.epoch.epoch_tables import epoch_tables
 from trainer.conditions import conditions
 
 _DESCRIPTION = """\

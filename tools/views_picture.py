@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augengine.backends.table import BACKENDS, create_backend
-from augengine.badsamples import BadSample
-from augengine.decoders.table import create_decoder
+from augengine.backends.create_backend import BACKENDS, create_backend
+from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
-from augengine.images import ImageSource
-from augengine.meter import Meter
+from augengine.loader.bad_samples import BadSample
+from augengine.loader.image_source import ImageSource
+from augengine.loader.meter import Meter
 from augengine.plan import Plan
 from augengine.reference import render
 from shards.errors import DataError, UsageError

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from augengine.badsamples import BadSample
-from augengine.pipeline import ViewLoader
+from augengine.loader.bad_samples import BadSample
+from augengine.loader.view_loader import ViewLoader
 from augengine.views import Views
 from trainer.distributed import rank, world_size
 from trainer.jsonlines import JsonLines, drop_after, read_lines

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from augengine.backends.protocol import Backend
-from augengine.backends.table import create_backend
-from augengine.cache import Cache, create_cache
-from augengine.decoders.protocol import Decoder
+from augengine.backends.backend import Backend
+from augengine.backends.create_backend import create_backend
+from augengine.caches.sample_cache import Cache, create_cache
+from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
-from augengine.pipeline import ViewLoader
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
 from shards.cursor import Cursor
 from shards.errors import UsageError

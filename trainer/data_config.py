@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from augengine.cache import CACHES
+from augengine.caches.sample_cache import CACHES
 from shards.remote.address import MODES, remote_folder
 from shards.terminal.bytesize import parse_size
 from trainer.checks import choose, require

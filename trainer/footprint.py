@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from augengine.cache import EncodedCache
-from augengine.freememory import free_host_bytes
+from augengine.caches.sample_cache import EncodedCache
+from augengine.devices.free_memory import free_host_bytes
 from shards.errors import UsageError
 from shards.terminal.bytesize import show_size
 from trainer.accumulate import check_batch

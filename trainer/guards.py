@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augengine.batches import MAX_SUBSTITUTES
 from augengine.draw import draw_plan
+from augengine.loader.batches import MAX_SUBSTITUTES
 from augengine.plan import Plan
 from shards.errors import DataError
 from trainer.build import Parts

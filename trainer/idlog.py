@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from augengine.pipeline import ViewLoader
+from augengine.loader.view_loader import ViewLoader
 from augengine.views import Views
 from trainer.distributed import rank, world_size
 from trainer.jsonlines import JsonLines, drop_after, read_lines

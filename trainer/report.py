@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-from augengine.meter import MeterSnapshot
-from augengine.pipeline import ViewLoader
+from augengine.loader.meter import MeterSnapshot
+from augengine.loader.view_loader import ViewLoader
 from trainer.display import FIRST_STEPS, Display, Speed
 from trainer.guards import Guard
 from trainer.log import RunLog

@@ -10,7 +10,7 @@ from itertools import chain
 
 from torch import nn
 
-from augengine.freememory import free_host_bytes
+from augengine.devices.free_memory import free_host_bytes
 from shards.errors import UsageError
 from shards.terminal.bytesize import show_size
 from trainer.shapes import shapes_only

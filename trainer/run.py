@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augengine.ahead import any_stalled
+from augengine.loader.ahead import any_stalled
 from shards.errors import DataError, UsageError, room_named, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from augengine.sharedmemory import SharedBlock
+from augengine.devices.shared_memory import SharedBlock
 from trainer.distributed import is_distributed, rank, world_size
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

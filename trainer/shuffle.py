@@ -12,7 +12,7 @@ Legend: W ranks, B images of each.
 
 import torch
 
-from augengine.streams import upload
+from augengine.devices.streams import upload
 from trainer.distributed import gather_rows, rank, world_size
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from augengine.decoders.protocol import Decoder
+from augengine.decoders.create_decoder import create_decoder
+from augengine.decoders.decoder import Decoder
 from augengine.decoders.sniff import JPEG_START, is_plain
-from augengine.decoders.table import create_decoder
 from augengine.decoders.tuning import WorkSplit, best_split
 from shards.index import ShardIndex
 from shards.reader import ShardReader

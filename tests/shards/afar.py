@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faulty_server import FaultyServer
 
 from shards.format import Manifest, ShardInfo
 from shards.index import ShardIndex, write_index
 from shards.reader import SampleError, ShardReader
 from shards.remote.address import RemoteFolder
 from shards.remotecache.cached_files import CachedFiles
-from tools.faulty_server import FaultyServer
 
 ALL = np.arange(37)
 

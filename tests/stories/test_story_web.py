@@ -5,10 +5,9 @@ import json
 import tarfile
 from pathlib import Path
 
+from faulty_server import Faults, FaultyServer
 from story import SMALL, photo
 from typed import typed
-
-from tools.faulty_server import Faults, FaultyServer
 
 
 def write_tars(folder: Path, num_images: int, first: int) -> None:

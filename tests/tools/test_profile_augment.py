@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from shards.index import ShardIndex
-from tools import augment_cases
 from tools.profile_augment import main
+from tools.profiling import augment_cases
 
 QUICK = ["--views", "2+1", "--sizes", "16+8", "--batch-size", "4", "--seconds", "0.01"]
 QUICK += ["--threads", "1", "--device", "cpu"]

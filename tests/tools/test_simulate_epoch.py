@@ -7,7 +7,7 @@ import pytest
 
 from shards.cursor import Cursor
 from shards.order import SampleOrder
-from tools.epoch_run import (
+from tools.epoch.epoch_run import (
     Counts,
     Stretch,
     check_split,
@@ -15,7 +15,7 @@ from tools.epoch_run import (
     run_epoch,
     steps_of_epoch,
 )
-from tools.epoch_shuffle import (
+from tools.epoch.epoch_shuffle import (
     count_opens,
     measure_shuffle,
     opens_per_shard,

@@ -10,8 +10,8 @@ import torch
 from tiny_run import tiny_config
 from tiny_sets import write_set
 
-from augengine.backends.table import create_backend
-from augengine.decoders.table import create_decoder
+from augengine.backends.create_backend import create_backend
+from augengine.decoders.create_decoder import create_decoder
 from shards.errors import DataError
 from shards.index import ShardIndex
 from trainer.badlog import describe_bad_samples

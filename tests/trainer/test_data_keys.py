@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_config
 
-from augengine.cache import NoCache
-from augengine.decoders.protocol import Decoder
-from augengine.decoders.table import create_decoder
+from augengine.caches.sample_cache import NoCache
+from augengine.decoders.create_decoder import create_decoder
+from augengine.decoders.decoder import Decoder
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from trainer import build

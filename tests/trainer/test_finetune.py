@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_run import tiny_config
 
-from augengine.center import center_plan
+from augengine.loader.center_plan import center_plan
 from augengine.views import Views
 from shards.errors import UsageError
 from shards.format import NO_LABEL

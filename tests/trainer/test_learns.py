@@ -8,7 +8,7 @@ import pytest
 from trainer.run import main
 
 # What the recipes say for BYOL and SimSiam, less than half of it for SwAV. One of each family; the
-# others take half an hour and are held to the same by benchmarks/methods.py.
+# others take half an hour and are held to the same by benchmarks/methods/recipes.py.
 EPOCHS = {"byol": 8, "simsiam": 8, "swav": 8}
 ON_EVERY_COMMIT = "swav"
 

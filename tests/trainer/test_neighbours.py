@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 RANK = """
 import sys
 import torch.distributed as dist
-from augengine.sharedmemory import SharedBlock
+from augengine.devices.shared_memory import SharedBlock
 from trainer import sharedcache
 rank, world, file, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from faulty_server import FaultyServer
 from tiny_run import tiny_config
 
 from shards.errors import UsageError
 from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
-from tools.faulty_server import FaultyServer
 from trainer import checkpoint
 from trainer.build import open_index
 from trainer.config import EvalConfig

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_server import FaultyServer
 
-from augengine.backends.table import create_backend
-from augengine.decoders.table import create_decoder
-from augengine.pipeline import ViewLoader, iter_center_views
+from augengine.backends.create_backend import create_backend
+from augengine.decoders.create_decoder import create_decoder
+from augengine.loader.center_loader import iter_center_views
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from shards import reader as reader_module
 from shards.index import ShardIndex
@@ -17,7 +19,6 @@ from shards.reader import ShardReader
 from shards.remote.address import RemoteFolder
 from shards.remotecache.cache_window import fitting_window
 from shards.remotecache.cached_files import CachedFiles
-from tools.faulty_server import FaultyServer
 from trainer.eval.subset import SubsetOrder, label_subset
 
 NUM_SHARDS, NUM_SAMPLES = 20, 400

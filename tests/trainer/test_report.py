@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from augengine.meter import Meter
+from augengine.loader.meter import Meter
 from trainer.display import Display
 from trainer.methods.protocol import Progress, StepResult
 from trainer.report import Reporter
@@ -15,7 +15,7 @@ from trainer.report import Reporter
 def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Images a second by the records of six steps: 8 images in a minute, then in a second each."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("augengine.meter.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("augengine.loader.meter.time.perf_counter", lambda: clock.now)
     written: list[float] = []
     log: Any = SimpleNamespace(write=lambda step, values: written.append(values["images_per_s"]))
     guard: Any = SimpleNamespace(note=lambda step, loss: None)

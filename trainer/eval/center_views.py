@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from augengine.backends.protocol import Backend
-from augengine.badsamples import BadSample
-from augengine.decoders.protocol import Decoder
-from augengine.pipeline import iter_center_views
+from augengine.backends.backend import Backend
+from augengine.decoders.decoder import Decoder
+from augengine.loader.bad_samples import BadSample
+from augengine.loader.center_loader import iter_center_views
 from augengine.policy import Policy
 from augengine.views import Views
 from shards.errors import DataError

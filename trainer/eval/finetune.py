@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from augengine.pipeline import ViewLoader
+from augengine.devices.streams import upload
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
-from augengine.streams import upload
 from augengine.views import Views
 from shards.errors import DataError
 from shards.terminal.console import new_console

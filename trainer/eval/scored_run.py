@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import trainer.checkpoint as checkpoint
-from augengine.backends.table import create_backend
-from augengine.decoders.table import create_decoder
+from augengine.backends.create_backend import create_backend
+from augengine.decoders.create_decoder import create_decoder
 from shards.errors import UsageError
 from trainer.build import open_index
 from trainer.checks import require

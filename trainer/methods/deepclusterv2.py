@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from augengine.streams import upload
+from augengine.devices.streams import upload
 from augengine.views import Views
 from trainer.backbones import feature_dim
 from trainer.checks import require

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from augengine.streams import upload
+from augengine.devices.streams import upload
 from augengine.views import Views
 from shards.errors import UsageError
 from trainer.backbones import feature_dim

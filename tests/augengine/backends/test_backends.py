@@ -7,8 +7,8 @@ import pytest
 import torch
 from parity_cases import NUM_VIEWS, hard_images, neutral_plan, op_changes, photographs
 
-from augengine.backends.protocol import Backend
-from augengine.backends.table import BACKENDS, create_backend
+from augengine.backends.backend import Backend
+from augengine.backends.create_backend import BACKENDS, create_backend
 from augengine.plan import Plan
 from shards.errors import UsageError
 
@@ -144,7 +144,7 @@ def test_auto_names_its_choice() -> None:
 def test_dali_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without DALI, `dali` is a usage error that says how to get it, and `auto` still works."""
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.setattr("augengine.backends.table.has_dali", lambda: False)
+    monkeypatch.setattr("augengine.devices.installed.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install nvidia-dali-cuda120"):
         create_backend("dali", "cpu")
     assert create_backend("auto", "cpu").name == "fused"
@@ -152,7 +152,7 @@ def test_dali_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) 
 
 def test_fused_is_asked_for_by_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without numba, `fused` is a usage error that says how to get it, and `auto` still works."""
-    monkeypatch.setattr("augengine.backends.table.find_spec", lambda name: None)
+    monkeypatch.setattr("augengine.backends.create_backend.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install numba"):
         create_backend("fused", "cpu")
     assert create_backend("auto", "cpu").name == "kornia"

@@ -6,8 +6,8 @@ import torch
 from parity_cases import hard_images, neutral_plan, op_changes, photographs
 from tolerances import BOUNDS, Bound
 
-from augengine.backends.protocol import Backend
-from augengine.backends.table import create_backend
+from augengine.backends.backend import Backend
+from augengine.backends.create_backend import create_backend
 from augengine.draw import draw_plan
 from augengine.plan import Plan
 from augengine.policies import load_policy, policy_names

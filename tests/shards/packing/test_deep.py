@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augengine.decoders.pillow import decode_one
+from augengine.decoders.pillow_decoder import decode_one
 from shards.errors import UsageError
 from shards.packing.conversions import Conversion
 from shards.packing.deep import parse_range

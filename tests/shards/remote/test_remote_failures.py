@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from afar import ALL, Serve, corrupt, counts_of, images_of, open_at, wait_for
+from faulty_server import Faults
 
 from shards.errors import DataError
 from shards.reader import SampleError, ShardReader
-from tools.faulty_server import Faults
 
 
 @pytest.mark.parametrize("mode", ["cache", "range"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_server import FaultyServer
 from moto.server import ThreadedMotoServer
 
 from shards.errors import DataError
@@ -15,7 +16,6 @@ from shards.format import TIMES_NAME
 from shards.index import ShardIndex
 from shards.reader import SampleError, ShardReader
 from shards.remote.address import RemoteFolder
-from tools.faulty_server import FaultyServer
 
 ALL = np.arange(37)
 SECRET = "hunter2-the-secret-key"

@@ -17,7 +17,7 @@ COMMANDS = {
     "tools.show_views": ["--bakend", "x"],
     "tools.profile_augment": ["--bakends", "x"],
     "tools.simulate_epoch": ["--smaples", "x"],
-    "tools.faulty_server": ["DIR", "--prot", "3"],
+    "faulty_server": ["DIR", "--prot", "3"],
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_server import FaultyServer
 
 from shards.errors import DataError
 from shards.format import Manifest, ShardInfo
@@ -14,7 +15,6 @@ from shards.index import ShardIndex, write_index
 from shards.processes import parallel
 from shards.remote.address import RemoteFolder
 from shards.upkeep.folder_check import check_folder
-from tools.faulty_server import FaultyServer
 
 HASH = "0" * 64
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import FaultyServer
 from moto.server import ThreadedMotoServer
 from pair_features import (
     SIZES,
@@ -28,7 +29,6 @@ from pair_sets import (
 from toy_methods import TOY
 from typed import typed
 
-from tools.faulty_server import FaultyServer
 from trainer import checkpoint
 from trainer.idlog import count_ids
 from trainer.log import read_metrics

@@ -1,0 +1,1 @@
+"""Samples that are kept in memory, so that they are not read or decoded again."""

@@ -1,0 +1,1 @@
+"""What a GPU and its host offer: streams, uploads, free memory, memory that is shared."""

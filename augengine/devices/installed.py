@@ -1,0 +1,18 @@
+"""Whether DALI is installed: asked before a backend or a decoder imports it."""
+
+from importlib.util import find_spec
+
+from shards.errors import UsageError
+
+INSTALL_DALI = "pip install nvidia-dali-cuda120 (Linux only)"
+
+
+def has_dali() -> bool:
+    """Whether DALI is installed; imports nothing of it."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
+
+
+def require_dali(what: str) -> None:
+    """Raise UsageError with the install line unless DALI is there."""
+    if not has_dali():
+        raise UsageError(f"{what} 'dali' needs NVIDIA DALI, which is not installed: {INSTALL_DALI}")

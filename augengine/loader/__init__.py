@@ -1,0 +1,1 @@
+"""Batches ahead of the consumer: threads, substitutes, the meter, what is delivered."""

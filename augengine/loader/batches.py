@@ -1,0 +1,145 @@
+"""Makes one batch of views from its number: ids, load, replace the bad, draw, move, augment.
+
+This is a worker thread's body. A batch depends only on its number (and the seed and policy), so
+which thread makes it, and when, changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from augengine.backends.backend import Backend
+from augengine.devices.streams import borrow_stream, numbered, sleep_until_done, upload
+from augengine.loader.bad_samples import BadSample
+from augengine.loader.image_source import ImageSource
+from augengine.loader.meter import Meter
+from augengine.loader.samples import Samples
+from augengine.plan import Plan
+from augengine.views import Views
+from shards.index import ShardIndex, labels_of, sizes_of
+
+# Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
+MAX_SUBSTITUTES = 8
+Drawer = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]  # ids, epochs, image sizes -> plan
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Finished views, and the bad samples met on the way to them."""
+
+    views: Views | None  # None: a bad sample had no good substitute, or nothing was left
+    bad: tuple[BadSample, ...]
+    num_drawn: int  # samples asked for, substitutes included
+
+
+class BatchMaker:
+    """One thread's way from a batch's number to its views; made on that thread.
+
+    On CUDA it works on the backend's GPU, on a side stream of its own.
+
+    A batch is returned when its kernels have finished, so the consumer's stream need not wait for
+    anything, its measured wait is honest, and no more batches than planned occupy the device.
+    """
+
+    def __init__(
+        self,
+        index: ShardIndex,
+        samples: Samples,
+        source: ImageSource,
+        draw: Drawer,
+        backend: Backend,
+        meter: Meter,
+    ) -> None:
+        self._index = index
+        self._samples = samples
+        self._source = source
+        self._draw = draw
+        self._backend = backend
+        self._meter = meter
+        is_cuda = backend.device.type == "cuda"
+        if is_cuda:
+            # A new thread begins on the first GPU; kernels, pinned memory and whatever a library
+            # allocates would go there.
+            torch.cuda.set_device(numbered(backend.device))
+        self._stream = borrow_stream(backend.device, self) if is_cuda else None
+
+    def __call__(self, number: int) -> Batch:
+        """Batch `number`: a bad sample is replaced through the samples' order, else left out."""
+        epochs, ids = self._samples.batch(number)
+        # Without a stream `torch.cuda.stream` does nothing.
+        with self._meter.batch(number, len(ids)), torch.cuda.stream(self._stream):
+            return self._make(epochs, ids)
+
+    def _make(
+        self,
+        epochs: np.ndarray,  # [B] int64
+        ids: np.ndarray,  # [B] int64
+    ) -> Batch:
+        used, records = ids.copy(), self._index.rows(ids)
+        images = self._source.load(ids, records)
+        bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
+        bad += self._replace(epochs, ids, used, records, images)
+        good = {row: image for row, image in enumerate(images) if not isinstance(image, BadSample)}
+        met = tuple(
+            replace(
+                sample,
+                epoch=int(epochs[row]),
+                substitute=int(used[row]) if row in good else None,
+            )
+            for row, sample in bad
+        )
+        num_drawn = len(good) + len(bad)  # each load gave one or the other
+        if not good or (self._samples.order is not None and len(good) < len(ids)):
+            return Batch(None, met, num_drawn)
+        rows = list(good)
+        views = self._augment(epochs[rows], used[rows], records[rows], list(good.values()))
+        return Batch(views, met, num_drawn)
+
+    def _replace(
+        self,
+        epochs: np.ndarray,
+        ids: np.ndarray,
+        used: np.ndarray,
+        records: np.ndarray,
+        images: list[torch.Tensor | BadSample],
+    ) -> list[tuple[int, BadSample]]:
+        """Fill the bad rows of the last three; returns the substitutes that were bad too."""
+        bad: list[tuple[int, BadSample]] = []
+        if self._samples.order is None:
+            return bad
+        for attempt in range(MAX_SUBSTITUTES):
+            rows = [row for row, image in enumerate(images) if isinstance(image, BadSample)]
+            if not rows:
+                break
+            used[rows] = self._samples.order.substitute(epochs[rows], ids[rows], attempt)
+            records[rows] = self._index.rows(used[rows])
+            loaded = self._source.load(used[rows], records[rows])
+            for row, image in zip(rows, loaded, strict=True):
+                images[row] = image
+                if isinstance(image, BadSample):
+                    bad.append((row, image))
+        return bad
+
+    def _augment(
+        self,
+        epochs: np.ndarray,
+        ids: np.ndarray,
+        records: np.ndarray,
+        images: list[torch.Tensor],
+    ) -> Views:
+        with self._meter.measure("draw", len(ids)):
+            plan = self._draw(ids, epochs, sizes_of(records))
+        kind = self._backend.device.type
+        # Some may be there already: those of a cache.
+        if not all(image.device.type == kind for image in images):
+            with self._meter.measure("transfer", len(ids)):
+                there = self._backend.device
+                images = [i if i.device.type == kind else upload(i, there) for i in images]
+        with self._meter.measure("augment", len(ids)):
+            crops = self._backend(images, plan)
+            # `images` live until here: a decoder may reuse their memory once they are dropped.
+            if self._stream is not None:
+                sleep_until_done(self._stream)
+        return Views(crops, ids, labels_of(records), plan)

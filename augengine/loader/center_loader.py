@@ -1,0 +1,94 @@
+"""Each image's centre view, once: what evaluation reads.
+
+The threads, the meter and the budget of bad samples are those of `ViewLoader`; its contract holds
+here too, but for the substitutes.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+import torch
+
+from augengine.backends.backend import Backend
+from augengine.decoders.decoder import Decoder
+from augengine.loader.ahead import Ahead
+from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
+from augengine.loader.batches import BatchMaker
+from augengine.loader.center_plan import center_plan
+from augengine.loader.deliver import DEFAULT_STALL_S, deliver
+from augengine.loader.engine import choose_engine
+from augengine.loader.image_source import ImageSource
+from augengine.loader.meter import Meter
+from augengine.loader.samples import Listed
+from augengine.plan import Plan
+from augengine.policy import IMAGENET_MEAN, IMAGENET_STD
+from augengine.views import Views
+from shards.errors import UsageError
+from shards.index import ShardIndex
+from shards.reader import ShardReader
+
+
+def iter_center_views(
+    index: ShardIndex,
+    size_px: int,
+    batch_size: int,
+    *,
+    backend: Backend | str = "auto",
+    decoder: Decoder | str = "auto",
+    device: torch.device | str | None = None,  # of what is named
+    ids: np.ndarray | None = None,  # [N] int - which samples; None: all of them
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    fraction: float = 1.0,  # side of the centre square over the image's shorter side
+    num_workers: int = 2,
+    prefetch: int = 2,
+    bad_budget: float = DEFAULT_BUDGET,
+    on_bad: str = "substitute",
+    on_warning: Callable[[BadSample], None] = log_bad_sample,
+    verify: bool = False,
+    stall_s: float = DEFAULT_STALL_S,
+) -> Generator[Views, None, None]:
+    """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
+
+    A bad sample has no substitute here, which would be judged by the label of another image: it is
+    left out of its batch's `ids`, named through `on_warning`, and counted against the budget
+    (DataError; with `on_bad="fail"` none is allowed). Stopping early ends the threads.
+    """
+    ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
+    if batch_size < 1:
+        raise UsageError(f"the batch size is at least 1, got {batch_size}")
+    backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
+    meter, bad = Meter(), BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
+    draw = partial(_draw, size_px=size_px, mean=mean, std=std, fraction=fraction)
+    with ShardReader(index, verify=verify) as reader:
+        samples = Listed(reader, index, ids, batch_size)
+        source = ImageSource(index, reader, decoder, meter)
+        batches = Ahead(
+            partial(BatchMaker, index, samples, source, draw, backend, meter),
+            num_workers=num_workers,
+            prefetch=prefetch,
+            num_items=samples.num_batches,
+            interrupt=reader.cancel,
+            stall_s=stall_s,
+        )
+        with closing(batches):
+            for _ in range(samples.num_batches):
+                views = deliver(batches, bad, meter)
+                if views is not None:
+                    yield views
+
+
+def _draw(
+    ids: np.ndarray,
+    epochs: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    size_px: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    fraction: float,
+) -> Plan:
+    """Nothing is drawn: the same square in every epoch."""
+    return center_plan(ids, sizes, size_px, mean, std, fraction=fraction)

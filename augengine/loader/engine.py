@@ -1,0 +1,75 @@
+"""Who makes a loader's views: a backend and a decoder, given as such or by name.
+
+By name they are chosen as the trainer chooses them: the fastest that is
+installed for the device, and on a GPU the decoder's work split as is fastest for these images.
+"""
+
+import logging
+
+import torch
+
+from augengine.backends.backend import Backend
+from augengine.backends.create_backend import BACKENDS, create_backend
+from augengine.decoders.create_decoder import DECODERS
+from augengine.decoders.decoder import Decoder
+from augengine.decoders.trial import create_tuned_decoder
+from shards.errors import UsageError
+from shards.index import ShardIndex
+
+_log = logging.getLogger(__name__)
+
+
+def choose_engine(
+    backend: Backend | str,
+    decoder: Decoder | str,
+    device: torch.device
+    | str
+    | None,  # for names; None: the other's, else a GPU where there is one
+    index: ShardIndex,
+    num_threads: int,  # of each, on the host
+) -> tuple[Backend, Decoder]:
+    """Both as objects; UsageError for an unknown name, and for what is not installed or neither."""
+    _check("backend", backend, BACKENDS)
+    _check("decoder", decoder, DECODERS)
+    if isinstance(backend, str):
+        backend = create_backend(backend, _device(device, decoder), num_threads=num_threads)
+    if isinstance(decoder, str):
+        place = _device(device, backend)
+        decoder, note = create_tuned_decoder(decoder, place, num_threads, index)
+        if note:
+            _log.info(note)
+    return backend, decoder
+
+
+def _check(what: str, given: object, names: tuple[str, ...]) -> None:
+    is_made = callable(given) and not isinstance(given, type)
+    if what == "backend":
+        is_made = is_made and isinstance(_place(given), torch.device)
+    if isinstance(given, str) or is_made:
+        return
+    raise UsageError(
+        f"a {what} is one of auto, {', '.join(names)}, or an object made by create_{what}, got "
+        f'{given!r}; try {what}="auto"'
+    )
+
+
+def _place(made: object) -> object:
+    return getattr(made, "device", None)
+
+
+def _device(wanted: torch.device | str | None, other: object) -> torch.device:
+    """Where what was named works; `other` is the one that may have been given."""
+    place = _place(other)
+    if wanted is None:
+        # Of a decoder on the CPU nothing follows: it serves a backend on a GPU too.
+        if isinstance(place, torch.device) and (place.type != "cpu" or hasattr(other, "dtype")):
+            return place
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(wanted)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"a device is cpu, cuda or cuda:N, got {wanted!r} ({reason}); leave it out to have it "
+            "chosen"
+        ) from None

@@ -1,0 +1,1 @@
+"""What was measured, a folder a question; `python -m benchmarks.FOLDER.NAME`."""

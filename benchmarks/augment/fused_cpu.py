@@ -1,0 +1,233 @@
+"""How fast is the fused backend on the CPU, against our other backends and the peers' transforms?
+
+    make bench-peers
+    python -m benchmarks.augment.fused_cpu --peers-python .venv-peers/bin/python
+
+Photographs, cut to 500x375 JPEGs; views of SwAV 2+6 (224 + 96 px) and BYOL 2 (224 px), and 2
+views of 32 px of small cuts. lightly's BYOL crops with a bilinear filter where the published one,
+and our policy, is bicubic: `byol bilinear` is ours with lightly's filter. First every backend is
+held against the slow reference. Then all cases take turns in rounds, so that other load touches
+them alike; what counts is the ratio inside a round: the median over rounds, with the lowest and
+highest. N threads are N workers of one thread each, of the peers N processes. Peers run in their
+own environment; without one they are left out, and it says so.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from augengine.policies import load_policy, override_policy
+from augengine.policy import Policy
+from benchmarks.augment.photographs import pack_photographs, pack_tiles
+from shards.atomic import write_whole
+from shards.errors import UsageError, run_command
+from shards.index import ShardIndex
+from shards.terminal.console import table_console
+from tools.profiling.augment_cases import (
+    DECODE,
+    END_TO_END,
+    FROM_BYTES,
+    FROM_PIXELS,
+    KINDS,
+    Settings,
+    Workload,
+)
+from tools.profiling.measure import Case, Result, measure, times_as_fast
+from tools.profiling.peers import LIBRARIES, PEER_KINDS, PeerCase, Peers, peer_cases
+from tools.profiling.profile_report import describe_data, rows_of, table_of
+from trainer.conditions import conditions
+
+DEFAULT_OUT = Path(__file__).parents[1] / "results" / "fused_cpu.json"
+BATCH_SIZE, TILES_BATCH_SIZE, NUM_BATCHES = 32, 256, 4
+# Ours, theirs, at least so many times as fast.
+TARGETS = (
+    ("swav: from bytes, fused", "swav: from bytes, lightly", 6.0),
+    ("swav: end to end, fused", "swav: end to end, lightly", 6.0),
+    ("swav: from bytes, fused", "swav: from bytes, dali", 4.0),
+    ("byol: from bytes, fused", "byol: from bytes, lightly", 5.0),
+    ("byol bilinear: from bytes, fused", "byol: from bytes, lightly", 5.0),
+    ("byol: end to end, fused", "byol: end to end, lightly", 5.0),
+    ("tiny: from pixels, fused", "tiny: from pixels, torchvision v2", 20.0),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check, time, print the ratios, write the JSON; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return run_command(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--peers-python", metavar="PATH", help="a Python with lightly and torchvision")
+    add("--threads", default="1,2", metavar="N,M", help="default: %(default)s")
+    add("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
+    add("--seconds", type=float, default=3.5, metavar="S", help="a case (default: %(default)s)")
+    add("--backends", default="kornia,dali", metavar="A,B", help="besides fused; %(default)s")
+    # Without peers the figures are not those that docs/performance.md is made of.
+    add("--out", metavar="FILE", help=f"default: {DEFAULT_OUT.name} in results/, with peers only")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    out = Path(options.out or (DEFAULT_OUT if options.peers_python else os.devnull))
+    if not out.parent.is_dir():
+        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
+    torch.set_num_threads(1)
+    by_threads: dict[str, Any] = {}
+    report: dict[str, Any] = {"conditions": conditions(), "peers": None}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        pack_photographs(BATCH_SIZE * NUM_BATCHES, folder / "photographs")
+        pack_tiles(TILES_BATCH_SIZE * NUM_BATCHES, folder / "tiles")
+        indexes = {name: ShardIndex.open(folder / name) for name in ("photographs", "tiles")}
+        report["data"] = {name: describe_data(index) for name, index in indexes.items()}
+        report["settings"] = {"rounds": options.rounds, "seconds_per_row": options.seconds}
+        report["settings"] |= {"batch_size": {"photographs": BATCH_SIZE, "tiles": TILES_BATCH_SIZE}}
+        for threads in options.threads.split(","):
+            here = folder / f"threads-{threads}"
+            here.mkdir()
+            found, details = _measure(indexes, int(threads), options, here)
+            by_threads[threads] = {"targets": _targets(found), "workloads": _by_workload(found)}
+            report |= details
+    report["threads"] = by_threads
+    _print(report)
+    write_whole(out, json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def policies() -> dict[str, Policy]:
+    """What is timed, by name; `tiny` is for the small cuts, the others for the photographs."""
+    # Windows as the peers draw them, or ours would be of another size.
+    byol, simclr = (
+        override_policy(load_policy(name), {"crop": "torchvision"}) for name in ("byol", "simclr")
+    )
+    byol = byol.with_views((2,), (224,))
+    tiny = override_policy(simclr, {"blur": 0.0, "scale": [0.2, 1.0]})
+    return {
+        "swav": load_policy("swav").with_views((2, 6), (224, 96)),
+        "byol": byol,
+        "byol bilinear": override_policy(byol, {"interpolation": "bilinear"}),
+        "tiny": tiny.with_views((2,), (32,)),
+    }
+
+
+def _measure(
+    indexes: dict[str, ShardIndex], num_threads: int, options: argparse.Namespace, folder: Path
+) -> tuple[list[Result], dict[str, Any]]:
+    """All cases with so many threads; and what the gate and the peers said."""
+    others = [name for name in options.backends.split(",") if name]
+    workloads = {
+        name: _workload(name, policy, indexes, num_threads, ["fused", *others])
+        for name, policy in policies().items()
+    }
+    errors = {
+        f"{name}: {backend}": workload.check(backend)
+        for name, workload in workloads.items()
+        for backend in ("fused", *others)
+    }
+    cases = [case for workload in workloads.values() for case in _own_cases(workload, others)]
+    rounds = {"seconds": options.seconds, "num_rounds": options.rounds}
+    if options.peers_python is None:
+        return measure(cases, **rounds), {"errors_against_reference": errors}
+    asked = [case for w in workloads.values() for case in _peer_cases(w, num_threads, folder)]
+    with Peers(options.peers_python, asked, folder) as peers:
+        results = measure(sorted([*cases, *peers.cases], key=_place), **rounds)
+        return results, {"errors_against_reference": errors, "peers": peers.describe()}
+
+
+def _workload(
+    name: str,
+    policy: Policy,
+    indexes: dict[str, ShardIndex],
+    num_threads: int,
+    backends: Sequence[str],
+) -> Workload:
+    index = indexes["tiles" if name == "tiny" else "photographs"]
+    batch_size = TILES_BATCH_SIZE if name == "tiny" else BATCH_SIZE
+    settings = Settings(
+        tuple(backends), torch.device("cpu"), batch_size, num_threads, num_workers=num_threads
+    )
+    return Workload(index, policy, settings, f"{name}: ")
+
+
+def _own_cases(workload: Workload, others: Sequence[str]) -> list[Case]:
+    """`fused` from everywhere, the others where a target or a table wants them."""
+    if workload.prefix == "tiny: ":
+        return workload.cases((FROM_PIXELS,))
+    kinds = [FROM_PIXELS, FROM_BYTES, END_TO_END]
+    cases = workload.cases([DECODE, *kinds], ["fused"])
+    if workload.prefix == "byol bilinear: " or not others:
+        return cases
+    return cases + workload.cases([FROM_BYTES], others)
+
+
+def _peer_cases(workload: Workload, num_threads: int, folder: Path) -> list[PeerCase]:
+    name, stock = workload.prefix.removesuffix(": "), workload.stock
+    if name == "byol bilinear":  # is lightly's own BYOL, which stands under byol
+        return []
+    # lightly's SimCLR blurs, our tiny policy does not.
+    kinds, libraries = (
+        ((FROM_PIXELS,), ("torchvision v2",)) if name == "tiny" else (PEER_KINDS, LIBRARIES)
+    )
+    images = stock.write(folder / name)
+    return peer_cases(
+        workload.policy, images, stock.batch_size, num_threads, kinds, libraries, workload.prefix
+    )
+
+
+def _place(case: Case) -> tuple[int, int]:
+    """What is compared stands side by side in a round; `byol bilinear` beside `byol`."""
+    workload, kind = case.name.split(", ")[0].split(": ")
+    return list(policies()).index(workload.split()[0]), KINDS.index(kind)
+
+
+def _targets(results: Sequence[Result]) -> list[dict[str, Any]]:
+    by_name = {result.name: result for result in results}
+    return [
+        {"ours": ours, "theirs": theirs, "target": target}
+        | times_as_fast(by_name[ours], by_name[theirs])
+        for ours, theirs, target in TARGETS
+        if ours in by_name and theirs in by_name
+    ]
+
+
+def _by_workload(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for name, row in rows_of(results).items():
+        workload, case = name.split(": ")
+        rows.setdefault(workload, {})[case] = row
+    return rows
+
+
+def _print(report: dict[str, Any]) -> None:
+    console = table_console(150)
+    for num_threads, found in report["threads"].items():
+        for workload, rows in found["workloads"].items():
+            header, lines = table_of(rows)
+            table = Table(*header, title=f"{workload}, {num_threads} thread(s)")
+            for line in lines:
+                table.add_row(*line)
+            console.print(table)
+        for row in found["targets"]:
+            console.print(
+                f"{row['ours']} is {row['median']:.1f} times as fast ({row['min']:.1f} to "
+                f"{row['max']:.1f}) as {row['theirs'].split(', ')[1]}; wanted: {row['target']:g}"
+            )
+    if report["peers"] is None:
+        console.print("peers left out: pass --peers-python")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

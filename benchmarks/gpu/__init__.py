@@ -1,0 +1,1 @@
+"""What needs an NVIDIA GPU: one check of everything, and what it runs."""

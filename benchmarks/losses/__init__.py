@@ -1,0 +1,1 @@
+"""Losses: seconds, memory and launches of every form, and other libraries' values."""

@@ -1,0 +1,1 @@
+"""Trained encoders: every method by its recipe, and recipes fitted to a set."""

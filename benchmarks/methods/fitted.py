@@ -1,0 +1,177 @@
+"""Every method by the fitted recipe, in about the same time: kNN beside the untrained encoder's.
+
+    python -m benchmarks.methods.fitted --set tiny7k=sets/tiny7k,sets/tiny-val --set cifar10k=...
+    python -m benchmarks.methods.fitted --set tiny7k=... --methods swav,byol --seeds 0,1,2
+    python -m benchmarks.methods.fitted --print
+
+A row is one run of `python -m trainer.run --data TRAIN --eval-data EVAL --method M --views V
+--epochs N`: nothing else is typed. N is what about 8 minutes hold on two quiet cores (EPOCHS), and
+not --minutes, so that a busy machine makes a run longer and not worse. Every row is written when it
+is there, and a later call makes those that lack: hours of runs may be stopped and started.
+docs/methods.md shows the table (python docs/methods.py). docs/recipes.md says how anyone gets the
+sets.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from shards.atomic import write_whole
+from shards.errors import DataError, UsageError, run_command
+from shards.terminal.console import table_console
+from trainer.checks import choose
+from trainer.conditions import conditions
+from trainer.log import read_metrics
+from trainer.methods.table import METHODS
+from trainer.recipe import as_mapping
+from trainer.rundir import read_config
+
+RESULTS = Path(__file__).parents[1] / "results" / "fitted.json"
+# About 8 minutes of two quiet cores (Intel Xeon, AVX-512, no AMX) by set and views: 7,000 images of
+# 64 px and 10,000 of 32 px.
+EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.0}}
+NEED_A_RUN = ("distill",)  # it learns from a run that is finished and fine-tuned
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train what lacks, write, print; returns 1 when a run failed."""
+    options = _parser().parse_args(argv)
+    return run_command(lambda: _benchmark(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.methods.fitted",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--set", dest="sets", action="append", default=[], metavar="NAME=TRAIN,EVAL")
+    add("--methods", metavar="A,B", help="default: all")
+    add("--views", default="2+6", metavar="V,V", help="default: %(default)s")
+    add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
+    add("--epochs", type=float, metavar="N", help="default: EPOCHS of the set and the views")
+    add("--jobs", type=int, default=1, metavar="N", help="runs at once, each on its own core")
+    add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
+    add("--print", action="store_true", help="the table as it is, and nothing else")
+    return parser
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = (
+        json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    )
+    if options.print:
+        _print(rows)
+        return 0
+    sets = dict(_read_set(text) for text in options.sets)
+    names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
+    for name in names:
+        choose("method", name, METHODS)
+    wanted = [
+        {"set": name, "method": method, "views": views, "seed": int(seed)}
+        for seed in options.seeds.split(",")
+        for views in options.views.split(",")
+        for method in names
+        for name in sets
+    ]
+    done = [{key: row[key] for key in ("set", "method", "views", "seed")} for row in rows]
+    lacking = [what for what in wanted if what not in done]
+    failed = []
+
+    def make(what: dict[str, Any]) -> None:
+        label = f"{what['set']} {what['method']} {what['views']} seed {what['seed']}"
+        try:
+            row = _measure(what, *sets[what["set"]], options)
+        except DataError as error:
+            failed.append(label)
+            print(f"{label}: {error}", file=sys.stderr, flush=True)
+            return
+        rows.append(row)
+        report = {"rows": sorted(rows, key=_place)}
+        write_whole(options.out, json.dumps(report, indent=2) + "\n")
+        gain = 100 * (row["knn"] - row["random_knn"])
+        print(f"{label}: kNN {row['knn']:.1%}, {gain:+.1f}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(make, lacking))
+    _print(rows)
+    return 1 if failed else 0
+
+
+def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Namespace) -> Any:
+    """One run's row, with the conditions it was made under."""
+    epochs = options.epochs or EPOCHS.get(what["set"], {}).get(what["views"])
+    if epochs is None:
+        raise UsageError(f"EPOCHS has no length for {what['set']} {what['views']}; give --epochs")
+    before = conditions()
+    words = ["--method", what["method"], "--views", what["views"], "--epochs", f"{epochs:g}"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        start = time.perf_counter()
+        _train([*words, "--seed", str(what["seed"]), "--data", train, "--eval-data", test], run)
+        seconds = time.perf_counter() - start
+        records = read_metrics(run)
+        config = as_mapping(read_config(run))
+    steps = [record for record in records if "loss" in record]
+    knn = [record["knn"] for record in records if "knn" in record]
+    return what | {
+        "command": " ".join(["python -m trainer.run", *words]),
+        "epochs": epochs,
+        "knn": knn[-1],
+        "random_knn": knn[0],
+        "curve": knn,
+        "first_loss": steps[0]["loss"],
+        "last_loss": steps[-1]["loss"],
+        "images_per_s": statistics.median(record["images_per_s"] for record in steps),
+        "seconds": seconds,
+        "jobs": options.jobs,
+        "config": {key: config[key] for key in ("backbone", "method", "optim", "loop")},
+        "conditions": before,
+    }
+
+
+def _train(words: list[str], run: Path) -> None:
+    """DataError with the run's last words when it fails."""
+    command = [sys.executable, "-m", "trainer.run", *words, "--out", str(run)]
+    env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise DataError(f"trainer.run ended with code {done.returncode}: {words[-1]}")
+
+
+def _read_set(text: str) -> tuple[str, tuple[str, str]]:
+    name, _, folders = text.partition("=")
+    train, _, test = folders.partition(",")
+    if not (name and train and test):
+        raise UsageError(f"--set reads NAME=TRAIN,EVAL, got {text!r}")
+    return name, (train, test)
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["set"], [*METHODS].index(row["method"]), row["views"], row["seed"]
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("set", "method", "views", "seed", "epochs", "random", "kNN", "gain", "seconds")
+    for row in sorted(rows, key=_place):
+        gain = 100 * (row["knn"] - row["random_knn"])
+        scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain:+.1f}")
+        words = (row["set"], row["method"], row["views"], str(row["seed"]), f"{row['epochs']:g}")
+        table.add_row(*words, *scores, f"{row['seconds']:.0f}")
+    table_console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

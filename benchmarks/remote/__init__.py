@@ -1,0 +1,1 @@
+"""Shards behind an address: images a second over the loopback."""

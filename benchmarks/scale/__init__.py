@@ -1,0 +1,1 @@
+"""Size: a billion samples, a million rows of an index, several ranks."""

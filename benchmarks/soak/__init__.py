@@ -1,0 +1,1 @@
+"""Hours of harm: damaged files, broken sets, killed runs."""

@@ -1,0 +1,1 @@
+"""Timings side by side: workloads, cases in turns, other libraries, tables, pictures."""
