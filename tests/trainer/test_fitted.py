@@ -105,12 +105,12 @@ def test_momentum_and_warmup_follow_the_length() -> None:
 
 
 def test_views_are_as_large_as_the_images_up_to_what_the_device_can_pay() -> None:
-    """28 px give 32, a photograph 64 on a CPU and 224 on a GPU."""
+    """28 px give 32, a photograph 64 on a CPU and 224 on a GPU; local views about half."""
     sizes = {
         (px, device): leaves(fit(facts(median_px=px, device=device), 1, {}))["policy.sizes"]
         for px, device in ((28, "cpu"), (375, "cpu"), (64, "cuda"), (375, "cuda"))
     }
-    assert list(sizes.values()) == ["32", "64", "64", "224"]
+    assert list(sizes.values()) == ["32+16", "64+32", "64+32", "224+96"]
 
 
 def test_a_batch_leaves_steps_enough() -> None:
