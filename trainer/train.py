@@ -92,10 +92,12 @@ def train(
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
         log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
+        for note in notes:
+            display.say(note)
         display.say(describe_run(parts, footprint, outcome.step))
         for text in warnings:
             display.warn(text)
-        for note in (*notes, *parts.notes):
+        for note in parts.notes:
             display.say(note)
         bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
         batches = bad_log.watch(loader, config.loop.batch_size)
