@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from augengine.policies import load_policy, parse_sizes, parse_views
+from augengine.policies import is_policy_file, load_policy, parse_sizes, parse_views
 from shards.errors import UsageError
 from trainer.fitted_methods import OTHER, RULES, Rule, Scale
 from trainer.policy_config import has_groups
@@ -148,15 +148,20 @@ def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
         return max(int(group.get("size_px", MOST_GPU_PX)) for group in groups)
     policy = str(choices.take("policy.name", POLICY, "its crops, of one strength for all views"))
     own = load_policy(policy).groups
+    if is_policy_file(policy) and "policy.sizes" not in typed:
+        return max(group.size_px for group in own)  # its author said so
     if "policy.name" in typed:
         counts = tuple(group.count for group in own)
         if "policy.views" in typed:
             counts = parse_views(str(typed["policy.views"]))
     else:
         why = "small local views teach more per second than global ones"
-        if rule.views == "2":
+        views = rule.views
+        if views == "2":
             why = "the method takes a pair"
-        counts = parse_views(str(choices.take("policy.views", rule.views, why)))
+        elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
+            views, why = "2", "of one size, as was typed"
+        counts = parse_views(str(choices.take("policy.views", views, why)))
     side = _side(facts)
     local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2
     why = f"images of {facts.median_px} px on {facts.device}"

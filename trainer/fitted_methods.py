@@ -190,6 +190,6 @@ RULES = {
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),
-    "swav": Rule(lr=0.4, settings=_swav),
+    "swav": Rule(lr=0.2, settings=_swav),
     "vicreg": Rule(lr=0.1, settings=_square),
 }

@@ -9,7 +9,7 @@ from augengine.policies import load_policy
 from shards.index import ShardIndex
 from shards.packing.pack import pack
 from shards.sources.folder import FolderSource
-from tools import show_views
+from tools import views_picture
 from tools.contact_sheet import COLOURS, SheetRow, describe_view, draw_sheet
 from tools.show_views import main
 
@@ -139,7 +139,7 @@ def test_files_are_called_by_their_names(tmp_path, capsys, monkeypatch):
         captions.extend(row.captions for row in rows)
         return draw_sheet(rows, *others)
 
-    monkeypatch.setattr(show_views, "draw_sheet", draw)
+    monkeypatch.setattr(views_picture, "draw_sheet", draw)
     assert show(tmp_path / "out", tmp_path / "v.png", "--ids", "0,1,2") == 0
     index = ShardIndex.open(tmp_path / "out")
     numbers = [int(index.key(i)) for i in range(3)]

@@ -1,5 +1,7 @@
 """The fitted recipe: what is typed stays, what depends on it follows, the rest fits the data."""
 
+from pathlib import Path
+
 import pytest
 
 from shards.errors import UsageError
@@ -85,6 +87,22 @@ def test_a_named_policy_keeps_its_strengths() -> None:
     assert policy == {"policy.sizes": "64+32"}
     config = resolve(merge(fit(facts(), 10, typed).values, typed))
     assert [group.size_px for group in config.policy.load().groups] == [64, 32]
+
+
+def test_a_policy_file_of_ones_own_keeps_its_sizes(tmp_path: Path) -> None:
+    """Its author chose them; a published policy's are for other images."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("groups: [{count: 2, size_px: 40, views: [{scale: [0.4, 1.0]}]}]")
+    fitted = leaves(fit(facts(), 10, {"policy": {"name": str(path)}}))
+    assert not [key for key in fitted if key.startswith("policy.")]
+    assert fitted["backbone.stem"] == "small"
+
+
+def test_one_typed_size_is_of_views_of_one_size() -> None:
+    """Local views come with a size of their own, or not at all."""
+    fitted = leaves(fit(facts(), 10, {"policy": {"sizes": "48"}}))
+    assert (fitted["policy.views"], fitted["policy.groups"]) == ("2", [{"scale": [0.2, 1.0]}])
+    assert leaves(fit(facts(), 10, {"policy": {"sizes": "48+24"}}))["policy.views"] == "2+6"
 
 
 def test_a_policy_in_full_is_left_alone() -> None:

@@ -64,10 +64,6 @@ def test_ranks_fit_the_same_and_measure_together(shards: Path) -> None:
         ("--data train --minutes 0", "--minutes is positive, got 0"),
         ("--data train --minutes nan", "--minutes is positive, got nan"),
         ("--data train --minutes 1 --epochs 2", "--epochs or --minutes, got both"),
-        (
-            f"--data train --minutes 1e-6 {SMALL}",
-            "a run has at least one step, got --minutes 1e-06",
-        ),
         ("--data one", "at least 2 images, got 1"),
         ("--data train optim.base_lr=x", "optim.base_lr is a finite number"),
         ("--data train --method swv", "unknown method 'swv'"),
@@ -81,6 +77,15 @@ def test_what_cannot_be_is_one_line(words: str, line: str, shards: Path) -> None
     assert len(said.strip().splitlines()) == 1
     assert said.startswith("error: ")
     assert line in said
+    assert not (shards / "run").exists()
+
+
+def test_a_time_too_short_for_a_step_is_one_line(shards: Path) -> None:
+    """After the measuring that shows it; nothing is written."""
+    said = typed(f"python -m trainer.run --data train --minutes 1e-6 {SMALL} --out run", shards, 2)
+    measuring, error = said.strip().splitlines()
+    assert measuring.startswith("measuring how fast")
+    assert "error: a run has at least one step, got --minutes 1e-06: a step takes" in error
     assert not (shards / "run").exists()
 
 

@@ -44,7 +44,7 @@ def fail(result: Any) -> None:
 def stall(rank: int) -> None:
     """Rank 1's reader never answers."""
     if rank == 1:
-        ShardReader.read = lambda self, ids: time.sleep(1000)  # type: ignore[method-assign]
+        ShardReader.read = lambda self, ids, records=None: time.sleep(1000)  # type: ignore[method-assign]
 
 
 FAULTS = {
