@@ -85,9 +85,9 @@ def fit(
     choices.take("loop.epochs", epochs, why_epochs)
     rule = RULES.get(method, OTHER)
     size_px = _fit_views(choices, facts, rule)
-    features = _fit_encoder(choices, facts, size_px)
+    arch, features = _fit_encoder(choices, facts, size_px)
     batch = _fit_batch(choices, facts, features, size_px, epochs)
-    _fit_optimizer(choices, rule, epochs)
+    _fit_optimizer(choices, rule, epochs, arch)
     steps = max(1, math.floor(epochs * facts.images / batch))
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
     for key, (value, why) in rule.settings(scale).items():
@@ -187,8 +187,8 @@ def _side(facts: Facts) -> int:
     return min(most, max(16, 16 * math.ceil(0.9 * facts.median_px / 16)))
 
 
-def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> int:
-    """The encoder; returns how many features it gives, as far as its name says."""
+def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> tuple[str, int]:
+    """The encoder; returns its name and how many features it gives, as far as that says it."""
     typed = choices.typed
     if facts.device == "cpu":
         own, width, why = "resnet10", 0.25 if size_px <= TINY_PX else 0.5, "what a CPU can train"
@@ -196,9 +196,8 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> int:
         own, width, why = "resnet18" if size_px < MOST_GPU_PX else "resnet50", 1.0, "by the views"
     arch = str(choices.take("backbone.arch", own, why))
     if not arch.startswith("resnet"):
-        choices.take("optim.name", "adamw", "transformers and their kin want it")
         size = arch.removeprefix("vit_").rstrip("0123456789")
-        return SIZES[size][0] if size in SIZES else 512
+        return arch, SIZES[size][0] if size in SIZES else 512
     if "backbone.arch" not in typed:
         width = float(choices.take("backbone.width", width, why))
     else:
@@ -207,7 +206,7 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> int:
     choices.take("backbone.stem", stem, f"for views of {size_px} px")
     depth, _, times = arch.removeprefix("resnet").partition("x")
     unit = 2048 if int(depth.removesuffix("_sk") or 0) >= 50 else 512
-    return int(unit * width * int(times or 1))
+    return arch, int(unit * width * int(times or 1))
 
 
 def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epochs: float) -> int:
@@ -227,13 +226,12 @@ def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epo
     return int(choices.take("loop.batch_size", batch, why))
 
 
-def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float) -> None:
-    typed = choices.typed
-    name = typed.get("optim.name")
-    is_adam = name == "adamw" or dict(choices.fitted().values.get("optim", {})).get("name")
-    if name is None and not is_adam:
-        name = choices.take("optim.name", "sgd", "batches are small")
-    if is_adam:
+def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float, arch: str) -> None:
+    """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
+    is_resnet = arch.startswith("resnet")
+    why = "batches are small" if is_resnet else "transformers and their kin want it"
+    name = choices.take("optim.name", "sgd" if is_resnet else "adamw", why)
+    if name == "adamw":
         choices.take("optim.base_lr", 5e-4, "DINO's and MoCo v3's order, for a batch of 256")
         choices.take("optim.weight_decay", 0.05, "DINO's and MoCo v3's order")
     elif name == "sgd":

@@ -37,8 +37,9 @@ from trainer.recipe import as_mapping
 from trainer.rundir import read_config
 
 RESULTS = Path(__file__).parents[1] / "results" / "fitted.json"
-# About 8 minutes of two quiet cores (Intel Xeon, AVX-512, no AMX) by set and views: 7,000 images of
-# 64 px and 10,000 of 32 px.
+# About 8 minutes of two cores by set and views: 7,000 images of 64 px, 10,000 of 32 px. Reckoned
+# from processor time on a busy Intel Xeon (130 img/s a core with 2+6 views of 64+32 px), which is
+# slower than a quiet one.
 EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.0}}
 NEED_A_RUN = ("distill",)  # it learns from a run that is finished and fine-tuned
 

@@ -1,6 +1,7 @@
 """The fitted recipe: what is typed stays, what depends on it follows, the rest fits the data."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def facts(images: int = 7_000, median_px: int = 64, **other: object) -> Facts:
     return Facts(images=images, median_px=median_px, **values)  # type: ignore[arg-type]
 
 
-def leaves(fitted: Fitted) -> dict[str, object]:
+def leaves(fitted: Fitted) -> dict[str, Any]:
     """By dotted key."""
     return dict(flatten(fitted.values))
 
@@ -164,6 +165,25 @@ def test_the_length_without_a_word() -> None:
     assert default_epochs(facts()) is None
     lengths = [default_epochs(facts(images, device="cuda")) for images in (1_000, 100_000, 10**6)]
     assert lengths == [400, 200, 100]
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "base_lr"),
+    [
+        ({}, "sgd", 0.4),
+        ({"backbone": {"arch": "vit_tiny16"}}, "adamw", 5e-4),
+        ({"backbone": {"arch": "vit_tiny16"}, "optim": {"name": "sgd"}}, None, 0.4),
+        ({"optim": {"name": "adamw"}}, None, 5e-4),
+        ({"optim": {"name": "lars"}}, None, None),
+    ],
+)
+def test_the_optimizer_follows_the_encoder(
+    typed: dict[str, dict[str, str]], name: str | None, base_lr: float | None
+) -> None:
+    """And its rate the optimizer; of LARS, which has a default of its own, none is known."""
+    fitted = leaves(fit(facts(), 10, typed))
+    assert fitted.get("optim.name") == name
+    assert fitted.get("optim.base_lr") == base_lr
 
 
 def test_one_image_is_refused() -> None:
