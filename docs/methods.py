@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.methods.table import METHODS, describe_methods
+from trainer.methods.method_table import METHODS, describe_methods
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "methods.md"

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from trainer.report import Reporter
+from trainer.record.report import Reporter
 from trainer.run import main
 
 NEVER = "0"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from augengine.backends.create_backend import BACKENDS
+from trainer.command.scoreboard import print_head, print_row
 from trainer.eval.evaluation import Score
-from trainer.eval.scoreboard import print_head, print_row
-from trainer.fitted import Facts, fit
-from trainer.methods.table import METHODS
+from trainer.fitted.fit_rule import Facts, fit
+from trainer.methods.method_table import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 Says in one line that all is well, or names every bad thing and exits with 1.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import

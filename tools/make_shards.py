@@ -3,7 +3,7 @@
 The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import

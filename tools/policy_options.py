@@ -38,9 +38,9 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
 
 def config_of(options: argparse.Namespace) -> "TrainConfig":
     """The config of a run with these options; UsageError where they contradict each other."""
-    from trainer.command_config import command_of
-    from trainer.overlay import overlay
-    from trainer.recipe import read_recipe, resolve
+    from trainer.command.command_config import command_of
+    from trainer.recipes.overlay import overlay
+    from trainer.recipes.recipe import read_recipe, resolve
 
     recipe = {} if options.config is None else read_recipe(options.config)
     return resolve(overlay(recipe, command_of(options, _FLAGS))[0])

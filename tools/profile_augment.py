@@ -7,7 +7,7 @@ load on the machine touches all alike. With --peers-python also lightly's and to
 transforms, and ours from where theirs begin: `from pixels` and `from bytes`.
 """
 
-from trainer.commands import begin
+from trainer.command.begin import begin
 
 if __name__ == "__main__":
     begin()  # before what takes seconds to import
@@ -32,7 +32,7 @@ from tools.profiling.profile_report import markdown_table, print_report, report_
 from tools.profiling.profile_run import profile
 from tools.profiling.trace import record, write_trace
 from trainer.config import RunConfig
-from trainer.device import choose_device
+from trainer.setup.device import choose_device
 
 DTYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 

@@ -4,7 +4,7 @@ The images and views are those of a run with the same seed: the epoch's first sa
 with --plan, those of a plan that was saved, such as a run's nonfinite-step-N.npz.
 """
 
-from trainer.commands import begin
+from trainer.command.begin import begin
 
 if __name__ == "__main__":
     begin()  # before what takes seconds to import

@@ -4,7 +4,7 @@ The order and the cursor of a run, with failures and other numbers of ranks, at 
 samples; docs/scale-simulation.md explains the figures.
 """
 
-from trainer.interrupt import quiet_interrupt
+from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
@@ -35,7 +35,7 @@ from tools.epoch.epoch_shuffle import (
     uniform_permutation,
 )
 from tools.epoch.epoch_tables import epoch_tables
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 _DESCRIPTION = """\
 Simulate one epoch of a training run, of any size, without a single image.

@@ -25,21 +25,21 @@ from shards.order import SampleOrder
 from shards.remote.address import remote_folder
 from shards.remotecache.cache_window import note_on_window
 from shards.terminal.bytesize import parse_size
-from trainer.accumulate import check_batch, describe_parts
 from trainer.config import TrainConfig
-from trainer.demo import data_folder
-from trainer.device import choose_device, use_bf16
 from trainer.distributed import rank, world_size
 from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import label_sets
 from trainer.eval.online import OnlineKnn
-from trainer.length import check_length, warn_of_few_steps
 from trainer.methods.protocol import Method, Progress
-from trainer.networks import build_method
-from trainer.optim.build import build_optimizer
-from trainer.sharedcache import Neighbours
-from trainer.sharednorm import share_statistics
-from trainer.timm_models import describe_options
+from trainer.nets.timm_models import describe_options
+from trainer.optim.create_optimizer import build_optimizer
+from trainer.setup.accumulate import check_batch, describe_parts
+from trainer.setup.demo import data_folder
+from trainer.setup.device import choose_device, use_bf16
+from trainer.setup.length import check_length, warn_of_few_steps
+from trainer.setup.networks import build_method
+from trainer.setup.sharedcache import Neighbours
+from trainer.setup.sharednorm import share_statistics
 
 
 @dataclass(frozen=True, slots=True)

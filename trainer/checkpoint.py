@@ -16,7 +16,7 @@ import torch
 
 from shards.atomic import atomic_file, remove_leftovers
 from shards.errors import DataError, UsageError
-from trainer.finite import not_finite
+from trainer.nets.finite import not_finite
 
 CHECKPOINT_VERSION = 1
 FOLDER_NAME = "checkpoints"

@@ -2,8 +2,8 @@
 
 This file is the list of keys: their defaults, what they mean, what they may be. `recipe.py` fills
 them from YAML, flags and `key=value`; `python -m trainer.run --print-config` prints them resolved.
-The data's keys are trainer/data_config.py, the views' trainer/policy_config.py, the optimizer's
-trainer/optim/build.py, a method's own trainer/methods/NAME.py.
+The data's keys are trainer/settings/data_config.py, the views' trainer/settings/policy_config.py,
+the optimizer's trainer/optim/create_optimizer.py, a method's own trainer/methods/NAME.py.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from typing import Any
 from augengine.plan import MAX_SIZE_PX
 from shards.remote.address import default_window, remote_folder
 from trainer.checks import choose, require
-from trainer.data_config import DataConfig
-from trainer.optim.build import OptimSettings
-from trainer.policy_config import PolicyConfig
-from trainer.strict import PATH
+from trainer.optim.create_optimizer import OptimSettings
+from trainer.settings.data_config import DataConfig
+from trainer.settings.policy_config import PolicyConfig
+from trainer.settings.strict import PATH
 
 _DEVICE_MEANINGS = {"gpu": "cuda", "GPU": "cuda", "nvidia": "cuda", "cuda:0": "cuda"}
 

@@ -5,7 +5,7 @@ and, with --baselines, raw pixels. A number without those beside it says little 
 with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
 """
 
-from trainer.commands import begin
+from trainer.command.begin import begin
 
 if __name__ == "__main__":
     begin()  # before what takes seconds to import
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(args: argparse.Namespace) -> int:
     # Here, since it loads torch: --help and a wrong flag need none.
-    from trainer.eval.scored_run import score_run
+    from trainer.command.scored_run import score_run
 
     return score_run(args)
 

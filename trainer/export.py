@@ -5,7 +5,7 @@ A safetensors file of the backbone's parameters and buffers. A ResNet's have tor
 to feed it stands in the file's metadata, as texts.
 """
 
-from trainer.commands import begin
+from trainer.command.begin import begin
 
 if __name__ == "__main__":
     begin()  # before what takes seconds to import
@@ -52,9 +52,9 @@ def _export(args: argparse.Namespace) -> int:
     from safetensors.torch import save
 
     import trainer.checkpoint as checkpoint
-    from trainer.encoder_file import encoder_of
+    from trainer.command.encoder_file import encoder_of
     from trainer.methods.plugin import describe
-    from trainer.rundir import read_config
+    from trainer.record.rundir import read_config
 
     run, out = Path(args.run), Path(args.out)
     config = read_config(run)

@@ -4,7 +4,7 @@ Flags are for what people change daily; every other key of the config is `sectio
 Without --data the built-in demo set trains on a CPU in a few minutes.
 """
 
-from trainer.commands import begin
+from trainer.command.begin import begin
 
 if __name__ == "__main__":
     begin()  # before what takes seconds to import
@@ -22,7 +22,7 @@ from augengine.loader.ahead import any_stalled
 from shards.errors import DataError, UsageError, room_named, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console
-from trainer.catalogue import RECIPES, catalogue
+from trainer.recipes.catalogue import RECIPES, catalogue
 
 # What loads torch is imported by the functions that need it: --help and a wrong flag do not.
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def _main(arguments: list[str]) -> int:
 
 
 def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> int:
-    from trainer.command_config import resolve_config
-    from trainer.recipe import located, to_yaml
+    from trainer.command.command_config import resolve_config
+    from trainer.recipes.recipe import located, to_yaml
 
     stdout = new_console(soft_wrap=True)
     config, notes = resolve_config(args, ranks)
@@ -78,8 +78,8 @@ def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> in
         return 0
     if args.resume and args.out is None:
         raise UsageError("--resume needs the run to continue, got no --out; add --out RUN")
-    from trainer.ending import describe_end
-    from trainer.rundir import check_out, default_out
+    from trainer.command.ending import describe_end
+    from trainer.record.rundir import check_out, default_out
 
     config = located(config)
     out = Path(args.out) if args.out else default_out(config)
@@ -122,7 +122,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         args.overrides.remove("auto")
         if args.out is not None:
             import trainer.checkpoint as checkpoint
-            from trainer.rundir import CONFIG_NAME
+            from trainer.record.rundir import CONFIG_NAME
 
             args.resume = bool(checkpoint.steps(Path(args.out)))
             # A run that was stopped before its first checkpoint begins again.
@@ -131,7 +131,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _key_names() -> Mapping[str, Sequence[str]]:
-    from trainer.command_config import key_names
+    from trainer.command.command_config import key_names
 
     return key_names()
 

@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from augengine.views import Views
 from trainer.build import Parts
 from trainer.config import LoopConfig
-from trainer.device import use_bf16
 from trainer.distributed import rank, world_size
 from trainer.methods.protocol import Progress, StepResult
+from trainer.setup.device import use_bf16
 
 
 def optimizer_step(

@@ -18,27 +18,27 @@ from torch import nn
 import trainer.checkpoint as checkpoint
 from augengine.views import Views
 from shards.cursor import Cursor
-from trainer.badlog import BadLog
 from trainer.build import Parts, build_parts
 from trainer.config import TrainConfig
-from trainer.continuation import describe_length, refuse_another_run
-from trainer.display import Display
 from trainer.distributed import data_parallel, on_first, rank, world_size
-from trainer.footprint import weigh
-from trainer.guards import CHECK_EVERY, Guard
-from trainer.header import describe_run
-from trainer.idlog import IdLog
-from trainer.interrupt import GracefulInterrupt
-from trainer.log import RunLog
-from trainer.optim.build import set_schedules
-from trainer.pace import join_ranks
-from trainer.recipe import as_mapping
-from trainer.report import Reporter
-from trainer.rundir import open_out
-from trainer.scores import Scores, due
-from trainer.standstill import Standstill
-from trainer.starts import describe_start
+from trainer.fitted.pace import join_ranks
+from trainer.optim.create_optimizer import set_schedules
+from trainer.recipes.recipe import as_mapping
+from trainer.record.badlog import BadLog
+from trainer.record.continuation import describe_length, refuse_another_run
+from trainer.record.display import Display
+from trainer.record.header import describe_run
+from trainer.record.idlog import IdLog
+from trainer.record.log import RunLog
+from trainer.record.report import Reporter
+from trainer.record.rundir import open_out
+from trainer.record.scores import Scores, due
+from trainer.record.starts import describe_start
 from trainer.step import optimizer_step
+from trainer.watch.footprint import weigh
+from trainer.watch.guards import CHECK_EVERY, Guard
+from trainer.watch.interrupt import GracefulInterrupt
+from trainer.watch.standstill import Standstill
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ from tools.profiling.augment_cases import (
 from tools.profiling.measure import Case, Result, measure, times_as_fast
 from tools.profiling.peers import LIBRARIES, PEER_KINDS, PeerCase, Peers, peer_cases
 from tools.profiling.profile_report import describe_data, rows_of, table_of
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "fused_cpu.json"
 BATCH_SIZE, TILES_BATCH_SIZE, NUM_BATCHES = 32, 256, 4

@@ -31,7 +31,7 @@ from shards.index import ShardIndex
 from shards.terminal.console import table_console
 from tools.profiling.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
 from tools.profiling.measure import Case, measure
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_OUT = ROOT / "benchmarks" / "results" / "growth.json"

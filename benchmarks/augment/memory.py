@@ -39,7 +39,7 @@ from shards.index import ShardIndex
 from shards.packing.pack import pack
 from shards.sources.detect import open_source
 from shards.terminal.console import table_console
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "memory.json"
 LOADERS = (("fused", "none"), ("fused", "host"), ("dali", "none"), ("kornia", "none"))

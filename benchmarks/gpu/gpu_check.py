@@ -28,7 +28,7 @@ from benchmarks.gpu.gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, a
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from trainer.checks import choose
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 LEAST_S = 10  # with less left no step is begun
 RESULTS = Path(__file__).parents[1] / "results"

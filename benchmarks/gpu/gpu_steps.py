@@ -19,7 +19,7 @@ from augengine.backends.create_backend import BACKENDS, has_fused
 from augengine.devices.installed import has_dali
 from benchmarks.augment.photographs import pack_photographs
 from benchmarks.gpu.gpu_command import StepError, pass_tests, succeed
-from trainer.log import read_metrics
+from trainer.record.log import read_metrics
 
 Found = dict[str, Any] | str
 

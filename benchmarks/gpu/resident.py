@@ -24,10 +24,10 @@ from shards.errors import UsageError, run_command
 from shards.terminal.console import new_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.build import Parts, build_parts
-from trainer.conditions import conditions
-from trainer.recipe import read_recipe, resolve
+from trainer.recipes.recipe import read_recipe, resolve
+from trainer.record.conditions import conditions
+from trainer.settings.strict import merge, parse_override
 from trainer.step import optimizer_step
-from trainer.strict import merge, parse_override
 
 REAL, RESIDENT = "real data", "one batch, resident"
 

@@ -28,7 +28,7 @@ from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.checks import choose
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 RESULTS = Path(__file__).parents[1] / "results"
 DTYPE = torch.bfloat16

@@ -24,8 +24,8 @@ from torch import nn
 from augengine.views import Views
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
+from trainer.methods.method_table import create_method
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import create_method
 
 OUT = Path(__file__).parents[1] / "results" / "lightly_losses.json"
 BATCH, DIM, HIDDEN, DIM_OUT, QUEUE, PROTOTYPES = 24, 16, 32, 12, 40, 9

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.backbones import create_backbone
-from trainer.conditions import conditions
-from trainer.finite import total_magnitude
+from trainer.methods.method_table import create_method
 from trainer.methods.protocol import Progress
-from trainer.methods.table import create_method
-from trainer.optim.build import OptimSettings, build_optimizer
+from trainer.nets.backbones import create_backbone
+from trainer.nets.finite import total_magnitude
+from trainer.optim.create_optimizer import OptimSettings, build_optimizer
+from trainer.record.conditions import conditions
 
 # name -> arch, method, optimizer, images, side in pixels, images of the data set
 CASES: dict[str, tuple[str, str, str, int, int, int]] = {

@@ -30,11 +30,11 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
 from trainer.checks import choose
-from trainer.conditions import conditions
-from trainer.log import read_metrics
-from trainer.methods.table import METHODS
-from trainer.recipe import as_mapping
-from trainer.rundir import read_config
+from trainer.methods.method_table import METHODS
+from trainer.recipes.recipe import as_mapping
+from trainer.record.conditions import conditions
+from trainer.record.log import read_metrics
+from trainer.record.rundir import read_config
 
 RESULTS = Path(__file__).parents[1] / "results" / "fitted.json"
 # About 8 minutes of two cores by set and views: 7,000 images of 64 px, 10,000 of 32 px. Reckoned

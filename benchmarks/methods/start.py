@@ -24,7 +24,7 @@ from typing import Any
 
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "start.json"
@@ -130,11 +130,12 @@ def _until_first_step(arguments: list[str]) -> int:
     """Run in this process, of whichever tree is on the path, and print what the start took."""
     began = time.time() - _age_s()
     # Here, and in the order of the command: all of it is what is timed.
-    from trainer.commands import begin
+    from trainer.command.begin import begin
 
     begin()
     import trainer.step as one_step
-    from trainer import run, scores
+    from trainer import run
+    from trainer.record import scores
 
     knn: Figures = {"cpu_s": 0.0, "wall_s": 0.0}
     make = scores.Scores.make

@@ -37,7 +37,7 @@ from shards.index import ShardIndex
 from shards.reader import ShardReader
 from shards.remote.address import RemoteFolder
 from tools.profiling.measure import Case, Result, Run, measure, times_as_fast
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "remote.json"
 BATCH_SIZE, WORKERS, WINDOW_SHARDS, SEED, COLD_ROUNDS = 32, 2, 4, 0, 3

@@ -33,7 +33,7 @@ from shards.format import (
     ShardInfo,
 )
 from shards.terminal.console import table_console
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "scale.json"
 MAX_START_S, MAX_START_MB, MAX_STATE_BYTES = 2.0, 500.0, 1024

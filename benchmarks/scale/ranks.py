@@ -28,10 +28,10 @@ from benchmarks.augment.photographs import pack_photographs
 from shards.atomic import write_whole
 from shards.errors import run_command
 from trainer.build import Parts, build_parts
-from trainer.conditions import conditions
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, process_group
-from trainer.recipe import resolve
+from trainer.recipes.recipe import resolve
+from trainer.record.conditions import conditions
 from trainer.step import optimizer_step
 from trainer.train import _wrap
 

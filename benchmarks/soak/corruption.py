@@ -35,9 +35,9 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.console import table_console
-from trainer.conditions import conditions
-from trainer.log import read_metrics
-from trainer.recipe import resolve
+from trainer.recipes.recipe import resolve
+from trainer.record.conditions import conditions
+from trainer.record.log import read_metrics
 from trainer.train import train
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "corruption.json"

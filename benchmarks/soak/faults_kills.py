@@ -27,8 +27,8 @@ from benchmarks.soak.faults_ranks import PLACES, Kill, start_ranks
 from benchmarks.soak.faults_run import BATCH, NUM_IMAGES, STEPS, expected_ids, write_tar
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
-from trainer.conditions import conditions
-from trainer.idlog import count_ids
+from trainer.record.conditions import conditions
+from trainer.record.idlog import count_ids
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "faults.json"
 

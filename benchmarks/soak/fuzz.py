@@ -28,7 +28,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.processes.parallel import usable_cores
 from shards.terminal.console import new_bar, new_console, table_console
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "fuzz.json"
 

@@ -22,7 +22,7 @@ from shards.index import build_index
 from shards.store import write_index
 from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.recipe import as_mapping
+from trainer.recipes.recipe import as_mapping
 
 
 @cache

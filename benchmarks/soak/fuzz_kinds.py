@@ -42,9 +42,9 @@ from shards.upkeep.folder_check import check_folder
 from shards.upkeep.foreign_indexes import EXPORTS
 from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.continuation import changed_on_resume
-from trainer.recipe import RECIPES, as_mapping, read_recipe, resolve, to_yaml
-from trainer.strict import parse_override
+from trainer.recipes.recipe import RECIPES, as_mapping, read_recipe, resolve, to_yaml
+from trainer.record.continuation import changed_on_resume
+from trainer.settings.strict import parse_override
 
 # What a reader may raise or return for a file that is not what it should be.
 OWN_ERRORS = (UsageError, DataError, ImageError)

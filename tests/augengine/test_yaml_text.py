@@ -6,8 +6,8 @@ import yaml
 from augengine.policies import FOLDER, load_policy
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
-from trainer.recipe import RECIPES, read_recipe, resolve
-from trainer.strict import flatten, parse_override
+from trainer.recipes.recipe import RECIPES, read_recipe, resolve
+from trainer.settings.strict import flatten, parse_override
 
 LEVELS = 9
 

@@ -261,8 +261,8 @@ FOLDERS = ("shards", "augengine", "trainer", "tools")
 OTHERS = {
     "shards/atomic.py": "it is the place",
     "shards/packing/shard_writer.py": "a tar that grows for minutes, renamed when it is whole",
-    "trainer/jsonlines.py": "appends lines",
-    "trainer/events.py": "appends records",
+    "trainer/record/jsonlines.py": "appends lines",
+    "trainer/record/events.py": "appends records",
     "tools/profiling/peers.py": "what another process is asked, in a folder that goes away",
     "tools/profiling/augment_stock.py": "many images, in a folder that goes away",
 }

@@ -9,10 +9,10 @@ from story import SMALL, photo, write
 from typed import typed
 
 from trainer import checkpoint
-from trainer.idlog import count_ids
-from trainer.log import read_metrics
-from trainer.networks import build_method
-from trainer.rundir import read_config
+from trainer.record.idlog import count_ids
+from trainer.record.log import read_metrics
+from trainer.record.rundir import read_config
+from trainer.setup.networks import build_method
 
 
 def make_photos(folder: Path, num_images: int) -> None:

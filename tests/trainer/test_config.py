@@ -7,10 +7,10 @@ import torch
 import yaml
 
 from shards.errors import UsageError
-from trainer.backbones import create_backbone
-from trainer.continuation import changed_on_resume
-from trainer.methods.table import METHODS, method_settings
-from trainer.recipe import (
+from trainer.methods.method_table import METHODS, method_settings
+from trainer.nets.backbones import create_backbone
+from trainer.nets.resnet import BasicBlock, Bottleneck
+from trainer.recipes.recipe import (
     RECIPES,
     as_mapping,
     read_recipe,
@@ -18,7 +18,7 @@ from trainer.recipe import (
     resolve,
     to_yaml,
 )
-from trainer.resnet import BasicBlock, Bottleneck
+from trainer.record.continuation import changed_on_resume
 
 
 @pytest.mark.parametrize("name", recipe_names())

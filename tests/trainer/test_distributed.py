@@ -12,7 +12,6 @@ from torch import nn
 from toy_methods import TOY
 
 from shards.errors import UsageError
-from trainer.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 from trainer.distributed import (
     all_reduce_,
     data_parallel,
@@ -24,8 +23,9 @@ from trainer.distributed import (
     world_size,
 )
 from trainer.losses.sinkhorn import sinkhorn
+from trainer.methods.method_table import METHODS, create_method
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import METHODS, create_method
+from trainer.nets.batchnorm import BatchNorm1d, chunked_statistics, synchronize_batch_norm
 
 NUM_IMAGES = 12  # over all ranks
 IDS = torch.arange(NUM_IMAGES)

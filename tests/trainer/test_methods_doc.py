@@ -10,9 +10,9 @@ import yaml
 from tiny_run import tiny_config
 from toy_methods import TOY
 
-from trainer.log import read_metrics
 from trainer.methods import table
-from trainer.recipe import resolve
+from trainer.recipes.recipe import resolve
+from trainer.record.log import read_metrics
 from trainer.train import train
 
 DOCS = Path(__file__).parents[2] / "docs"

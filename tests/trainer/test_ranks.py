@@ -11,9 +11,9 @@ import pytest
 from tiny_run import tiny_config
 from tiny_sets import write_set
 
-from trainer.log import read_metrics
-from trainer.methods.table import METHODS
-from trainer.recipe import to_yaml
+from trainer.methods.method_table import METHODS
+from trainer.recipes.recipe import to_yaml
+from trainer.record.log import read_metrics
 
 HERE = Path(__file__).parent
 QUICK = ("swav", "mocov2", "dino")  # statistics over all ranks, of each rank, of a teacher

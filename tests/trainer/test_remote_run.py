@@ -13,11 +13,11 @@ from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
 from trainer import checkpoint
 from trainer.build import open_index
 from trainer.config import EvalConfig
-from trainer.continuation import changed_on_resume
-from trainer.data_config import DataConfig
-from trainer.recipe import as_mapping, read_recipe, resolve
+from trainer.recipes.recipe import as_mapping, read_recipe, resolve
+from trainer.record.continuation import changed_on_resume
+from trainer.record.rundir import CONFIG_NAME
 from trainer.run import main
-from trainer.rundir import CONFIG_NAME
+from trainer.settings.data_config import DataConfig
 from trainer.train import train
 
 Serve = Callable[..., FaultyServer]

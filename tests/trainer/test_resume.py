@@ -13,10 +13,10 @@ from tiny_run import tiny_config
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
 from trainer.eval.online import OnlineKnn
-from trainer.log import read_metrics
-from trainer.methods.table import METHODS
-from trainer.report import Reporter
-from trainer.scores import due
+from trainer.methods.method_table import METHODS
+from trainer.record.log import read_metrics
+from trainer.record.report import Reporter
+from trainer.record.scores import due
 from trainer.train import train
 
 # Epoch 2 begins inside the tenth batch (37 * 2 = 74 = 9.25 * 8): every cut around that border.

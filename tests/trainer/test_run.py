@@ -9,11 +9,11 @@ import yaml
 from tiny_run import tiny_config
 
 from trainer.evaluate import main as evaluate
-from trainer.log import read_metrics
-from trainer.recipe import to_yaml
+from trainer.recipes.recipe import to_yaml
+from trainer.record.log import read_metrics
+from trainer.record.rundir import read_config
+from trainer.record.starts import read_starts
 from trainer.run import main as run
-from trainer.rundir import read_config
-from trainer.starts import read_starts
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_rows_are_there_as_soon_as_they_are_made(
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.eval.scored_run.calibrated", stop)
+    monkeypatch.setattr("trainer.command.scored_run.calibrated", stop)
     assert evaluate([str(out), "--baselines", "--json", str(scores)]) == 130
     assert "step 4 " in capsys.readouterr().out
     result = json.loads(scores.read_text())

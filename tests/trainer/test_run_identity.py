@@ -11,11 +11,11 @@ from augengine.policies import load_policy
 from tools.show_views import main as show_views
 from trainer.evaluate import main as evaluate
 from trainer.export import main as export
-from trainer.recipe import as_mapping, read_recipe, resolve, to_yaml
+from trainer.recipes.recipe import as_mapping, read_recipe, resolve, to_yaml
+from trainer.record.rundir import read_config
+from trainer.record.starts import read_starts
 from trainer.run import main as run
-from trainer.rundir import read_config
-from trainer.starts import read_starts
-from trainer.strict import merge
+from trainer.settings.strict import merge
 
 MINE = """\
 groups:

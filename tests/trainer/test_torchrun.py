@@ -7,8 +7,8 @@ from tiny_run import tiny_config
 from typed import typed
 
 from trainer import checkpoint
-from trainer.idlog import count_ids
-from trainer.recipe import to_yaml
+from trainer.recipes.recipe import to_yaml
+from trainer.record.idlog import count_ids
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ from typing import Any
 from toy_methods import TOY
 
 from trainer.config import TrainConfig
-from trainer.recipe import resolve
-from trainer.strict import merge
+from trainer.recipes.recipe import resolve
+from trainer.settings.strict import merge
 
 
 def tiny_config(folder: Path, method: str = "swav", **changes: Any) -> TrainConfig:

@@ -15,7 +15,7 @@ from tools.policy_options import describe_policy
 from tools.profiling.augment_cases import Settings
 from tools.profiling.measure import Result, times_as_fast
 from tools.profiling.profile_run import Profile
-from trainer.conditions import conditions
+from trainer.record.conditions import conditions
 
 MAX_DESCRIBED = 100_000  # samples whose sizes are summed up
 OURS = "fused"

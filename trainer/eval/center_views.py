@@ -18,8 +18,8 @@ from augengine.policy import Policy
 from augengine.views import Views
 from shards.errors import DataError
 from trainer.config import EvalConfig
-from trainer.data_config import DataConfig
 from trainer.eval.labelled import LabelledSet, LabelledSets
+from trainer.settings.data_config import DataConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,22 +25,22 @@ from augengine.views import Views
 from shards.errors import DataError
 from shards.terminal.console import new_console
 from trainer.checkpoint import child_weights
-from trainer.classifier import Classifier, first_layers, save_classifier
 from trainer.config import TrainConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.features import frozen
 from trainer.eval.labelled import LabelledSet, LabelledSets
 from trainer.eval.subset import SubsetOrder, label_subset
-from trainer.methods.table import method_class
-from trainer.networks import (
+from trainer.methods.method_table import method_class
+from trainer.nets.classifier import Classifier, first_layers, save_classifier
+from trainer.optim.schedule import cosine, peak_lr
+from trainer.optim.uncompiled import SGD
+from trainer.setup.networks import (
     backbone_arguments,
     build_encoder,
     build_head,
     encoder_weights,
     load_weights,
 )
-from trainer.optim.schedule import cosine, peak_lr
-from trainer.optim.uncompiled import SGD
 
 BATCH_SIZE = 256
 BASE_LR = 0.05

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.distributed import gather_views
-from trainer.heads import mlp
 from trainer.losses.barlow import barlow_loss
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

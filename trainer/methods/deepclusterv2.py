@@ -14,16 +14,16 @@ from torch import nn
 
 from augengine.devices.streams import upload
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.kmeans import spherical_kmeans
+from trainer.banks.memory_bank import MemoryBank
 from trainer.checks import require
-from trainer.heads import mlp
-from trainer.kmeans import spherical_kmeans
 from trainer.losses.classes import class_loss
 from trainer.losses.cosine import unit_rows
-from trainer.memory import MemoryBank
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
-from trainer.shapes import random_unit_rows
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.shapes import random_unit_rows
 
 MAX_ITERATIONS = 1000
 

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.ema import cosine_momentum, ema_update, frozen_copy
-from trainer.heads import WeightNormLinear, mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dino import teacher_codes, updated_center
 from trainer.losses.swapped import swapped_prediction
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.heads import WeightNormLinear, mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,14 @@ from torch import nn
 from augengine.devices.streams import upload
 from augengine.views import Views
 from shards.errors import UsageError
-from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.classifier import Classifier, load_classifier
-from trainer.ema import frozen_copy
 from trainer.losses.distillation import distillation_loss, labelled_loss
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups
-from trainer.strict import PATH
+from trainer.nets.backbones import feature_dim
+from trainer.nets.classifier import Classifier, load_classifier
+from trainer.nets.ema import frozen_copy
+from trainer.nets.multicrop import forward_groups
+from trainer.settings.strict import PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

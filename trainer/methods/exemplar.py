@@ -18,12 +18,12 @@ from torch import nn
 
 from augengine.devices.streams import upload
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.heads import mlp
 from trainer.losses.classes import class_loss
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

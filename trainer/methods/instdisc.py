@@ -15,14 +15,14 @@ from torch import nn
 
 from augengine.devices.streams import upload
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.memory_bank import MemoryBank
 from trainer.checks import choose, require
 from trainer.losses.classes import class_loss
 from trainer.losses.cosine import unit_rows
 from trainer.losses.nce import bank_scores, estimate_log_z, info_nce_loss, nce_loss
-from trainer.memory import MemoryBank
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.multicrop import forward_groups, forward_views
 
 FORMS = ("nce", "info_nce")
 

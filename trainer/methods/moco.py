@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import choose, require
 from trainer.distributed import world_size
-from trainer.ema import ema_update, frozen_copy
-from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import queue_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
-from trainer.shuffle import random_order, reorder
+from trainer.nets.backbones import feature_dim
+from trainer.nets.ema import ema_update, frozen_copy
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.shuffle import random_order, reorder
 
 HEADS = ("linear", "mlp")
 

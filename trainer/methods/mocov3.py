@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.ema import cosine_momentum, ema_update, frozen_copy
-from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

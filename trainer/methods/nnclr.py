@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import require
-from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import choose, require
-from trainer.ema import ema_update, frozen_copy
-from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dcl import dcl_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.ema import ema_update, frozen_copy
+from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 LOSSES = ("nt_xent", "dcl", "dclw")
 

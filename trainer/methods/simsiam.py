@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
-from trainer.heads import MAX_LAYERS, mlp
 from trainer.losses.cosine import simsiam_loss
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

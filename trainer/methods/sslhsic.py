@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
 from trainer.checks import require
 from trainer.distributed import gather_views, world_size
-from trainer.ema import cosine_momentum, ema_update, frozen_copy
-from trainer.heads import mlp
 from trainer.losses.hsic import hsic_loss
 from trainer.losses.kernel_width import follow_slope, width_slope
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 _WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
 

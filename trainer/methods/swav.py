@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.backbones import feature_dim
+from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import require
 from trainer.distributed import rank, world_size
-from trainer.embedding_queue import EmbeddingQueue
-from trainer.heads import mlp
 from trainer.losses.codes import Codes
 from trainer.losses.cosine import unit_rows
 from trainer.losses.sinkhorn import sinkhorn_codes
 from trainer.losses.swapped import swapped_prediction
 from trainer.methods.protocol import Method, Progress, StepResult
-from trainer.multicrop import forward_groups, forward_views
+from trainer.nets.backbones import feature_dim
+from trainer.nets.heads import mlp
+from trainer.nets.multicrop import forward_groups, forward_views
 
 MAX_ITERATIONS = 1000
 

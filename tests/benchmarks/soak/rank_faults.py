@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.soak.faults_ranks import start_ranks
 from benchmarks.soak.faults_run import write_tar
 from shards.reader import ShardReader
-from trainer.report import Reporter
+from trainer.record.report import Reporter
 
 STEP = 5
 

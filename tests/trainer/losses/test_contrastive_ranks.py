@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.distributed import all_reduce_
-from trainer.embedding_queue import EmbeddingQueue
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dcl import dcl_loss
 from trainer.losses.hsic import hsic_loss

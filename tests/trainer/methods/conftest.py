@@ -9,7 +9,7 @@ from torch import nn
 
 from augengine.plan import NO_SOLARIZE, Plan
 from augengine.views import Views
-from trainer.batchnorm import BatchNorm2d
+from trainer.nets.batchnorm import BatchNorm2d
 
 MakeViews = Callable[..., Views]
 

@@ -12,8 +12,8 @@ from shards.errors import UsageError
 from trainer.losses.barlow import barlow_loss
 from trainer.methods.barlow import BarlowTwins, Settings
 from trainer.methods.protocol import Method, Progress
-from trainer.optim.build import build_optimizer, set_schedules
-from trainer.recipe import read_recipe, resolve
+from trainer.optim.create_optimizer import build_optimizer, set_schedules
+from trainer.recipes.recipe import read_recipe, resolve
 
 START = Progress(0, 100, 10)
 PAPERS_GPUS = 32

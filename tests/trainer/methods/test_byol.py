@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from trainer.ema import cosine_momentum
 from trainer.methods.byol import BYOL, Settings
 from trainer.methods.protocol import Progress
+from trainer.nets.ema import cosine_momentum
 
 TOY = Settings(hidden_dim=32, out_dim=8, momentum=0.9)
 HALF_WAY = Progress(50, 100, 10)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from trainer.methods.method_table import create_method
 from trainer.methods.protocol import Progress
-from trainer.methods.table import create_method
-from trainer.monitor import CollapseMonitor
+from trainer.watch.monitor import CollapseMonitor
 
 SIMSIAM = {"out_dim": 128, "predictor_dim": 32, "projector_layers": 2}
 BYOL = {"hidden_dim": 32, "out_dim": 16, "momentum": 0.5}

@@ -9,8 +9,8 @@ from toy_methods import TOY
 
 from trainer.losses.nce import estimate_log_z
 from trainer.methods.instdisc import InstDisc
+from trainer.methods.method_table import METHODS, create_method
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import METHODS, create_method
 
 # What the last networks of a method are called; what they say is made the same for all.
 LAST = ("projector", "predictor", "expander", "prototypes", "classifier")

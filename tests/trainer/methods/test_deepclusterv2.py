@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shards.errors import UsageError
-from trainer.kmeans import spherical_kmeans
+from trainer.banks.kmeans import spherical_kmeans
 from trainer.methods.deepclusterv2 import DeepClusterV2, Settings
 from trainer.methods.protocol import Progress
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from shards.errors import UsageError
-from trainer.backbones import create_backbone
-from trainer.ema import cosine_momentum
 from trainer.methods.dino import DINO, Settings
 from trainer.methods.protocol import Progress
-from trainer.vit import DropPath
+from trainer.nets.backbones import create_backbone
+from trainer.nets.ema import cosine_momentum
+from trainer.nets.vit import DropPath
 
 
 def toy(make_backbone, **changes: object) -> DINO:

@@ -9,10 +9,10 @@ from torch import nn
 
 from augengine.views import Views
 from shards.errors import DataError, UsageError
-from trainer.backbones import create_backbone
-from trainer.classifier import Classifier, save_classifier
 from trainer.methods.distill import Distill, Settings
 from trainer.methods.protocol import Progress
+from trainer.nets.backbones import create_backbone
+from trainer.nets.classifier import Classifier, save_classifier
 
 START = Progress(0, 100, steps_per_epoch=10)
 BACKBONE = {"arch": "resnet10", "image_size_px": 8, "stem": "small", "width": 0.125}

@@ -10,8 +10,8 @@ from toy_methods import MIN_GLOBAL_VIEWS, TOY, UNSEEN_GLOBAL_VIEWS
 
 import trainer.methods
 from shards.errors import UsageError
+from trainer.methods.method_table import METHODS, create_method, method_settings
 from trainer.methods.protocol import Method, Progress
-from trainer.methods.table import METHODS, create_method, method_settings
 
 EVERY = pytest.mark.parametrize("name", METHODS)
 

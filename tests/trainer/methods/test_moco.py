@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from shards.errors import UsageError
+from trainer.methods.method_table import create_method, method_settings
 from trainer.methods.moco import MoCo, Settings
 from trainer.methods.protocol import Progress
-from trainer.methods.table import create_method, method_settings
-from trainer.shuffle import random_order
+from trainer.nets.shuffle import random_order
 
 
 def toy(make_backbone, **changes: object) -> MoCo:

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from shards.errors import UsageError
-from trainer.batchnorm import BatchNorm1d
-from trainer.ema import cosine_momentum
 from trainer.methods.mocov3 import MoCoV3, Settings
 from trainer.methods.protocol import Progress
+from trainer.nets.batchnorm import BatchNorm1d
+from trainer.nets.ema import cosine_momentum
 
 HALF_WAY = Progress(50, 100, 10)
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from shards.errors import UsageError
-from trainer.batchnorm import BatchNorm1d
 from trainer.methods.nnclr import NNCLR, Settings
 from trainer.methods.protocol import Progress
+from trainer.nets.batchnorm import BatchNorm1d
 
 START = Progress(0, 100, 10)
 

@@ -16,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toy_methods import TOY
 
 from trainer.config import LoopConfig
+from trainer.methods.method_table import METHODS, create_method
 from trainer.methods.protocol import Progress
-from trainer.methods.table import METHODS, create_method
-from trainer.monitor import CollapseMonitor
-from trainer.optim.build import OPTIMIZERS, OptimSettings, build_optimizer
+from trainer.optim.create_optimizer import OPTIMIZERS, OptimSettings, build_optimizer
 from trainer.step import optimizer_step
+from trainer.watch.monitor import CollapseMonitor
 
 ELSEWHERE = torch.device("meta")
 # sslhsic reads its kernel's width back, one number a step: kernels take it from the host.

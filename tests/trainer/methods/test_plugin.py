@@ -12,17 +12,17 @@ from tiny_sets import write_set
 from shards.errors import UsageError
 from trainer.evaluate import main as evaluate
 from trainer.export import main as export
-from trainer.fitted_methods import OTHER
-from trainer.methods.table import method_settings
-from trainer.recipe import as_mapping, resolve
+from trainer.fitted.method_rules import OTHER
+from trainer.methods.method_table import method_settings
+from trainer.recipes.recipe import as_mapping, resolve
+from trainer.record.starts import read_starts
 from trainer.run import main as run
-from trainer.starts import read_starts
 
 NAME = "own_align:Align"
 MODULE = '''"""Views of an image attract."""
 from dataclasses import dataclass
 from trainer.methods.protocol import Method, StepResult
-from trainer.multicrop import forward_groups
+from trainer.nets.multicrop import forward_groups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from shards.errors import UsageError
-from trainer.batchnorm import BatchNorm1d
+from trainer.methods.method_table import create_method, method_settings
 from trainer.methods.protocol import Progress
 from trainer.methods.simclr import Settings, SimCLR
-from trainer.methods.table import create_method, method_settings
+from trainer.nets.batchnorm import BatchNorm1d
 
 START = Progress(0, 100, 10)
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from shards.errors import UsageError
-from trainer.ema import cosine_momentum
 from trainer.methods.protocol import Progress
 from trainer.methods.sslhsic import SSLHSIC, Settings
+from trainer.nets.ema import cosine_momentum
 
 HALF_WAY = Progress(50, 100, 10)
 

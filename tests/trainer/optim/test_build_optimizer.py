@@ -8,7 +8,7 @@ from torch import nn
 
 from shards.errors import UsageError
 from trainer.methods.protocol import Method, Progress
-from trainer.optim.build import OPTIMIZERS, OptimSettings, build_optimizer, set_schedules
+from trainer.optim.create_optimizer import OPTIMIZERS, OptimSettings, build_optimizer, set_schedules
 
 
 class Toy(Method):

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from trainer.methods.protocol import Progress
-from trainer.optim.build import OptimSettings
+from trainer.optim.create_optimizer import OptimSettings
 from trainer.optim.schedule import lr_share, peak_lr
-from trainer.recipe import read_recipe, resolve
+from trainer.recipes.recipe import read_recipe, resolve
 
 N = 50  # steps an epoch
 Schedule = Callable[[int, int], float]  # step, epochs -> rate

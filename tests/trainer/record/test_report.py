@@ -1,0 +1,49 @@
+"""The figures of a record are of training at its speed: no compile, no evaluation."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from augengine.loader.meter import Meter
+from trainer.methods.protocol import Progress, StepResult
+from trainer.record.display import Display
+from trainer.record.report import Reporter
+
+
+def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Images a second by the records of six steps: 8 images in a minute, then in a second each."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("augengine.loader.meter.time.perf_counter", lambda: clock.now)
+    written: list[float] = []
+    log: Any = SimpleNamespace(write=lambda step, values: written.append(values["images_per_s"]))
+    guard: Any = SimpleNamespace(note=lambda step, loss: None)
+    meter = Meter()
+    loader: Any = SimpleNamespace(meter=meter)
+    still: Any = SimpleNamespace(constant_loss=None, look=lambda step, loss: None)
+    reporter = Reporter(Display(6, quiet=True), log, loader, guard, still)
+    result = StepResult(torch.zeros(()), torch.randn(8, 4), {})
+    for step in range(6):
+        meter.delivered(8, 8)
+        clock.now += 60.0 if step == 0 else 1.0
+        progress = Progress(step, 6, 6.0)
+        reporter.step(progress, result)
+        reporter.show(step + 1)
+        if (step + 1) % log_every == 0:
+            reporter.record(progress, result, 0.1)
+        with reporter.paused():
+            clock.now += 1000.0  # an evaluation
+    return written
+
+
+def test_the_first_steps_and_evaluations_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six steps of a record: four of them count."""
+    assert speeds(6, monkeypatch) == pytest.approx([8.0])
+    assert speeds(3, monkeypatch) == pytest.approx([8.0, 8.0])
+
+
+def test_a_record_of_first_steps_alone_is_what_they_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no other figure yet."""
+    assert speeds(1, monkeypatch) == pytest.approx([8 / 60] + [8.0] * 5)
+    assert speeds(2, monkeypatch) == pytest.approx([16 / 61, 8.0, 8.0])

@@ -1,0 +1,1 @@
+"""What only the commands need: first lines, what was typed, a table of scores, last words."""

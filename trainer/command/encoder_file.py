@@ -1,0 +1,44 @@
+"""The encoder of a run alone, as tensors and texts: what a program needs that has none of our code.
+
+A ResNet's parameters and buffers have torchvision's names (it lacks `fc`), a ViT's or a timm
+model's their own. How to build the network again and to feed it stands beside them, as texts.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.nets.backbones import feature_dim
+from trainer.nets.resnet import ResNet
+from trainer.nets.vit import VisionTransformer
+from trainer.setup.networks import build_encoder, encoder_weights, load_weights
+
+
+def encoder_of(
+    config: TrainConfig, state: Mapping[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The encoder's own tensors out of a checkpoint, and how to build and to feed it."""
+    policy = config.policy.load()
+    own = {key: value.contiguous() for key, value in encoder_weights(config, state).items()}
+    encoder = build_encoder(config, policy, own)
+    load_weights(encoder, own)  # all of it, and nothing else
+    metadata = {
+        "format": "pt",
+        "arch": config.backbone.arch,
+        "width": f"{config.backbone.width:g}",
+        "stem": encoder.stem if isinstance(encoder, ResNet) else "none",
+        # The weights do not tell: another number is another function.
+        "heads": str(encoder.num_heads) if isinstance(encoder, VisionTransformer) else "none",
+        "feature_dim": str(feature_dim(encoder)),
+        "image_size_px": str(max(group.size_px for group in policy.groups)),
+        "mean": ", ".join(map(str, policy.mean)),
+        "std": ", ".join(map(str, policy.std)),
+        "method": config.method.name,
+        "step": str(state["step"]),
+    }
+    if options := getattr(encoder, "timm_options", None):
+        metadata["timm_options"] = json.dumps(options)
+    return own, metadata

@@ -1,0 +1,34 @@
+"""How a run ended, in a few lines: what was reached, what was bad, and what to type next."""
+
+import math
+import shlex
+from pathlib import Path
+
+from trainer.config import TrainConfig
+from trainer.record.badlog import describe_bad_samples
+from trainer.train import Outcome
+from trainer.watch.verdict import describe_verdict
+
+
+def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
+    """The lines that a run ends with on the terminal."""
+    bad = describe_bad_samples(out)
+    if outcome.exit_code:
+        # Nothing is left to train then, but the score that the run is judged by.
+        before = ", before its last kNN" if outcome.step == outcome.total_steps else ""
+        stopped = f"stopped after step {outcome.step} of {outcome.total_steps}{before}"
+        lines = [f"{stopped}; continue with"]
+        lines += [f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"]
+        return "\n".join([bad, *lines] if bad else lines)
+    # A run that is continued after its last step has no loss of its own.
+    loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
+    lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
+    knn = outcome.knn
+    if knn:
+        lines.append(f"kNN {knn[outcome.step]:.1%}, random encoder {knn[0]:.1%}")
+        scores = (knn[outcome.step], knn[0])
+        lines.append(describe_verdict(config, *scores, is_still=outcome.is_still))
+    lines += [bad] if bad else []
+    data = "" if config.eval.data else " --eval-data LABELLED_SHARDS"
+    lines.append(f"next:\n  python -m trainer.evaluate {shlex.quote(str(out))}{data} --baselines")
+    return "\n".join(lines)

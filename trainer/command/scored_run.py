@@ -1,0 +1,142 @@
+"""Scores the encoder of a run as the flags say: kNN and a linear probe, or fine-tuned.
+
+The run's own config says which data, views and network; flags change the data and the numbers.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trainer.checkpoint as checkpoint
+from augengine.backends.create_backend import create_backend
+from augengine.decoders.create_decoder import create_decoder
+from shards.errors import UsageError
+from trainer.build import open_index
+from trainer.checks import require
+from trainer.command.scoreboard import (
+    print_head,
+    print_protocol,
+    print_row,
+    progress_bar,
+    write_json,
+)
+from trainer.config import TrainConfig
+from trainer.eval.center_views import CenterViews
+from trainer.eval.evaluation import Evaluation, Score
+from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
+from trainer.eval.finetune import finetune_run
+from trainer.eval.labelled import label_sets
+from trainer.methods.plugin import describe
+from trainer.record.rundir import read_config
+from trainer.setup.device import choose_device
+from trainer.setup.networks import build_encoder, encoder_weights, load_weights
+
+
+def score_run(args: argparse.Namespace) -> int:
+    """Print a row as soon as it is there, and write it to --json; returns the exit code."""
+    run = Path(args.run)
+    config = _with_flags(read_config(run), args)
+    path = checkpoint.find(run, args.checkpoint)
+    sys.stderr.write(describe(config.method.name))
+    _check_json(args.json)
+    require(
+        args.probe_seconds > 0,
+        "--probe-seconds is positive",
+        args.probe_seconds,
+        "try 300",
+    )
+    evaluation = _open(config, args.probe_seconds)
+    state = checkpoint.load(path)
+
+    def conditions() -> dict[str, Any]:
+        # As they were named: where the demo set is cached says nothing to another reader.
+        names = {"train": str(config.data.train), "test": str(config.eval.data)}
+        if args.baselines:
+            names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
+        return evaluation.conditions() | names | {"run": str(run), "checkpoint": str(path)}
+
+    def keep(scores: list[Score], **others: Any) -> None:
+        if args.json is not None:
+            bad = evaluation.views.bad.items()
+            samples = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
+            write_json(args.json, conditions(), scores, samples, **others)
+
+    if args.finetune is not None:
+        data = (evaluation.views, evaluation.sets, evaluation.device)
+        flags = (args.finetune, args.head_layers, args.finetune_epochs)
+        tuned = finetune_run(run, config, state, *data, *flags)
+        keep([], finetune=asdict(tuned))
+        return 0
+    print_head(str(run))
+    scores = []
+    for score in _scores(config, evaluation, state, baselines=args.baselines):
+        print_row(score)
+        scores.append(score)
+        keep(scores)
+    print_protocol(conditions(), evaluation.views.describe(evaluation.sets))
+    return 0
+
+
+def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
+    if config.data.train is None or config.eval.data is None:
+        raise UsageError(
+            "kNN and a linear probe need labelled held-out images, got no --eval-data; "
+            "pack some with tools/make_shards.py"
+        )
+    train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
+    sets = label_sets(train, test, config.eval.max_train_images, config.eval.max_test_images)
+    device = choose_device(config.run.device)
+    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
+    views = CenterViews(config.eval, config.data, config.policy.load(), backend, decoder)
+    return Evaluation(views, sets, device, probe_seconds)
+
+
+def _scores(
+    config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
+) -> Iterator[Score]:
+    """This run's encoder, then the same one untrained, then pixels."""
+
+    def score(what: str, encode: Callable[[torch.Tensor], torch.Tensor]) -> Score:
+        with progress_bar(what) as on_progress:
+            return evaluation.score(what, encode, on_progress)
+
+    weights = encoder_weights(config, state)
+    encoder = build_encoder(config, config.policy.load(), weights).to(evaluation.device)
+    untrained = copy.deepcopy(encoder)
+    load_weights(encoder, weights)
+    yield score(f"step {state['step']}", encoder.eval())
+    views = evaluation.views(evaluation.sets.train)
+    yield score("random encoder", calibrated(untrained, views, evaluation.device))
+    if baselines:
+        yield score("raw pixels", raw_pixels)
+
+
+def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+    """The run's config with what the flags say; by default all images are used."""
+    settings = {
+        "data": args.eval_data or config.eval.data,
+        "max_train_images": args.max_train_images,
+        "max_test_images": 0,
+        "k": config.eval.k if args.k is None else args.k,
+        "temperature": config.eval.temperature if args.temperature is None else args.temperature,
+    }
+    data = {"train": args.data or config.data.train, "backend": args.backend or config.data.backend}
+    return replace(
+        config,
+        data=replace(config.data, **data),
+        eval=replace(config.eval, **settings),
+        run=replace(config.run, device=args.device or config.run.device),
+    )
+
+
+def _check_json(path: Path | None) -> None:
+    """Found out now rather than after minutes of work."""
+    if path is not None and not path.resolve().parent.is_dir():
+        raise UsageError(f"--json is a file in an existing folder, got {path}; make the folder")

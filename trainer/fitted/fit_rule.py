@@ -1,0 +1,247 @@
+"""The recipe that fits: what a run without --config takes for every key that nobody typed, and why.
+
+`fit` is a pure function of data, machine, length and what was typed; what is typed stays, and
+what depends on it follows. docs/recipes.md has the experiment behind each number: they were
+made on CPUs, with 1,000 to 50,000 small images. On a GPU with many images the method's published
+recipe is the better guess (`Facts.takes_published`).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from augengine.policies import is_policy_file, load_policy, parse_sizes, parse_views
+from shards.errors import UsageError
+from trainer.fitted.method_rules import OTHER, RULES, Rule, Scale
+from trainer.nets.vit import SIZES
+from trainer.settings.policy_config import has_groups
+from trainer.settings.strict import flatten, merge
+
+METHOD = "simclr"
+POLICY = "swav"
+CPU_MINUTES = 12.0  # a run's length on a CPU when none is typed
+GPU_IMAGES = 20e6  # images that a run on a GPU sees, likewise
+LARGE_SET = 300_000  # images from which on published recipes are nearer than ours
+SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no blur
+TINY_PX = 40  # likewise: a stem that keeps the resolution
+HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
+LEAST_BATCH = 32  # of a small set, of others twice as many
+MOST_CPU_PX, MOST_GPU_PX = 64, 224
+# Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
+RESNET50_BYTES = 120 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rule looks at."""
+
+    images: int
+    median_px: int  # of their shorter sides
+    device: str  # cpu, cuda
+    memory_bytes: int  # of one process
+    cores: int  # likewise
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise UsageError(
+                f"training needs at least 2 images, got {self.images}; pack more into --data"
+            )
+
+    @property
+    def takes_published(self) -> bool:
+        """Whether the method's own recipe is the base."""
+        return self.device == "cuda" and self.images >= LARGE_SET
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Keys with their values, and for each a few words."""
+
+    values: Mapping[str, Any]  # nested, as a recipe has them
+    reasons: tuple[tuple[str, Any, str], ...]  # (key, value, why), in the order they were chosen
+
+
+def default_epochs(facts: Facts) -> float | None:
+    """Passes when no length is typed; None on a CPU, where it is a time, `CPU_MINUTES`."""
+    if facts.device == "cpu":
+        return None
+    return float(min(400, max(100, round(GPU_IMAGES / facts.images))))
+
+
+def fit(
+    facts: Facts,
+    epochs: float,  # typed, or found from a time
+    typed: Mapping[str, Any],  # keys of the command, nested as in a recipe
+    why_epochs: str = "",  # where they were not typed
+) -> Fitted:
+    """Every key that was not typed, with its reason."""
+    choices = _Choices(dict(flatten(typed)))
+    method = choices.take(
+        "method.name", METHOD, "learned more in equal time than SwAV; no other tried"
+    )
+    choices.take("loop.epochs", epochs, why_epochs)
+    rule = RULES.get(method, OTHER)
+    size_px = _fit_views(choices, facts, rule)
+    arch, features = _fit_encoder(choices, facts, size_px)
+    batch = _fit_batch(choices, facts, features, size_px, epochs)
+    _fit_optimizer(choices, rule, epochs, arch)
+    steps = max(1, math.floor(epochs * facts.images / batch))
+    scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
+    for key, (value, why) in rule.settings(scale).items():
+        choices.take(f"method.{key}", value, why)
+    choices.take("eval.every_epochs", _digits(epochs / 2), "a kNN score halfway and at the end")
+    choices.take("run.save_every_epochs", _digits(max(1, epochs / 10)), "ten checkpoints or fewer")
+    choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{facts.cores} cores a process")
+    return choices.fitted()
+
+
+def fit_published(
+    facts: Facts,
+    recipe: Mapping[str, Any],
+    epochs: float,
+    typed: Mapping[str, Any],
+    why_epochs: str = "",
+) -> Fitted:
+    """What of a published recipe gives way: its length, and a batch that the GPUs cannot hold.
+
+    Rates follow the batch by the recipe's own rule.
+    """
+    choices = _Choices(dict(flatten(typed)))
+    choices.take("loop.epochs", epochs, why_epochs)
+    loop = recipe.get("loop", {})
+    published, parts = int(loop.get("batch_size", 256)), int(loop.get("accumulate", 1))
+    fitting = facts.ranks * max(2, int(0.6 * facts.memory_bytes / (2 * RESNET50_BYTES)))
+    if fitting * parts < published:
+        batch = 2 ** math.floor(math.log2(fitting)) * parts
+        choices.take("loop.batch_size", batch, f"what the memory holds of {published:,}")
+    choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{facts.cores} cores a process")
+    return choices.fitted()
+
+
+class _Choices:
+    """Values by dotted key: the typed one where there is one, else the rule's."""
+
+    def __init__(self, typed: Mapping[str, Any]) -> None:
+        self.typed = typed
+        self._chosen: list[tuple[str, Any, str]] = []
+
+    def take(self, key: str, value: Any, why: str) -> Any:
+        if key in self.typed:
+            return self.typed[key]
+        self._chosen.append((key, value, why))
+        return value
+
+    def fitted(self) -> Fitted:
+        values: dict[str, Any] = {}
+        for key, value, _ in self._chosen:
+            section, _, name = key.partition(".")
+            values = merge(values, {section: {name: value}})
+        return Fitted(values, tuple(self._chosen))
+
+
+def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
+    """The policy; returns the side of the largest view."""
+    typed = choices.typed
+    groups = typed.get("policy.groups") or ()
+    if has_groups(groups):
+        return max(int(group.get("size_px", MOST_GPU_PX)) for group in groups)
+    policy = str(choices.take("policy.name", POLICY, "its crops, of one strength for all views"))
+    own = load_policy(policy).groups
+    if is_policy_file(policy) and "policy.sizes" not in typed:
+        return max(group.size_px for group in own)  # its author said so
+    if "policy.name" in typed:
+        counts = tuple(group.count for group in own)
+        if "policy.views" in typed:
+            counts = parse_views(str(typed["policy.views"]))
+    else:
+        why = "small local views teach more per second than global ones"
+        views = rule.views
+        if views == "2":
+            why = "the method takes a pair"
+        elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
+            views, why = "2", "of one size, as was typed"
+        counts = parse_views(str(choices.take("policy.views", views, why)))
+    side = _side(facts)
+    local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2
+    why = f"images of {facts.median_px} px on {facts.device}"
+    num_groups = min(len(counts), len(own))
+    sizes = "+".join([str(side), *[str(local)] * (num_groups - 1)])
+    size_px = max(parse_sizes(str(choices.take("policy.sizes", sizes, why))))
+    if "policy.name" in typed or size_px > SMALL_PX:
+        return size_px
+    for key, value in HALF_COLOUR.items():
+        choices.take(f"policy.{key}", value, "half the usual strength, for small views")
+    choices.take("policy.blur", 0.0, "small views are blurred enough")
+    if "policy.scale" not in typed:
+        crops = [{"scale": list(crop)} for crop in rule.crops(num_groups)]
+        choices.take("policy.groups", crops, "large crops, or small images show nothing in them")
+    return size_px
+
+
+def _side(facts: Facts) -> int:
+    """Views as large as the images, rounded up to a multiple of 16, up to what can be paid for."""
+    most = MOST_CPU_PX if facts.device == "cpu" else MOST_GPU_PX
+    return min(most, max(16, 16 * math.ceil(0.9 * facts.median_px / 16)))
+
+
+def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> tuple[str, int]:
+    """The encoder; returns its name and how many features it gives, as far as that says it."""
+    typed = choices.typed
+    if facts.device == "cpu":
+        own, width, why = "resnet10", 0.25 if size_px <= TINY_PX else 0.5, "what a CPU can train"
+    else:
+        own, width, why = "resnet18" if size_px < MOST_GPU_PX else "resnet50", 1.0, "by the views"
+    arch = str(choices.take("backbone.arch", own, why))
+    if not arch.startswith("resnet"):
+        size = arch.removeprefix("vit_").rstrip("0123456789")
+        return arch, SIZES[size][0] if size in SIZES else 512
+    if "backbone.arch" not in typed:
+        width = float(choices.take("backbone.width", width, why))
+    else:
+        width = float(typed.get("backbone.width", 1.0))
+    stem = "small" if size_px <= TINY_PX else "imagenet"
+    choices.take("backbone.stem", stem, f"for views of {size_px} px")
+    depth, _, times = arch.removeprefix("resnet").partition("x")
+    unit = 2048 if int(depth.removesuffix("_sk") or 0) >= 50 else 512
+    return arch, int(unit * width * int(times or 1))
+
+
+def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epochs: float) -> int:
+    """Images a step: fifty steps an epoch and enough in all, within the memory."""
+    of_run = max(2 * LEAST_BATCH, epochs * facts.images / RUN_STEPS)
+    seen = min(facts.images / EPOCH_STEPS, of_run)
+    wanted = 2 ** math.floor(math.log2(max(LEAST_BATCH, seen)))
+    batch = min(wanted, 128 if facts.device == "cpu" else 512, facts.images)
+    steps = math.floor(epochs * facts.images / batch)
+    why = f"{steps:,} steps, {facts.images // batch:,} an epoch"
+    image_bytes = 2 * RESNET50_BYTES * (size_px / 224) ** 2 * features / 2048
+    fitting = facts.ranks * max(2, int(0.6 * facts.memory_bytes / image_bytes))
+    if fitting < batch:
+        batch, why = 2 ** math.floor(math.log2(fitting)), "what the memory holds"
+    parts = facts.ranks * int(choices.typed.get("loop.accumulate", 1))
+    batch = max(2 * parts, batch // (2 * parts) * 2 * parts)
+    return int(choices.take("loop.batch_size", batch, why))
+
+
+def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float, arch: str) -> None:
+    """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
+    is_resnet = arch.startswith("resnet")
+    why = "batches are small" if is_resnet else "transformers and their kin want it"
+    name = choices.take("optim.name", "sgd" if is_resnet else "adamw", why)
+    if name == "adamw":
+        choices.take("optim.base_lr", 5e-4, "DINO's and MoCo v3's order, for a batch of 256")
+        choices.take("optim.weight_decay", 0.05, "DINO's and MoCo v3's order")
+    elif name == "sgd":
+        choices.take("optim.base_lr", rule.lr, "this method's, for a batch of 256")
+        choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
+        choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
+    warmup = _digits(rule.warmup * epochs)
+    choices.take("optim.warmup_epochs", warmup, f"{rule.warmup:.0%} of the run")
+
+
+def _digits(number: float) -> float:
+    """Rounded, so that it can be typed; never to 0."""
+    return float(f"{number:.3g}")

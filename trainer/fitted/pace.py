@@ -1,0 +1,110 @@
+"""How fast this machine trains: a few steps of the real run, thrown away.
+
+`--minutes` becomes a number of epochs by it. The steps go through the run's own data, network
+and optimizer, on all ranks together; nothing is written, and the run that follows starts anew.
+"""
+
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from shards.cursor import Cursor
+from shards.errors import UsageError
+from shards.terminal.console import new_console
+from trainer.build import Parts, build_parts
+from trainer.config import TrainConfig
+from trainer.distributed import (
+    data_parallel,
+    is_distributed,
+    on_first,
+    process_group,
+    rank,
+    world_size,
+)
+from trainer.optim.create_optimizer import set_schedules
+from trainer.step import optimizer_step
+
+WARM_STEPS = 2  # not timed: kernels compile, no batch has been made ahead
+MEASURED_SECONDS = 6.0
+MOST_STEPS = 50
+FORWARD_SHARE = 1 / 3  # of a step's time, that an evaluation's forward takes
+_EVALUATIONS = 3  # of a fitted run: before, halfway, at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a step of a run costs here."""
+
+    step_s: float
+    images_per_s: float
+    eval_s: float  # of all evaluations
+    steps_per_epoch: float
+
+    def epochs(self, minutes: float) -> float:
+        """Passes that so many minutes allow; UsageError when they do not allow a step."""
+        steps = (60 * minutes - self.eval_s) / self.step_s
+        if steps < 1:
+            scores = f" and its kNN scores {self.eval_s:.0f} s" if self.eval_s >= 0.5 else ""
+            raise UsageError(
+                f"a run has at least one step, got --minutes {minutes:g}: a step takes "
+                f"{self.step_s:.2g} s here{scores}; give more minutes or a smaller --arch"
+            )
+        return steps / self.steps_per_epoch
+
+
+def join_ranks(config: TrainConfig) -> AbstractContextManager[int]:
+    """The run's process group, as a context that gives the local rank; left as it is if joined."""
+    if is_distributed():
+        return nullcontext(torch.cuda.current_device() if torch.cuda.is_available() else 0)
+    on_cuda = config.run.device != "cpu" and torch.cuda.is_available()
+    return process_group("cuda" if on_cuda else "cpu", config.run.collective_seconds)
+
+
+def measure_pace(config: TrainConfig, local_rank: int) -> Pace:
+    """Train for a few seconds; the first rank's clock counts."""
+    parts = build_parts(config, local_rank)
+    new_console(sys.stderr, quiet=rank() != 0).print("measuring how fast this machine trains ...")
+    seconds = _time_steps(parts)
+    step_s = on_first(lambda: seconds)
+    images_per_s = config.loop.batch_size / step_s
+    return Pace(step_s, images_per_s, _eval_s(parts, images_per_s), parts.steps_per_epoch)
+
+
+def _time_steps(parts: Parts) -> float:
+    """Seconds a step takes, the first ones apart."""
+    parts.method.train()
+    model = parts.method if world_size() == 1 else data_parallel(parts.method)
+    ends: list[float] = []
+    with parts.loader(Cursor(0)) as loader:
+        batches = iter(loader)
+        is_over = False
+        while not is_over:
+            # Not step 0, whose rate may be 0 and whose method may only look.
+            progress = parts.progress(min(len(ends), parts.total_steps - 1))
+            set_schedules(parts.optimizer, parts.config.optim, progress)
+            optimizer_step(model, parts, batches, progress)
+            if parts.device.type == "cuda":
+                torch.cuda.synchronize(parts.device)
+            ends.append(time.perf_counter())
+            is_over = on_first(lambda: _is_enough(ends))
+    timed = ends[WARM_STEPS - 1 :]
+    return (timed[-1] - timed[0]) / (len(timed) - 1)
+
+
+def _is_enough(ends: list[float]) -> bool:
+    if len(ends) <= WARM_STEPS:
+        return False
+    return len(ends) >= MOST_STEPS or ends[-1] - ends[WARM_STEPS - 1] >= MEASURED_SECONDS
+
+
+def _eval_s(parts: Parts, images_per_s: float) -> float:
+    """Of all kNN scores, the untrained encoder's with a pass more for its batch statistics."""
+    if parts.knn is None:
+        return 0.0
+    train, test = len(parts.knn.sets.train.ids), len(parts.knn.sets.test.ids)
+    pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
+    share = FORWARD_SHARE * parts.knn.views.size_px**2 / pixels
+    return (_EVALUATIONS * (train + test) + train) * share * world_size() / images_per_s

@@ -1,0 +1,1 @@
+"""Networks: encoders, heads, teachers, a classifier, and batch norm over views and ranks."""

@@ -1,0 +1,1 @@
+"""The recipes that ship (YAML), how one is read, and what a command lays over it."""

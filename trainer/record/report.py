@@ -1,0 +1,156 @@
+"""Turns what the loop sees into records, a progress bar and warnings.
+
+`train.py` calls `step` after every step, `check` and `record` now and then; this file knows the
+loader, the guard of the losses, the collapse monitor, metrics.jsonl and the display, so that the
+loop stays a loop.
+"""
+
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from augengine.loader.meter import MeterSnapshot
+from augengine.loader.view_loader import ViewLoader
+from trainer.methods.protocol import Progress, StepResult
+from trainer.record.display import FIRST_STEPS, Display, Speed
+from trainer.record.log import RunLog
+from trainer.watch.guards import Guard
+from trainer.watch.monitor import CollapseMonitor
+from trainer.watch.standstill import Standstill
+
+
+class Reporter:
+    """One run's voice; `log` is None on ranks other than the first."""
+
+    def __init__(
+        self,
+        display: Display,
+        log: RunLog | None,
+        loader: ViewLoader,
+        guard: Guard,
+        standstill: Standstill,
+    ) -> None:
+        self._display = display
+        self._log = log
+        self._loader = loader
+        self._meter = loader.meter
+        self._guard = guard
+        self._since = loader.meter.snapshot()
+        self._monitor = CollapseMonitor()
+        self._standstill = standstill
+        self._num_steps = 0  # of this start
+        self._after_first: MeterSnapshot | None = None  # until the first record
+        self._speed: Speed | None = None  # not known yet
+        self.loss = float("nan")  # of the last step that was looked at
+
+    def step(self, progress: Progress, result: StepResult) -> None:
+        """Take note of a step; does not wait for the device."""
+        self._guard.note(progress.step + 1, result.loss)
+        self._monitor.update(result.embeddings)
+        self._num_steps += 1
+        if self._num_steps == FIRST_STEPS:
+            self._after_first = self._meter.snapshot()
+
+    def check(self, signal: int) -> int:
+        """Read the losses so far, DataError when one is not finite; the signal that any rank got.
+
+        All ranks call it after the same steps.
+        """
+        bad_ids = [sample.id for sample in self._loader.bad_samples]
+        loss, signal = self._guard.check(signal, bad_ids)
+        self.loss = self.loss if loss is None else loss
+        return signal
+
+    def record(self, progress: Progress, result: StepResult, lr: float) -> None:
+        """Write a record of the step that `progress` was about, and warn of a collapse."""
+        now = self._meter.snapshot()
+        recent = self._recent(now)
+        self._since, self._after_first = now, None
+        if self._num_steps > FIRST_STEPS:
+            self._speed = Speed(recent.images_per_s, recent.wait_share)
+        health = self._monitor.check()
+        values: dict[str, float | int | str] = {
+            "epoch": _epoch_after(progress),
+            "loss": self.loss,
+            "lr": lr,
+            "images_per_s": recent.images_per_s,
+            "data_wait": recent.wait_share,
+            "peak_memory_mib": peak_memory_bytes(result.loss.device) / 2**20,
+            "std": health.std,
+            "rank": health.rank,
+            "bad_samples": now.bad_samples,
+        }
+        values |= {name: float(value) for name, value in result.metrics.items()}
+        if (constant := self._standstill.constant_loss) is not None:
+            values["constant_loss"] = constant
+        step = progress.step + 1
+        values |= self._warn(step, health.warning, self._standstill.look(step, self.loss))
+        self.write(step, values)
+
+    def record_score(
+        self,
+        step: int,
+        values: Mapping[str, float | int | str],
+        random_knn: float,  # of the untrained encoder
+        num_images: int,  # that were scored
+    ) -> None:
+        """Write a record of a kNN score, and warn of a poor one."""
+        knn = float(values["knn"])
+        word = self._standstill.score(step, knn, random_knn, num_images)
+        self.write(step, {**values, **self._warn(step, word)})
+
+    def _warn(self, step: int, *texts: str | None) -> dict[str, str]:
+        """Say them, and what of them is to be written."""
+        said = [text for text in texts if text]
+        for text in said:
+            self._display.warn(f"step {step}: {text}")
+        return {"warning": "; ".join(said)} if said else {}
+
+    def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
+        """A record of anything else, e.g. an evaluation."""
+        if self._log is not None:
+            self._log.write(step, values)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the last loss is one that a constant output has."""
+        return self._standstill.is_near
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The body is no training: its time counts neither for img/s nor for the time left."""
+        with self._meter.paused(), self._display.paused():
+            yield
+
+    def say(self, text: str) -> None:
+        """A sentence for the person who watches."""
+        self._display.say(text)
+
+    def show(self, step: int) -> None:
+        """Move the bar; the loss is that of the last check."""
+        now = self._meter.snapshot()
+        recent = self._recent(now)
+        # Figures of a moment jump about; the last record's serve until there is half a second.
+        if recent.wall_s > 0.5 and self._num_steps > FIRST_STEPS:
+            self._speed = Speed(recent.images_per_s, recent.wait_share)
+        self._display.update(step, self.loss, self._speed, self._standstill.constant_loss)
+
+    def _recent(self, now: MeterSnapshot) -> MeterSnapshot:
+        """Since the last record, or since the first steps of this start, which were slow."""
+        first = self._after_first
+        return now - (self._since if first is None or first.images == now.images else first)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory this process has held so far: of the GPU on cuda, else of the host."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts KiB
+
+
+def _epoch_after(progress: Progress) -> float:
+    return round((progress.step + 1) / progress.steps_per_epoch, 6)

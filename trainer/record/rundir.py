@@ -1,0 +1,102 @@
+"""The folder a run leaves: its name, its config.yaml, and whether it may be written to.
+
+    RUN/config.yaml      the resolved config, headed by its starts (starts.py); itself a recipe
+    RUN/metrics.jsonl    one JSON line a record
+    RUN/tensorboard/     the same numbers as event files
+    RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
+    RUN/ids-rankR.jsonl  the samples of every step, with run.record_ids
+    RUN/bad-samples-rankR.jsonl  the samples that could not be used, when there were any
+    RUN/nonfinite-step-N.npz  the plan of a step whose loss was not finite
+
+`run.py` opens one; `train.py`, `log.py` and `checkpoint.py` write into it; `evaluate.py` reads it.
+"""
+
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import trainer.checkpoint as checkpoint
+import trainer.record.badlog as badlog
+import trainer.record.idlog as idlog
+from shards.atomic import write_whole
+from shards.errors import DataError, UsageError
+from trainer.config import TrainConfig
+from trainer.methods.plugin import refuse_inside
+from trainer.recipes.former import as_it_was
+from trainer.recipes.recipe import read_recipe, resolve, to_yaml
+from trainer.record.starts import head_of, read_starts
+
+CONFIG_NAME = "config.yaml"
+DEFAULT_FOLDER = Path("runs")
+
+
+def default_out(config: TrainConfig) -> Path:
+    """runs/METHOD-DATA-TIME."""
+    data = Path(config.data.train).resolve().name if config.data.train else "demo"
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    # Not every file system takes the colon of module:Class.
+    return DEFAULT_FOLDER / f"{config.method.name.replace(':', '.')}-{data}-{now}"
+
+
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that a run must not be written to; touches nothing."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out is a folder, got the file {out}; name another one")
+    if resume:
+        checkpoint.find(out)
+    elif out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise UsageError(
+                f"--out must be new or empty, got {out} with files in it; continue it with "
+                "--resume, replace it with --overwrite, or name another one"
+            )
+        # Only a run may be replaced: --out ~ --overwrite must not empty a home.
+        if not (out / CONFIG_NAME).is_file():
+            raise UsageError(
+                f"--overwrite replaces a former run, got {out} without {CONFIG_NAME}; "
+                "name another folder"
+            )
+
+
+def open_out(out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume: bool) -> None:
+    """Make the folder and write config.yaml (atomically), replacing a former run's files.
+
+    The starts before this one stay in its head; on a full disk the former file does.
+    """
+    try:
+        if out.is_dir() and not resume:
+            _remove_run(out)
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / CONFIG_NAME
+        former = path.read_text(encoding="utf-8") if resume and path.is_file() else ""
+        write_whole(path, head_of([*read_starts(former), start]) + to_yaml(config))
+    except OSError as error:
+        raise DataError(
+            f"--out must be a folder we may write to, got {out}: {error.strerror}; name another"
+        ) from error
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The config of a run; UsageError when the folder is none."""
+    path = run / CONFIG_NAME
+    if not path.is_file():
+        raise UsageError(
+            f"a run is a folder with {CONFIG_NAME}, got {run}; give the folder that "
+            f"python -m trainer.run has left (--out)"
+        )
+    values = read_recipe(str(path))
+    method = values.get("method")
+    if isinstance(method, Mapping):
+        refuse_inside(run, method.get("name"))
+    return resolve(as_it_was(values))
+
+
+def _remove_run(out: Path) -> None:
+    for name in (checkpoint.FOLDER_NAME, "tensorboard"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    logs = ("metrics.jsonl", idlog.PATTERN, badlog.PATTERN)
+    for pattern in (*logs, "nonfinite-step-*.npz"):
+        for path in out.glob(pattern):
+            path.unlink()

@@ -1,0 +1,118 @@
+"""The kNN scores of a run: when one is due, making it on the first rank, and where it is written.
+
+`train.py` asks after every step, and first of all when a run is continued: a score that a signal, a
+crash or missing evaluation data left out is made then. Scores are compared, with the random
+encoder's and for best.pt, among those of the same protocol only: the evaluation data and its
+settings may change when a run continues, and the random encoder is then scored again.
+"""
+
+import math
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainer.build import Parts, build_method
+from trainer.distributed import on_first
+from trainer.eval.online import GivenUp
+from trainer.record.badlog import BadLog
+from trainer.record.log import read_metrics
+from trainer.record.report import Reporter
+from trainer.watch.interrupt import GracefulInterrupt
+
+
+class Scores:
+    """The scores of one run; every rank calls the same at the same step."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        out: Path,
+        reporter: Reporter,
+        bad_log: BadLog,
+        interrupt: GracefulInterrupt,  # that the first rank gives an evaluation up for
+    ) -> None:
+        self._parts = parts
+        self._reporter = reporter
+        self._bad_log = bad_log
+        self._interrupt = interrupt
+        # Share of held-out images classified rightly, by step; step 0 is the random encoder.
+        self.by_step: dict[int, float] = on_first(partial(self._read, out))
+
+    def due(self, step: int) -> bool:
+        """Whether the encoder of this step is to be scored, and has not been."""
+        parts = self._parts
+        if parts.knn is None or step in self.by_step:
+            return False
+        every = parts.steps(parts.config.eval.every_epochs)
+        return step in (0, parts.total_steps) or due(step, every)
+
+    def make(self, step: int) -> bool:
+        """Score the encoder as it is, and before it a random one if there is no such score.
+
+        Returns:
+            False when it was given up for a signal; the score is due again when the run continues.
+
+        Raises:
+            DataError: images that cannot be read; on every rank.
+        """
+        for at in (0, step):
+            if at not in self.by_step:
+                with self._reporter.paused():
+                    score = on_first(partial(self._score, at, step))
+                if score is None:
+                    return False
+                self.by_step[at] = score
+        return True
+
+    def _read(self, out: Path) -> dict[int, float]:
+        knn = self._parts.knn
+        if knn is None:
+            return {}
+        records = [r for r in read_metrics(out) if "knn" in r]
+        return {r["step"]: r["knn"] for r in records if r.get("knn_protocol") == knn.protocol}
+
+    def _score(self, at: int, step: int) -> float | None:
+        """On the first rank: the score of step 0 or of the encoder as it is, at `step`."""
+        began = time.monotonic()
+        knn, encoder = self._parts.knn, self._parts.method.encoder
+        assert knn is not None
+        try:
+            if at == 0:
+                untrained = encoder if step == 0 else self._untrained()
+                accuracy = knn.random_encoder(untrained, self._is_stopped)
+            else:
+                accuracy = knn(encoder, self._is_stopped)
+        except GivenUp:
+            return None
+        finally:
+            self._bad_log.add_evaluated(at, knn.views.bad)
+        epoch = round(at / self._parts.steps_per_epoch, 6)
+        eval_s = round(time.monotonic() - began, 3)
+        record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
+        what, beside = "a random encoder", ""
+        if at:
+            what, beside = f"epoch {epoch:.4g}", f", random encoder {self.by_step[0]:.1%}"
+        self._reporter.say(f"kNN of {what}: {accuracy:.1%}{beside} ({knn.describe()})")
+        random = self.by_step.get(0, accuracy)
+        self._reporter.record_score(at, record, random, len(knn.sets.test.ids))
+        return accuracy
+
+    def _untrained(self) -> nn.Module:
+        """The encoder as it was before the first step: the seed gives its weights again."""
+        parts = self._parts
+        encoder = build_method(parts.config, parts.policy).encoder.to(parts.device)
+        return encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def _is_stopped(self) -> bool:
+        return self._interrupt.number != 0
+
+
+def due(step: int, every: float) -> bool:
+    """Whether a whole multiple of `every` steps has been passed by the last of `step` steps.
+
+    Epochs are no whole number of steps: every 2 epochs of 93.75 steps is after 188, 375, 563, ...
+    """
+    return math.floor(step / every) > math.floor((step - 1) / every)

@@ -1,0 +1,73 @@
+"""The `data` keys of a run: which images, in which batches, through which engine; see config.py."""
+
+from dataclasses import dataclass, field
+
+from augengine.caches.sample_cache import CACHES
+from shards.remote.address import MODES, remote_folder
+from shards.terminal.bytesize import parse_size
+from trainer.checks import choose, require
+from trainer.settings.strict import PATH
+
+MAX_THREADS = 1024  # also batches made ahead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Which images, in which batches, through which engine."""
+
+    # Folder or s3://, gs://, https:// address of shards; null: demo set.
+    train: str | None = field(default=None, metadata=PATH)
+    backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
+    decoder: str = "auto"  # dali, pillow; auto likewise
+    # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
+    decoder_load: float | str = "auto"
+    workers: int = 2  # threads that read, decode and augment
+    prefetch: int = 2  # batches made ahead
+    cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
+    # Bound of the cache, such as 4GiB, times the processes of a machine, which share the host's;
+    # null: what is free at the start, of the host's memory half, of the GPU's a quarter.
+    cache_bytes: str | None = None
+    # Shards at an address (docs/remote.md): whole ones into a local cache, or range: every image
+    # alone, into memory.
+    remote: str = "cache"
+    # That cache's folder; null: in the user's cache folder.
+    remote_cache: str | None = field(default=None, metadata=PATH)
+    # Its bound, such as 500GiB; null: half of what is free on its disk, at most 64GiB.
+    remote_cache_bytes: str | None = None
+    remote_timeout_s: float = 60  # a read that fails for so long is given up, a request in a third
+    verify: bool = False  # check every image's crc32 when it is read; remote ones always are
+    on_bad: str = "substitute"  # or fail: stop at the first sample that cannot be read
+    bad_budget: float = 0.001  # share of bad samples that stops the run, after the first 1,000
+    stall_seconds: float = 300.0  # a wait for one batch that stops the run
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "prefetch"):
+            value = getattr(self, name)
+            rule = f"data.{name} lies in [1, {MAX_THREADS}]"
+            require(1 <= value <= MAX_THREADS, rule, value, f"try data.{name}=2")
+        stall = self.stall_seconds
+        require(stall > 0, "data.stall_seconds is positive", stall, "try data.stall_seconds=300")
+        budget = self.bad_budget
+        require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
+        choose("data.on_bad", self.on_bad, ("substitute", "fail"))
+        choose("data.cache", self.cache, CACHES)
+        for size in (self.cache_bytes, self.remote_cache_bytes):
+            if size is not None:
+                parse_size(size)
+        choose("data.remote", self.remote, MODES)
+        limit = self.remote_timeout_s
+        require(limit > 0, "data.remote_timeout_s is positive", limit, "try 60")
+        remote_folder(self.train)  # before it is written anywhere: it could hold a password
+        load = self.decoder_load
+        is_load = load == "auto" if isinstance(load, str) else 0 <= load <= 1
+        require(is_load, "data.decoder_load is auto or a share in [0, 1]", load, "try auto")
+
+    @property
+    def max_cache_bytes(self) -> int | None:
+        """The bound in bytes; None: a share of the free memory."""
+        return None if self.cache_bytes is None else parse_size(self.cache_bytes)
+
+    @property
+    def hardware_load(self) -> float | None:
+        """The share as a number; None: to be measured."""
+        return None if isinstance(self.decoder_load, str) else self.decoder_load

@@ -1,0 +1,110 @@
+"""From a config to its networks: the method that is trained, or the encoder alone.
+
+Export and evaluation need the encoder and nothing else: no teacher whose file may be gone, no queue
+or memory that may not fit here. What the seed gives is the same either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from augengine.policy import Policy
+from shards.errors import DataError, UsageError
+from trainer.checkpoint import child_weights
+from trainer.config import TrainConfig
+from trainer.methods.method_table import create_method, method_class
+from trainer.methods.protocol import Method
+from trainer.nets.backbones import create_backbone
+from trainer.nets.finite import not_finite
+from trainer.nets.shapes import shapes_only
+from trainer.nets.timm_models import feature_width
+from trainer.setup.room import check_room
+
+Weights = Mapping[str, torch.Tensor]
+
+
+def build_method(config: TrainConfig, policy: Policy) -> Method:
+    """The method with its backbone, on the CPU, with the weights that the seed gives."""
+
+    def make() -> Method:
+        backbone = build_backbone(config, policy)
+        return create_method(config.method.name, backbone, config.method.settings)
+
+    # A model of timm may not be made without its values, and has no width that could be mistyped.
+    if not config.backbone.arch.startswith("timm:"):
+        check_room(make)
+    torch.manual_seed(config.loop.seed)
+    method = make()
+    method.check_views(tuple(group.count for group in policy.groups))
+    if method.encoder_name != type(method).encoder_name:
+        raise UsageError(
+            f"a method's encoder_name is said by its class, got {method.encoder_name!r} from one "
+            f"object of {type(method).__name__}; an export reads it without building the method"
+        )
+    return method
+
+
+def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
+    """The untrained encoder of a config, from torch's current random state."""
+    backbone = create_backbone(**backbone_arguments(config, policy))
+    if config.eval.size_px is not None:
+        feature_width(backbone, (config.eval.size_px,))
+    return backbone
+
+
+def backbone_arguments(config: TrainConfig, policy: Policy) -> dict[str, Any]:
+    """The arguments of `create_backbone`, as plain values."""
+    largest, *others = sorted({group.size_px for group in policy.groups}, reverse=True)
+    sizes = {"image_size_px": largest, "other_sizes_px": tuple(others)}
+    return asdict(config.backbone) | sizes
+
+
+def encoder_weights(config: TrainConfig, state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Of a checkpoint's tensors those of the child that is evaluated and exported.
+
+    Raises:
+        DataError: they hold NaN or infinity.
+    """
+    name = method_class(config.method.name).encoder_name
+    weights = child_weights(state, name)
+    if odd := not_finite(weights):
+        raise DataError(
+            f"an encoder's weights are finite, got NaN or infinity in {len(odd)} tensors of "
+            f"{name} at step {state['step']}, {odd[0]} among them; take an earlier --checkpoint"
+        )
+    return weights
+
+
+def build_encoder(config: TrainConfig, policy: Policy, weights: Weights) -> nn.Module:
+    """The network that these weights are of, on the CPU; as untrained as the run began with it."""
+    torch.manual_seed(config.loop.seed)
+    encoder = build_backbone(config, policy)
+    if weights.keys() != encoder.state_dict().keys():
+        # A method of one's own may evaluate more than its backbone, which only it can build.
+        encoder = build_method(config, policy).encoder
+    return encoder
+
+
+def load_weights(network: nn.Module, weights: Weights) -> None:
+    """Put a checkpoint's tensors into a network; DataError when they are of another one."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(
+            f"a checkpoint holds the network that its config.yaml describes, got another: "
+            f"{' '.join(str(error).split())[:300]}; restore config.yaml"
+        ) from error
+
+
+def build_head(config: TrainConfig, encoder: nn.Module, name: str) -> nn.Module | None:
+    """A head of the method as a shape without values, on the CPU; None when it has none so named.
+
+    All else of the method is made without memory.
+    """
+    with shapes_only():
+        method = create_method(config.method.name, encoder, config.method.settings)
+    head = dict(method.named_children()).get(name)
+    return None if head is None else head.to_empty(device="cpu")
