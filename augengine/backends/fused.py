@@ -5,15 +5,18 @@ in the cache for all its views; threads take runs of tasks and run `render_tasks
 No torch op touches a pixel. The views of one plan are bit-equal for any number of threads and any
 batch they are part of.
 
-The kernel is compiled by the first call on a machine (about ten seconds) and then kept on disk:
-later processes load it in a fraction of a second.
+The kernel is compiled by the first call on a machine (about ten seconds, told on a terminal) and
+then kept on disk: later processes load it in a fraction of a second.
 
 Legend: B images, V views over all crop groups, S crop side in pixels.
 """
 
+import logging
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +31,7 @@ from augengine.kernels.fused_cpu import render_tasks
 from augengine.plan import CONTRAST, ORDERS, Plan
 from shards.errors import UsageError
 
+PATIENCE_S = 1.5  # loading what an earlier process compiled takes less
 RUNS_A_THREAD = 4  # more runs of tasks than threads: whose views are quick takes another one
 _DTYPES = {torch.float32: FLOAT32, torch.float16: FLOAT16, torch.bfloat16: BFLOAT16}
 _NEUTRAL = np.array([1, 1, 1, 0], np.float32)  # brightness, contrast, saturation, hue
@@ -87,7 +91,8 @@ class FusedBackend:
             """Make some views; `keep` holds their memory while a thread may write to it."""
             render_tasks(tasks, first, last, scale, shift, dtype, self._scratch(needs))
 
-        self._spread(run, len(tasks))
+        with _told_when_compiling():
+            self._spread(run, len(tasks))
         return tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
 
     def _spread(self, run: Callable[[int, int], None], count: int) -> None:
@@ -109,6 +114,27 @@ class FusedBackend:
             needs = needs.join(have) if have else needs
             self._thread.needs, self._thread.scratch = needs, make_scratch(needs)
         return self._thread.scratch
+
+
+@contextmanager
+def _told_when_compiling() -> Iterator[None]:
+    """Say why the first call of a machine takes so long, to a person who waits for it."""
+    if render_tasks.signatures or not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(PATIENCE_S, _tell_of_compiling)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tell_of_compiling() -> None:
+    if not render_tasks.stats.cache_hits:
+        logging.getLogger(__name__).warning(
+            "compiling the CPU kernels, about ten seconds, once on this machine ..."
+        )
 
 
 def _tasks_of(
