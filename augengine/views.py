@@ -1,4 +1,4 @@
-"""What happened: the finished views of one batch, as the trainer sees them.
+"""Views: the finished views of one batch, as the trainer sees them.
 
 Legend: B images, V views of one crop size, C channels, S crop side in pixels.
 """

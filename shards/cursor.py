@@ -1,4 +1,4 @@
-"""Where a run stands in the endless stream of samples: one integer, nothing else.
+"""The position of a run in the endless stream of samples: one integer, nothing else.
 
 The stream is epoch after epoch without a gap (`order.py` says which sample is at which position).
 Batches cross the borders of epochs, so every batch is full and no sample is dropped or repeated;

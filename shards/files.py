@@ -1,4 +1,4 @@
-"""What the reader asks of a folder's tars, wherever they lie, and the choice of who answers.
+"""Access to a folder's tars: one interface for local and remote bytes, and the choice between them.
 
 Tars on a disk are read by `tars/local_files.py`; remote ones by byte ranges, each image alone, by
 `remote/range_files.py`, or through whole shards on a disk by `remotecache/cached_files.py`.

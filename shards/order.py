@@ -1,4 +1,4 @@
-"""Which sample comes at which position: a pure function of the seed, never a shuffled list.
+"""The order of samples: a pure function of the seed and the position, never a shuffled list.
 
 Position p of the endless stream (`cursor.py`) lies in epoch p // N; the epoch's permutation maps
 p % N to a sample id. Because it is computed and not stored, a billion samples cost nothing, every

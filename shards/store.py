@@ -1,4 +1,4 @@
-"""Where an index lies and how it gets there: beside its tars, or in the user's cache folder.
+"""The place of an index: beside its tars, or in the user's cache folder; written whole.
 
 A file gets its final name only when it is complete, and the manifest comes last, so an interrupted
 write leaves a folder without a manifest, never one that looks whole. The lists beside an index, of

@@ -1,1 +1,1 @@
-"""What makes a plan happen: dali, kornia, fused; `table.create_backend` picks one by name."""
+"""Backends carry plans out: dali, kornia, fused; `create_backend` picks one by name."""

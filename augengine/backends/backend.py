@@ -1,4 +1,4 @@
-"""What a backend is: something that makes a plan happen, and draws nothing.
+"""The interface of a backend: it carries a plan out, and draws nothing.
 
 All backends give the same picture from the same plan, within the bounds of tests/tolerances.py
 against `augengine.reference`.

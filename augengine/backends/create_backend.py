@@ -1,4 +1,4 @@
-"""Which backends there are, and the one place that makes them.
+"""The list of backends, and the one place that makes them.
 
 `auto` is `fused` where it is installed, else `dali` on CUDA, else `kornia`. On the CPU that is what
 was fastest (benchmarks/augment/fused_cpu.py: SwAV 2+6 of an image takes `fused` 1.3 ms of CPU time,

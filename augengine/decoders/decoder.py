@@ -1,4 +1,4 @@
-"""What a decoder is: encoded images in, pixels out, a failure in the place of a bad one.
+"""The interface of a decoder: encoded images in, pixels out, a failure in place of a bad one.
 
 First stage after reading. A bad image costs itself and no other; the pipeline decides what becomes
 of the sample (bad_samples.py).

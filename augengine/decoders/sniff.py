@@ -1,4 +1,4 @@
-"""What kind of image bytes are, from their header alone: may DALI decode them, or must Pillow?
+"""The format of image bytes by their header: DALI decodes some, Pillow the rest.
 
 DALI reads plain 8-bit JPEG and PNG exactly as Pillow does. It drops an alpha channel that we lay
 over white, and it differs in 16-bit PNG; CMYK agrees on the CPU, but not by any document. A wrong

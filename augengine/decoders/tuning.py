@@ -1,4 +1,4 @@
-"""How the GPU decoder splits its work, and how the best split is found: by trying.
+"""The split of the GPU decoder's work, found by trying.
 
 The best share of JPEGs for the hardware engine depends on the GPU, the CPU threads and the images:
 DALI's default is 0.65, its own tests on Hopper use 0.12 with 70 threads (qa/TL1_decoder_perf). So

@@ -1,1 +1,1 @@
-"""What a GPU and its host offer: streams, uploads, free memory, memory that is shared."""
+"""Services of a GPU and its host: streams, uploads, free memory, shared memory."""

@@ -1,4 +1,4 @@
-"""How much memory a cache may ask for: what is free now, inside the container's own limit."""
+"""Memory that a cache may ask for: what is free now, inside the container's own limit."""
 
 import os
 from pathlib import Path

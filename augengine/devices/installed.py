@@ -1,4 +1,4 @@
-"""Whether DALI is installed: asked before a backend or a decoder imports it."""
+"""The check that DALI is installed, before a backend or a decoder imports it."""
 
 from importlib.util import find_spec
 

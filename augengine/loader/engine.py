@@ -1,4 +1,4 @@
-"""Who makes a loader's views: a backend and a decoder, given as such or by name.
+"""The engine of a loader: a backend and a decoder, given as such or by name.
 
 By name they are chosen as the trainer chooses them: the fastest that is
 installed for the device, and on a GPU the decoder's work split as is fastest for these images.

@@ -1,4 +1,4 @@
-"""Which samples batch 0, 1, 2, ... holds, in training and in evaluation.
+"""The samples of batches 0, 1, 2, ..., in training and in evaluation.
 
 A batch's number is all that a worker is given. Here it becomes epochs and ids, and the reader hears
 which shards come next, so that remote ones are fetched ahead.

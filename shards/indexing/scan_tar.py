@@ -1,4 +1,4 @@
-"""What is in the tars: a record of every image, its label, and what had to be left out.
+"""A scan of tars: a record of every image, its label, and what had to be left out.
 
 The index builder scans tars that came without an index; the packer scans what it wrote. Every image
 is read once for its checksum and its header is parsed for its size; pixels are not decoded here.

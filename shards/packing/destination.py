@@ -1,4 +1,4 @@
-"""What lies in OUT already, and whether a new set may go there.
+"""The destination of a pack: what lies in OUT already, and whether a new set may go there.
 
 This is asked before anything is written. A set is known by what made it: the tool, the fingerprint
 of the source and the options that change the bytes. Nothing that this tool did not write is ever

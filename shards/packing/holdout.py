@@ -1,4 +1,4 @@
-"""Which samples are held out for scores: a share of each class, the same ones for the same seed.
+"""The hold-out: a share of each class is kept for scores, the same samples for the same seed.
 
 One set keeps what the other holds out, so both are packed from the same source, with the same
 classes, and no image is in both. Inside a class it is the packing order that decides.

@@ -1,4 +1,4 @@
-"""What a failed request means: whether asking again can help, and a reason that holds no secret.
+"""A failed request, judged: whether another try can help, and a reason that holds no secret.
 
 The libraries' own texts may quote addresses with signatures or keys, so a reason is built from
 statuses, error codes and names of classes only. Nothing is imported for it: s3fs, gcsfs and aiohttp

@@ -1,4 +1,4 @@
-"""Which shards a known list of reads needs in full: those worth fetching whole from afar.
+"""The shards that a known list of reads needs in full, and that are worth fetching whole.
 
 Evaluation reads a list of ids once, all of a set or a small part of it; training has an order with
 windows instead (order.py), on a part of the labels too (`repeated_shards`). What is not worth it is

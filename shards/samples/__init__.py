@@ -1,1 +1,1 @@
-"""What a sample is: its image, its class, and why a file is refused as one."""
+"""Samples: their image, their class, and the reasons to refuse a file as one."""

@@ -1,4 +1,4 @@
-"""What an image file says about itself before it is decoded: is it one, how large, which way up.
+"""Headers of image files: the format, the size and the orientation, without a decode.
 
 The scan and the packer ask here, so that an index holds the size every decoder will produce: EXIF
 orientation applied, and nothing that a decoder would refuse for its size.

@@ -1,4 +1,4 @@
-"""Which member of a sample is its image, and which ones may hold its class.
+"""The members of a sample: one is its image, others may hold its class.
 
 WebDataset's rule is the first dot: a sample is what shares a name up to there, the rest is the
 extension. Photographs are not named for that rule. `IMG_0.12.2023.jpg` is a sample whose extension

@@ -1,4 +1,4 @@
-"""What counts as a class: a number from 0 or a name, from a text, a `.json` or a column of a table.
+"""Classes: a number from 0 or a name, from a text, a `.json` or a column of a table.
 
 Whatever else stands there (a fraction, several classes, boxes) is no class; the reason is counted,
 so that nobody trains on fewer labels than he has without being told.

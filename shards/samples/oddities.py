@@ -1,4 +1,4 @@
-"""What an image has that 8-bit RGB has not, from its header: deep values, pages, transparency.
+"""Oddities of an image that 8-bit RGB cannot hold, by its header: deep values, pages, alpha.
 
 The scan counts these of tars that stay as they are, the packer of what it converts, in the same
 words. Nothing of an image is dropped without one of them.

@@ -1,4 +1,4 @@
-"""How a folder of images lies, as a person would see it: parts, class levels, a list beside it.
+"""The layout of an image folder as a person sees it: parts, class levels, a list beside it.
 
 `folder.py` takes the first folder level for the class. Where that is wrong for sure (the parts of a
 set, one folder around everything, masks beside images) it is refused with what to type instead;

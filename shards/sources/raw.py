@@ -1,4 +1,4 @@
-"""What every kind of source gives: numbered raw samples, their classes, and a fingerprint.
+"""The interface of a source: numbered raw samples, their classes, and a fingerprint.
 
 `detect.open_source` makes a `Source` from what the user typed. The packer asks it for samples in a
 shuffled order and hands each to a worker process. A sample's number is its place in the source's

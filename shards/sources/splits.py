@@ -1,4 +1,4 @@
-"""Which files of a set are its training part, by their names: `train-00000.tar`, `val/0.zip`."""
+"""Parts of a set, told by file names: `train-00000.tar` is for training, `val/0.zip` is not."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a packed image's file was called: the packer keeps that in a `.json` beside the image.
+"""The source's file names: the packer keeps each in a `.json` beside its image.
 
 Tars of others keep their names in their keys; a `name` in a `.json` of theirs may be anything.
 """

@@ -1,4 +1,4 @@
-"""Where the links of a tar lead: to the data of a regular file of the same tar, or nowhere.
+"""Links inside a tar: each leads to the data of a regular file of the same tar, or nowhere.
 
 Every entry of a tar is added first, and links are looked up afterwards. A hard link is read as tar
 writes it, back to a name that came before; a symbolic one from its own folder, to any name of the

@@ -1,1 +1,1 @@
-"""What a user types and reads: the parser of every command, its console, sizes as words."""
+"""The terminal: the parser of every command, its console, sizes as words."""

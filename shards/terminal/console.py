@@ -1,4 +1,4 @@
-"""What is printed to a terminal is printed as it is: a user's words are no markup, no emoji.
+"""The console of every command: it prints a user's words as they are, without markup or emoji.
 
 A run folder may be called `[bs 8] simclr` and a class `:cat:`. rich would read both, in sentences,
 table cells, titles and bars, so every console and every bar of a command is made here; what should

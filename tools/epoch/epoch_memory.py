@@ -1,4 +1,4 @@
-"""What one rank keeps in memory to know which sample comes next: measured in a fresh process.
+"""The memory of an order: what one rank keeps to know the next sample, in a fresh process.
 
 `simulate_epoch.py` prints it. The order is a function and the cursor one number, so all there is to
 find is what a window keeps of the shards, and the arrays of a batch while it is drawn.

@@ -1,4 +1,4 @@
-"""How good a shuffle an order is, and how often it opens a shard, beside a uniform permutation.
+"""Measures of a shuffle: how even an order is, and how often it opens a shard.
 
 `simulate_epoch.py` prints it. Everything here is measured on positions drawn from one epoch of the
 project's order; a uniform permutation of the same samples is drawn for the same figures.

@@ -1,1 +1,1 @@
-"""What methods keep of images that they have seen: queues, a row for each image, centroids."""
+"""Memories of methods: queues of embeddings, a row for each image, centroids."""

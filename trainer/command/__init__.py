@@ -1,1 +1,1 @@
-"""What only the commands need: first lines, what was typed, a table of scores, last words."""
+"""Parts of the commands alone: first lines, what was typed, a table of scores, last words."""

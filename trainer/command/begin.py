@@ -1,4 +1,4 @@
-"""How a command begins: before it imports what takes seconds, and loads torch."""
+"""The first lines of a command: they act before imports take seconds, and before torch loads."""
 
 from trainer.setup.threads import set_threads
 from trainer.watch.interrupt import quiet_interrupt

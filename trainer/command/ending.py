@@ -1,4 +1,4 @@
-"""How a run ended, in a few lines: what was reached, what was bad, and what to type next."""
+"""The last lines of a run: what it reached, what was bad, and what to type next."""
 
 import math
 import shlex

@@ -1,4 +1,4 @@
-"""Which images of two sets an evaluation takes, and which of their classes are the same.
+"""The labelled sets of an evaluation: which images it takes, and which classes two sets share.
 
 An image without a label neither votes nor is fitted nor scored. Classes are matched by name where
 the sets share names, else by number, and from then on have the training set's numbers. A held-out

@@ -1,4 +1,4 @@
-"""Which held-out images are in the training set too, byte by byte: a score knows those by heart.
+"""The overlap of two sets, byte by byte: a score of images that were trained on is worth little.
 
 Told from the index alone, by crc32 and number of bytes of the encoded image: among a million
 training and fifty thousand held-out images chance alone would make some ten pairs of the same

@@ -1,4 +1,4 @@
-"""What the fitted recipe looks at: how many images of what size, on what machine.
+"""Facts for the fitted recipe: how many images of what size, on what machine.
 
 Every rank looks by itself and sees the same, so that all fit the same recipe.
 """

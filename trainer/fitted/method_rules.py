@@ -1,4 +1,4 @@
-"""What each method asks of the fitted recipe: its rate, views and own settings, by the run's scale.
+"""Rules of the fitted recipe by method: rate, views and own settings, by the run's scale.
 
 fit_rule.py chooses the rest. A method of one's own has the general rule, `OTHER`, and its settings'
 defaults. docs/recipes.md has the experiments.

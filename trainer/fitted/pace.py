@@ -1,4 +1,4 @@
-"""How fast this machine trains: a few steps of the real run, thrown away.
+"""The pace of this machine: a few steps of the real run are timed and thrown away.
 
 `--minutes` becomes a number of epochs by it. The steps go through the run's own data, network
 and optimizer, on all ranks together; nothing is written, and the run that follows starts anew.

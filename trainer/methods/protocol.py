@@ -1,4 +1,4 @@
-"""What a method is: views in, one loss out, and its own heads, teacher and queue inside.
+"""The interface of a method: views in, one loss out; its heads, teacher and queue are its own.
 
 `train.py` knows nothing else about a method. A method owns the backbone it trains (`backbone`),
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an

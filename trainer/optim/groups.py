@@ -1,4 +1,4 @@
-"""Which parameter is decayed, adapted, or kept at a constant rate: groups by rule.
+"""Parameter groups: rules say which are decayed, adapted, or kept at a constant rate.
 
 One-dimensional parameters are biases and the scales and shifts of norms. The papers differ on
 whether they are decayed (MoCo, SimSiam, SwAV: yes; BYOL, SimCLR, Barlow Twins: no) and whether

@@ -1,4 +1,4 @@
-"""What ships, by name: methods, recipes and view policies, each with the first line of its file.
+"""The catalogue for --list: methods, recipes and view policies, each with its file's first line.
 
 The files are read and not imported: a list needs no torch, which takes a second to load.
 """

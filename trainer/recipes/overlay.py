@@ -1,4 +1,4 @@
-"""What the command says, laid over what the recipe says: a name brings its own keys.
+"""The overlay of a command on a recipe: what is typed wins, and a name brings its own keys.
 
 Key by key the command wins. But whoever names a policy, a method or an encoder means that one, not
 that one changed by what a recipe said of another: the recipe's keys for it are left out, and a

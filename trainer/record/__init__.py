@@ -1,1 +1,1 @@
-"""What a run leaves and says: its folder, its records line by line, its scores, its header."""
+"""The record of a run: its folder, its files line by line, its scores, its header."""

@@ -1,4 +1,4 @@
-"""What a figure needs beside it to mean something: machine, versions, load, date, commit.
+"""The conditions of a figure: machine, versions, load, date, commit.
 
 Scores and benchmarks put it into their JSON.
 """

@@ -1,4 +1,4 @@
-"""What may differ when a run continues, and what is refused in one line.
+"""The rules of a continued run: what may differ from before, and what is refused in one line.
 
 What is learned is decided by the config, the images and the code. Of the config, the keys below may
 change; where a file lies may change too, since what was read from it is in the checkpoint; and the

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, a plain line every few seconds elsewhere.
+"""The display of a run: a bar on a terminal, a plain line every few seconds elsewhere.
 
 `train.py` calls `update` once a step and `say` or `warn` for a sentence. Everything goes to
 stderr, so that stdout holds results only.

@@ -1,4 +1,4 @@
-"""What a run is going to do, in three lines before its first step."""
+"""The header of a run: three lines before its first step say what it is going to do."""
 
 import os
 

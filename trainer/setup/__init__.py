@@ -1,1 +1,1 @@
-"""What `build.py` puts together: device, networks, what ranks share; checks of size and length."""
+"""Parts for `build.py`: device, networks, what ranks share; checks of size and length."""

@@ -1,4 +1,4 @@
-"""What loop.accumulate asks of batch and loss, checked before a run; step.py does the work."""
+"""Checks of loop.accumulate against batch and loss, made before a run."""
 
 from shards.errors import UsageError
 from trainer.config import TrainConfig

@@ -1,4 +1,4 @@
-"""Where a run computes, and in what precision."""
+"""The device of a run, and the precision it computes in."""
 
 import torch
 

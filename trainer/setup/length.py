@@ -1,4 +1,4 @@
-"""Whether a run's length makes sense: a batch within the data, a step at least, and a word if few.
+"""Checks of a run's length: a batch within the data, at least one step, a word if there are few.
 
 A recipe's batch is its paper's, for a million images; on thousands it leaves a handful of steps.
 """

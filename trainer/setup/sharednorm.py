@@ -1,4 +1,4 @@
-"""Which ranks have their batch statistics in common: all, or groups that hold so many images.
+"""Shared batch statistics: all ranks have them in common, or groups that hold so many images.
 
 Most published runs take them over the whole batch. SwAV's and DeepCluster v2's of 4,096 images take
 them over 8 of 64 GPUs, 512 images; loop.norm_images says so on any number of ranks that can.

@@ -1,4 +1,4 @@
-"""How many CPU threads torch computes with, and how they wait: said by the environment.
+"""The CPU threads of torch: the environment says how many, and how they wait.
 
 OpenMP reads it once, when torch is loaded, so a command calls `set_threads` before that. Threads
 that spin while they wait for each other take the cores from whoever has work: beside other load

@@ -1,1 +1,1 @@
-"""What looks after a run: memory before it, losses and weights, collapse, a standstill, signals."""
+"""Watches over a run: memory before it; then losses, collapse, standstill, signals."""

@@ -1,4 +1,4 @@
-"""What a run will hold in memory beside what is free, told before its first step.
+"""The memory that a run will hold, beside what is free, told before its first step.
 
 A step (dryrun.py), the views made ahead of it and the images they are made of, and the cache. What
 libraries keep for themselves comes on top: threads' stacks, workspaces of convolutions, room that
