@@ -64,7 +64,7 @@ class Cursor:
         return np.arange(start, start + local, dtype=np.int64)
 
     def state_dict(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
+        """The state that a checkpoint keeps."""
         return {"version": _STATE_VERSION, "position": self.position}
 
     @staticmethod

@@ -95,7 +95,7 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the folder holds and how it came to be; written last, so its presence means: whole."""
+    """The folder's contents and origin; written last, so its presence means that all is there."""
 
     shards: tuple[ShardInfo, ...]  # in the order the index numbers them
     classes: tuple[str, ...]  # names of the class numbers, empty when there are none

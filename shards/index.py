@@ -78,7 +78,7 @@ class ShardIndex:
         return self._files.key(int(record["shard"]), int(record["offset"]))
 
     def names(self, ids: np.ndarray | Sequence[int]) -> list[str]:
-        """What the samples' files were called in the source they were packed from, [B].
+        """The names of the samples' files in the source they were packed from, [B].
 
         Of tars that were indexed in place, and of sources without files, the keys.
 

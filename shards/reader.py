@@ -106,7 +106,7 @@ class ShardReader:
         return SampleError(sample_id, key, f"{wrong} ({self._index.shards[place[0]].name})")
 
     def _wrong(self, place: Place, crc32: int, found: bytes | OSError) -> str:
-        """What is wrong with the bytes of a place, empty when nothing is."""
+        """The fault of the bytes of a place, empty when there is none."""
         if isinstance(found, OSError):
             return f"cannot be read: {found.strerror}"
         if len(found) != place[2]:

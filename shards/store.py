@@ -118,12 +118,12 @@ def cache_root() -> Path:
 
 
 def cache_folder(directory: Path) -> Path:
-    """Where the index of a folder goes that cannot be written; it need not exist."""
+    """The place for the index of a folder that cannot be written; it need not exist."""
     return index_cache(directory.resolve().name, os.fsencode(directory.resolve()))
 
 
 def index_cache(name: str, address: bytes) -> Path:
-    """Where the index of the folder at an address is kept, below its name; it need not exist."""
+    """The place for the index of the folder at an address, by its name; it need not exist."""
     return cache_root() / "indexes" / f"{name}-{hashlib.sha256(address).hexdigest()[:16]}"
 
 

@@ -46,7 +46,7 @@ class MethodConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
-    """How long, how much at once, from which seed."""
+    """Length, batch and seed."""
 
     epochs: float = 100
     batch_size: int = 256  # images a step, over all devices and all parts of the step

@@ -39,7 +39,7 @@ _FAR_SIDE_OF_CHANNEL = (1 / 2, 1 / 6, -1 / 6)  # turns
 
 @dataclass(frozen=True, slots=True)
 class GraphSpec:
-    """What is built into a graph; everything else is fed to it."""
+    """Constants of a graph; everything else is fed to it."""
 
     size_px: int
     mean: tuple[float, float, float]  # in [0, 1] units, as in Plan

@@ -57,7 +57,7 @@ class Neighbours(Protocol):
     """The processes of one machine; each calls the same methods in the same order."""
 
     def __len__(self) -> int:
-        """How many, this one included."""
+        """The number of processes, this one included."""
         ...
 
     def agree(self, number: int) -> int:

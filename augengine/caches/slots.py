@@ -61,7 +61,7 @@ class Slots:
         return self._memory.numel()
 
     def filled(self, ids: np.ndarray) -> np.ndarray:
-        """Which items can be read, [B] bool."""
+        """Items that can be read, [B] bool."""
         with self._lock:
             found = self._has_slot(ids)
             found[found] = self._filled[ids[found]]

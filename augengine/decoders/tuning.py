@@ -18,7 +18,7 @@ MARGIN = 1.03  # times as fast; less is noise
 
 @dataclass(frozen=True, slots=True)
 class WorkSplit:
-    """Who does what when the GPU decodes; on the CPU it means nothing.
+    """The split of work when a GPU decodes; without meaning on a CPU.
 
     The engine and the CUDA kernels may round a pixel differently, so another split is another
     picture by up to a few levels.

@@ -99,7 +99,7 @@ def any_stalled() -> bool:
 
 
 class _Shared(Generic[Item]):
-    """What the threads and the consumer share, under one lock."""
+    """State that the threads and the consumer share, under one lock."""
 
     def __init__(self, ahead: int, end: int | None, stall_s: float | None) -> None:
         self._changed = threading.Condition()

@@ -42,7 +42,7 @@ class StageStats:
 
 @dataclass(frozen=True, slots=True)
 class MeterSnapshot:
-    """What the meter had counted at one moment; `b - a` is what happened between the two."""
+    """Counts at one moment; `b - a` are those between two moments."""
 
     wall_s: float = 0.0  # since the meter was made, but for `Meter.paused`
     images: int = 0  # delivered to the consumer
@@ -159,7 +159,7 @@ class Meter:
             self._spans.append(Span(name, thread, batch, images, start_s, seconds))
 
     def running(self) -> str:
-        """What threads are doing at this moment, and since when: `views-0: read for 12 s`."""
+        """The present stage of each thread, and since when: `views-0: read for 12 s`."""
         now = time.perf_counter()
         parts = (
             f"{thread}: {stage} for {now - start:.0f} s"

@@ -54,7 +54,7 @@ def doubts_about(
     manifest: Manifest,
     tars: Mapping[str, TarState],  # of the manifest's names and sizes
 ) -> Doubts:
-    """Which tars may not be what the index says; reads no tar."""
+    """Tars that may differ from what the index says; no tar is read."""
     for place in places:
         kept = _read_times(place, manifest)
         if kept is not None:
@@ -132,7 +132,7 @@ def first_other(
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """What is other in a tar than its index says."""
+    """Differences between a tar and its index."""
 
     text: str = ""  # empty: nothing is
     is_damage: bool = False  # only bytes of single images
@@ -217,7 +217,7 @@ def _spot_check(manifest: Manifest, names: Sequence[str]) -> list[str]:
 
 
 def _read_times(place: Path, manifest: Manifest) -> dict[str, TarState] | None:
-    """What is kept about this very index; None when nothing is."""
+    """The record kept about this very index; None when there is none."""
     try:
         content = json.loads((place / TIMES_NAME).read_text(encoding="utf-8"))
         if content["index_sha256"] != manifest.index_sha256:

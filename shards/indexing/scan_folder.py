@@ -76,13 +76,13 @@ def scan_folder(
 
 
 def told_notes(manifest: Manifest) -> list[str]:
-    """What the user should know of the images of an index, as it was found when it was made."""
+    """Sentences for the user about the images of an index, from when it was made."""
     notes = manifest.made.get("notes", ())
     return [str(note) for note in notes] if isinstance(notes, list | tuple) else []
 
 
 def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:
-    """What the user should know of images that are in the index."""
+    """Sentences for the user about images that are in the index."""
     unlabelled = tell_unlabelled(sum((scan.unlabelled for scan in scans), Counter()), num_images)
     if unlabelled:
         yield unlabelled

@@ -29,7 +29,7 @@ def local_folder(directory: Location) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TarState:
-    """What a disk says of a tar without reading it."""
+    """A disk's facts about a tar that is not read."""
 
     size_bytes: int
     modified_ns: int  # when its content was written, which copying tools may keep

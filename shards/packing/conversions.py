@@ -19,7 +19,7 @@ _MAX_16_BIT = (1 << 16) - 1
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What an image lost."""
+    """A loss of one image."""
 
     what: str  # of samples/oddities.py
     low: float | None = None  # least and greatest value, where values were scaled

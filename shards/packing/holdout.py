@@ -14,7 +14,7 @@ from shards.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """How much is held out, and which of the two sets this is."""
+    """The share that is held out, and which of the two sets this is."""
 
     share: float | None  # of the images, between 0 and 1
     number: int | None  # of images; one of the two is given
@@ -31,7 +31,7 @@ class HoldOut:
 
     @property
     def amount(self) -> str:
-        """How much, as it is typed."""
+        """The amount, as a user types it."""
         return str(self.number) if self.share is None else f"{100 * self.share:g}%"
 
     def other(self) -> "HoldOut":
@@ -66,7 +66,7 @@ class HoldOut:
         return order[held == self.is_held_out]
 
     def _counts(self, sizes: np.ndarray) -> np.ndarray:
-        """How many images each class gives, from how many it has."""
+        """The number of images that each class gives, from the number it has."""
         total, room = int(sizes.sum()), np.maximum(sizes - 1, 0)
         wanted = self.number if self.number is not None else round((self.share or 0) * total)
         if not 0 < wanted <= room.sum():
@@ -84,7 +84,7 @@ class HoldOut:
         return counts
 
     def recorded(self) -> dict[str, object]:
-        """What a manifest says of it."""
+        """The manifest's entry."""
         return {"amount": self.amount, "part": "held out" if self.is_held_out else "the others"}
 
 

@@ -29,7 +29,7 @@ ON_BAD = ("quarantine", "fail")
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """What a finished pack left in its folder."""
+    """The contents of a folder after a finished pack."""
 
     directory: Path
     manifest: Manifest
@@ -170,7 +170,7 @@ def _pack(
 
 
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
-    """What makes two sets the same; only JSON types, it is compared after a round trip."""
+    """The identity of a set, in JSON types only: it is compared after a round trip."""
     return {
         "tool": PACKER,
         "kind": source.kind,

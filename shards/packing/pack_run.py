@@ -41,7 +41,7 @@ _MIN_KEY_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """What changes the bytes of a set, besides the source."""
+    """The options that change the bytes of a set."""
 
     name: str
     shard_size_bytes: int
@@ -77,7 +77,7 @@ class PackOptions:
             )
 
     def numbers(self, source: Source) -> np.ndarray:
-        """What is packed: sample numbers [N] int64, in packing order.
+        """Sample numbers [N] int64, in packing order.
 
         Raises:
             UsageError: nothing is left.
@@ -94,11 +94,11 @@ class PackOptions:
 
     @property
     def image(self) -> ImageOptions:
-        """What becomes of every image."""
+        """The changes that every image goes through."""
         return ImageOptions(self.short_side_px, self.value_range, self.max_pixels)
 
     def recorded(self) -> dict[str, object]:
-        """What a manifest says of them; of later ones only where they are not as before them."""
+        """The manifest's entry; an option of later releases appears only when it is used."""
         later = {
             "skip": 0,
             "value_range": None,

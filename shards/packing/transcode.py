@@ -44,7 +44,7 @@ _JPEG_START = b"\xff\xd8\xff"
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """What becomes of every image."""
+    """The changes that every image goes through."""
 
     short_side_px: int | None = None  # shrink to this short side, never enlarge
     value_range: ValueRange | None = None  # of black and white in images of over 8 bits a value

@@ -30,7 +30,7 @@ _REQUEST_SHARE = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class RemoteFolder:
-    """Where remote shards are and how they are read."""
+    """The address of remote shards, and the way to read them."""
 
     url: str
     mode: str = "cache"  # whole shards onto a local disk, or range: each image alone, into memory
@@ -55,7 +55,7 @@ class RemoteFolder:
 
     @property
     def cache_folder(self) -> Path:
-        """Where whole shards are kept."""
+        """The folder for whole shards."""
         return self.cache or cache_root() / "shards"
 
     @property
@@ -130,7 +130,7 @@ def file_url(folder: RemoteFolder, name: str) -> str:
 
 
 def _options(scheme: str) -> dict[str, object]:
-    """What is set here; the rest is fsspec's own configuration, such as FSSPEC_S3_ANON=true."""
+    """Options that we set; the rest is fsspec's own configuration, such as FSSPEC_S3_ANON=true."""
     import fsspec.config
 
     if scheme == "s3":

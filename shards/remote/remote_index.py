@@ -62,7 +62,7 @@ def fetch_index(folder: RemoteFolder) -> tuple[np.ndarray, Manifest]:
 
 
 def index_folder(folder: RemoteFolder) -> Path:
-    """Where the index of a remote folder is kept."""
+    """The local place of a remote folder's index."""
     return index_cache(folder.name, folder.url.encode())
 
 

@@ -98,7 +98,7 @@ class RemoteStore:
             raise
 
     def info_many(self, names: Sequence[str]) -> dict[str, dict[str, object]]:
-        """What the server says of files without sending them, as fsspec names it.
+        """The server's facts about files without their bytes, in fsspec's names.
 
         Files of which it says nothing at once are left out: not every server answers such requests.
         """

@@ -23,7 +23,7 @@ MAX_REQUESTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long is waited for what, in seconds."""
+    """Waiting times in seconds."""
 
     total_s: float = 60.0  # a read that has failed for so long is given up
     request_s: float = 20.0  # a request whose answer is not whole by then has failed

@@ -42,7 +42,7 @@ def fitting_window(directory: Path | RemoteFolder, sizes_bytes: Sequence[int]) -
 def note_on_window(
     directory: Path | RemoteFolder, shards: Sequence[ShardInfo], window_shards: int | None
 ) -> str | None:
-    """What to know about a cache for an order with windows of so many shards (None: of all).
+    """A sentence about a cache for an order with windows of so many shards (None: of all).
 
     Raises:
         UsageError: it holds less than a window, so that shards would be fetched over and over.

@@ -48,7 +48,7 @@ def check_image_key(image_key: str) -> str:
 
 
 def tell_further(refused: Sequence[Refused]) -> Iterator[str]:
-    """What to do about samples of several images, where there are some."""
+    """The remedy for samples of several images, where there are some."""
     if any(item.reason.startswith(FURTHER) for item in refused):
         yield (
             f"--image-key {EACH} makes every image a sample of its own; --image-key jpg (or "

@@ -21,7 +21,7 @@ _UNSIGNED = 1
 
 
 def oddities(image: Image.Image) -> tuple[str, ...]:
-    """Which of the above an opened image has; transparency, where it may have some."""
+    """The oddities that an opened image has; transparency, where it may have some."""
     found = {
         DEEP: is_deep(image),
         PAGES: _has_pages(image),
@@ -65,7 +65,7 @@ def tile_of(image: Image.Image) -> tuple[str, Any]:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How values lie in the file, in Pillow's words, such as `RGB;16B`."""
+    """The layout of values in the file, in Pillow's words, such as `RGB;16B`."""
     _, arguments = tile_of(image)
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""

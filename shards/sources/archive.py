@@ -101,7 +101,7 @@ class ArchiveSource:
 
     @property
     def names(self) -> list[str]:
-        """How each image is called, behind its archive's name where there are several."""
+        """The name of each image, behind its archive's name where there are several."""
         return [_printable(name) for _, _, name in self._found]
 
     def __len__(self) -> int:

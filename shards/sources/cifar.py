@@ -162,7 +162,7 @@ def _text(name: Any) -> str:
 
 
 def _latin1(text: str, _encoding: str = "latin1") -> bytes:
-    """What Python 2 arrays pickled by Python 3 call for their bytes."""
+    """The function that arrays of Python 2, pickled by Python 3, call for their bytes."""
     return text.encode("latin1")
 
 
@@ -181,7 +181,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Builds numpy arrays and plain containers; any other name in the pickle is an error."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """What a pickle may call."""
+        """The only functions that a pickle may call."""
         if (module_name, global_name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
         return _ALLOWED[module_name, global_name]

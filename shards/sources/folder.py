@@ -130,7 +130,7 @@ def _label(names: list[str], root: Path) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def skipped_notes(skipped: Counter[str]) -> Iterator[str]:
-    """What was left out: photographs that could be had, and files that are none."""
+    """Sentences about files left out: photographs that could be had, and other files."""
     photos = Counter({k: n for k, n in skipped.items() if k[1:] in PHOTO_ENDINGS})
     if photos:
         yield f"skipped, not read here: {_told(photos)}; convert them to JPEG or PNG to pack them"

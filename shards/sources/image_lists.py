@@ -143,7 +143,7 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
 def _best_way(
     numbered: list[tuple[int, str]], table: NameTable
 ) -> tuple[Callable[[str], _Cells], int]:
-    """How to split a line, and which column names the images."""
+    """The separator of a line, and the column that names the images."""
     step = max(1, len(numbered) // _SAMPLED_LINES)
     sample = [line for _, line in numbered[::step]]
     best, best_score = (_whole, 0), (0, 0)

@@ -54,7 +54,7 @@ def check_parts(root: Path, names: Sequence[str]) -> None:
 
 
 def find_parts(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Which first folders are splits and no classes, train first; and the others beside them."""
+    """First folders that are splits and no classes, train first; and the other folders."""
     tops = _tops(names)
     said = {top: split for top in tops if (split := _split_in(top))}
     plain = {top: split for top in tops if (split := _split_named(top))}
@@ -112,7 +112,7 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
 
 
 def layout_notes(root: Path, names: Sequence[str]) -> Iterator[str]:
-    """What may be meant as it is, and what to type where it is not."""
+    """A sentence about a layout that may be meant as it is, and what to type if it is not."""
     tops = _tops(names)
     if not tops:
         listed = find_labels(root, names)

@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def names(self) -> Sequence[str] | None:
-        """How each sample's file is called inside the source [N]; None where they are no files."""
+        """The name of each sample's file inside the source [N]; None where samples are no files."""
         ...
 
     @property
@@ -82,7 +82,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about how the source was understood."""
+        """Sentences for the user about how the source was understood."""
         ...
 
     def __len__(self) -> int: ...

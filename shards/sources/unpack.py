@@ -73,7 +73,7 @@ def check_growth(path: Path, size: int) -> None:
 
 
 def damage(path: Path, error: BaseException) -> DataError:
-    """What to say of an archive that cannot be read."""
+    """The error for an archive that cannot be read."""
     return DataError(
         f"an archive is a whole tar (plain, gzip, bzip2, xz) or zip, got {path} ({error}); fetch "
         f"it again"

@@ -23,7 +23,7 @@ from shards.upkeep.shard_check import ShardJob, ShardReport, check_shard
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """How much was looked at, and everything that is wrong with it."""
+    """The extent of a check, and every fault it met."""
 
     num_shards: int
     num_samples: int

@@ -27,7 +27,7 @@ from shards.upkeep.shard_members import Member, list_members
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """What to compare: small enough to send to another process."""
+    """The facts to compare, small enough to send to another process."""
 
     directory: Path | RemoteFolder
     info: ShardInfo
@@ -41,7 +41,7 @@ class ShardJob:
 
 @dataclass(slots=True)
 class ShardReport:
-    """What was found; the keys are for comparing shards with each other."""
+    """The result; its keys serve to compare shards with each other."""
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what is not wrong, and should be known

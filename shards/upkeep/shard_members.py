@@ -30,7 +30,7 @@ class Member:
 
 
 def list_members(file: BinaryIO) -> tuple[list[Member], str]:
-    """What has data in a tar, or should have, in its order; and what is wrong with the tar."""
+    """Members of a tar with data, or that should have some, in its order; and the tar's faults."""
     file.seek(0)
     links, found, problem = TarLinks(), [], ""
     try:

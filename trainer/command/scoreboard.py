@@ -33,7 +33,7 @@ def print_row(score: Score) -> None:
 
 
 def print_protocol(conditions: Mapping[str, Any], left_out: str) -> None:
-    """What the numbers depend on."""
+    """The conditions that the numbers depend on."""
     raw = "raw pixels: {raw_pixels}; " if "raw_pixels" in conditions else ""
     template = (
         "top-1 on {test_images:,} held-out images of {test}, {largest_class:.1%} of them of one "

@@ -78,7 +78,7 @@ class CenterViews:
         return sum(of == data and bad.substitute is None for (of, _), bad in self.bad.items())
 
     def describe(self, sets: LabelledSets) -> str:
-        """How the classes of the sets are matched, and what has been left out of them."""
+        """Sentences about how the sets' classes are matched, and what was left out."""
         return sets.describe(self.num_left_out("train"), self.num_left_out("eval"))
 
     def note(self, part: LabelledSet, bad: BadSample) -> None:

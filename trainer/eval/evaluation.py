@@ -82,7 +82,7 @@ class Evaluation:
         return (watch(self.views(part)) for part in parts)
 
     def conditions(self) -> dict[str, Any]:
-        """What the numbers depend on, to stand beside them; to be asked for after the scores."""
+        """The conditions of the numbers; ask for them after the scores."""
         settings, train, test = self.views.settings, self.sets.train, self.sets.test
         bad_train, bad_test = (self.views.num_left_out(part.data) for part in (train, test))
         return {

@@ -53,7 +53,7 @@ def extract(
 
 
 def describe_raw_pixels(size_px: int) -> str:
-    """What raw pixels are of views of this side."""
+    """The features that raw pixels of views of this side are."""
     return f"means of {RAW_PX} x {RAW_PX} equal parts" if size_px > RAW_PX else "all of them"
 
 

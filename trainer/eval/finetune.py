@@ -51,7 +51,7 @@ SEED = 0  # of the subset, the order, the crops
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneScore:
-    """What came of it, and from what."""
+    """The result of a fine-tuning, and its origin."""
 
     share: float  # of the labels
     images: int

@@ -60,7 +60,7 @@ class LabelledSets:
         return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
     def describe(self, num_bad_train: int = 0, num_bad_test: int = 0) -> str:
-        """How classes are matched and what is left out, given how many images cannot be read."""
+        """Sentences about matched and left-out classes, given how many images cannot be read."""
         train, test = self.train, self.test
         left_out = [
             *_of_both(train.num_unlabelled, test.num_unlabelled, "without a label"),
@@ -76,7 +76,7 @@ class LabelledSets:
 
     @property
     def overlap(self) -> str:
-        """How many held-out images are in the training set; a sentence."""
+        """A sentence about held-out images that are in the training set."""
         return (
             f"{self.num_shared:,} of {len(self.test.ids):,} evaluation images are in the training "
             "set"

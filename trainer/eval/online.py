@@ -56,7 +56,7 @@ class OnlineKnn:
 
     @property
     def protocol(self) -> str:
-        """What scores must have in common to be compared: the numbers and the held-out set."""
+        """The facts that comparable scores share: the numbers and the held-out set."""
         sets = self.sets
         numbers = self._numbers(len(sets.train.ids), len(sets.test.ids))
         return f"{numbers}, held-out set {sets.test.index.fingerprint[:16]}, classes {sets.rule}"

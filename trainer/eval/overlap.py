@@ -20,7 +20,7 @@ def shared_images(
     test: ShardIndex,
     test_ids: np.ndarray,  # [M] int64
 ) -> int:
-    """How many of these held-out images are in the training set."""
+    """The number of these held-out images that are in the training set."""
     keys = _keys(test.rows(test_ids))
     unique, places = np.unique(keys, return_inverse=True)
     is_shared = np.zeros(len(unique), bool)
@@ -36,7 +36,7 @@ def shared_images(
 
 
 def repeated_images(index: ShardIndex) -> int | None:
-    """How many images are another one's copy; None where it would take long to know."""
+    """The number of images that copy another one; None where counting would take long."""
     if len(index) > _CHUNK:
         return None
     return len(index) - len(np.unique(_keys(index.records)))

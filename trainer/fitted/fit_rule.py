@@ -35,7 +35,7 @@ RESNET50_BYTES = 120 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the rule looks at."""
+    """The facts that the rule follows."""
 
     images: int
     median_px: int  # of their shorter sides
@@ -105,7 +105,7 @@ def fit_published(
     typed: Mapping[str, Any],
     why_epochs: str = "",
 ) -> Fitted:
-    """What of a published recipe gives way: its length, and a batch that the GPUs cannot hold.
+    """Keys of a published recipe that give way: its length, and a batch the GPUs cannot hold.
 
     Rates follow the batch by the recipe's own rule.
     """

@@ -65,7 +65,7 @@ def fitted_config(
 
 
 def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[float, str]:
-    """How many epochs of a run fit into so many minutes here, and in words how that is known."""
+    """The epochs that fit into so many minutes here, and in words how that is known."""
     pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
     return epochs, f"{minutes:g} minutes at {pace.images_per_s:,.0f} img/s, measured just now"

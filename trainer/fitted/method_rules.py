@@ -13,7 +13,7 @@ PUBLISHED_FEATURES = 2048  # of the ResNet-50 that published heads stand on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What a method's own settings follow."""
+    """The facts that a method's own settings follow."""
 
     batch: int
     features: int  # of the encoder
@@ -44,7 +44,7 @@ Settings = dict[str, tuple[Any, str]]  # a method's keys: (value, why)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What one method asks for."""
+    """One method's rule."""
 
     lr: float  # SGD's, for a batch of 256
     settings: Callable[[Scale], Settings] = lambda scale: {}

@@ -36,7 +36,7 @@ _EVALUATIONS = 3  # of a fitted run: before, halfway, at the end
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a step of a run costs here."""
+    """The cost of a run's step on this machine."""
 
     step_s: float
     images_per_s: float

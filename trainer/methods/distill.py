@@ -61,7 +61,7 @@ class Distill(Method):
         self.classifier = nn.Linear(feature_dim(backbone), teacher.linear.out_features)
 
     def check_classes(self, classes: tuple[str, ...]) -> None:
-        """Where labels are used, their numbers must mean what the teacher's do."""
+        """Refuse classes that differ from the teacher's, where labels are used."""
         known = self.teacher.classes
         if self.settings.alpha < 1 and known and classes and known != classes:
             odd = sorted(set(known) ^ set(classes)) or ["their order"]

@@ -21,7 +21,7 @@ from shards.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the run is; every schedule is a pure function of it, so resume needs nothing else."""
+    """The position of a run; every schedule is a pure function of it alone."""
 
     step: int  # optimizer steps done before this one
     total_steps: int  # of the whole run
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gives back to the loop."""
+    """The result of a step, for the loop."""
 
     loss: torch.Tensor  # [] float32 - to call backward on
     embeddings: torch.Tensor  # [N, D] - detached projector outputs, for the collapse monitor

@@ -19,7 +19,7 @@ from trainer.distributed import gather_with_grad, world_size
 
 
 class ViewBatchNorm(_BatchNorm):
-    """What torch's batch norms lack; mixed in before one of them."""
+    """The part that torch's batch norms lack; mixed in before one of them."""
 
     num_chunks: int = 1  # equal parts of the batch with statistics of their own, in training
     synchronized: bool = False  # statistics over all ranks

@@ -51,7 +51,7 @@ def resolve(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def demo_defaults(method: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What stands in for a method's recipe for the demo set, and a sentence that says so."""
+    """A stand-in for a method's missing recipe for the demo set, and a sentence that says so."""
     kept = ("data", "policy", "backbone", "loop", "eval")
     recipe = read_recipe(DEMO_RECIPE)
     text = f"no recipe for {method}: {', '.join(kept)} are those of {DEMO_RECIPE}, optim's the "

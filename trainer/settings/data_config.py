@@ -13,7 +13,7 @@ MAX_THREADS = 1024  # also batches made ahead
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Which images, in which batches, through which engine."""
+    """The images, their batches, and the engine that reads them."""
 
     # Folder or s3://, gs://, https:// address of shards; null: demo set.
     train: str | None = field(default=None, metadata=PATH)

@@ -30,7 +30,7 @@ from shards.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """What may happen to an image, and how many views are made of it.
+    """The policy of the views, and their number.
 
     Any field of a view policy, mean and std may stand beside these keys and then hold for every
     view (policy.blur=0); what `groups` says of one crop group goes before them.

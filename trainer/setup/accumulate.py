@@ -26,7 +26,7 @@ def check_batch(config: TrainConfig, method: Method) -> None:
 
 
 def describe_parts(config: TrainConfig) -> str | None:
-    """What accumulating means, in a line; None without."""
+    """A sentence about accumulation; None without it."""
     parts = config.loop.accumulate
     if parts == 1:
         return None

@@ -62,7 +62,7 @@ class Footprint:
 
     @property
     def expected(self) -> str:
-        """How much, and what it is the sum of."""
+        """The total, and its parts."""
         least = self.weights + self.to_come
         most = self.weights + MOST_HELD * self.to_come
         sizes = {"weights": self.weights, "a step": self.step, "views": self.views}
@@ -72,7 +72,7 @@ class Footprint:
 
 
 def weigh(parts: Parts) -> Footprint | str:
-    """What a process of a run will hold, or why that cannot be told; every rank calls it.
+    """The memory that a process of a run will hold, or why it is unknown; every rank calls it.
 
     Raises:
         UsageError: it clearly does not fit.

@@ -23,7 +23,7 @@ PATIENCE = 3  # bad checks in a row before a word is said: one odd batch is no c
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What one check found."""
+    """The result of one check."""
 
     std: float  # mean over dimensions of the spread of unit-length embeddings, times sqrt(D)
     rank: float  # effective number of dimensions in use, 1 to min(N, D)

@@ -44,7 +44,7 @@ def cures(config: TrainConfig, *, is_still: bool) -> list[str]:
 
 
 def _prototypes_advice(config: TrainConfig) -> list[str]:
-    """What freed SwAV and DINO from ln K: many more prototypes than dimensions, kept fixed."""
+    """The cure that freed SwAV and DINO from ln K: more prototypes than dimensions, kept fixed."""
     name, settings = config.method.name, method_settings(config.method.name, config.method.settings)
     if name not in FREED:
         return []
