@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from augengine.draw import draw_plan
+    from augengine.loader.make_views import make_views
+    from augengine.loader.open_views import open_views
     from augengine.loader.view_loader import ViewLoader
     from augengine.plan import Plan
     from augengine.policies import load_policy
@@ -36,8 +38,19 @@ _HOMES = {
     "Views": "augengine.views",
     "draw_plan": "augengine.draw",
     "load_policy": "augengine.policies",
+    "make_views": "augengine.loader.make_views",
+    "open_views": "augengine.loader.open_views",
 }
-__all__ = ["Plan", "Policy", "ViewLoader", "Views", "draw_plan", "load_policy"]
+__all__ = [
+    "Plan",
+    "Policy",
+    "ViewLoader",
+    "Views",
+    "draw_plan",
+    "load_policy",
+    "make_views",
+    "open_views",
+]
 
 
 def __getattr__(name: str) -> Any:

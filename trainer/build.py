@@ -22,6 +22,7 @@ from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
+from shards.packing.demo_folder import data_folder
 from shards.remote.address import remote_folder
 from shards.remotecache.cache_window import note_on_window
 from shards.terminal.bytesize import parse_size
@@ -34,7 +35,6 @@ from trainer.methods.protocol import Method, Progress
 from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
 from trainer.setup.accumulate import check_batch, describe_parts
-from trainer.setup.demo import data_folder
 from trainer.setup.device import choose_device, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method

@@ -1,1 +1,1 @@
-"""Batches ahead of the consumer: threads, substitutes, the meter, what is delivered."""
+"""Batches ahead of the consumer, on threads; views in one call, from shards or from memory."""

@@ -14,6 +14,7 @@ import torch
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
 from augengine.loader.ahead import Ahead
+from augengine.loader.arguments import check_kinds, whole
 from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.loader.batches import BatchMaker
 from augengine.loader.center_plan import center_plan
@@ -56,6 +57,8 @@ def iter_center_views(
     left out of its batch's `ids`, named through `on_warning`, and counted against the budget
     (DataError; with `on_bad="fail"` none is allowed). Stopping early ends the threads.
     """
+    check_kinds(index=index)
+    batch_size, size_px = whole("batch_size", batch_size), whole("size_px", size_px)
     ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
     if batch_size < 1:
         raise UsageError(f"the batch size is at least 1, got {batch_size}")

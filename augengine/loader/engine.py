@@ -29,16 +29,27 @@ def choose_engine(
     num_threads: int,  # of each, on the host
 ) -> tuple[Backend, Decoder]:
     """Both as objects; UsageError for an unknown name, and for what is not installed or neither."""
-    _check("backend", backend, BACKENDS)
     _check("decoder", decoder, DECODERS)
-    if isinstance(backend, str):
-        backend = create_backend(backend, _device(device, decoder), num_threads=num_threads)
+    backend = choose_backend(backend, device, num_threads, beside=decoder)
     if isinstance(decoder, str):
         place = _device(device, backend)
         decoder, note = create_tuned_decoder(decoder, place, num_threads, index)
         if note:
             _log.info(note)
     return backend, decoder
+
+
+def choose_backend(
+    backend: Backend | str,
+    device: torch.device | str | None,
+    num_threads: int,
+    beside: object = None,  # what it works with, and so where, when no device is given
+) -> Backend:
+    """The backend as an object; UsageError as for `choose_engine`."""
+    _check("backend", backend, BACKENDS)
+    if not isinstance(backend, str):
+        return backend
+    return create_backend(backend, _device(device, beside), num_threads=num_threads)
 
 
 def _check(what: str, given: object, names: tuple[str, ...]) -> None:

@@ -32,6 +32,7 @@ from augengine.caches.sample_cache import Cache
 from augengine.decoders.decoder import Decoder
 from augengine.draw import draw_plan
 from augengine.loader.ahead import Ahead
+from augengine.loader.arguments import check_counts, check_kinds, whole
 from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
 from augengine.loader.batches import BatchMaker
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
@@ -42,7 +43,7 @@ from augengine.loader.samples import Shuffled
 from augengine.policy import Policy
 from augengine.views import Views
 from shards.cursor import Cursor
-from shards.errors import DataError, UsageError
+from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
@@ -76,7 +77,12 @@ class ViewLoader:
         cache: Cache | None = None,  # of this index's samples; outlives the loader
         stall_s: float = DEFAULT_STALL_S,  # longest wait for a batch
     ) -> None:
-        _check_counts(index, batch_size, rank, world)
+        check_kinds(index=index, policy=policy, cursor=cursor)
+        if cache is not None:
+            check_kinds(cache=cache)
+        batch_size, seed = whole("batch_size", batch_size), whole("seed", seed)
+        num_workers, prefetch = whole("num_workers", num_workers), whole("prefetch", prefetch)
+        check_counts(index, batch_size, whole("rank", rank), whole("world", world))
         backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
         self.meter = Meter()
         self._bad = BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
@@ -87,7 +93,8 @@ class ViewLoader:
         self._batch_size = batch_size
         self._reader = ShardReader(index, verify=verify)
         # Nothing below may hold `self`: a forgotten loader is collected although its threads run.
-        order = order or index.order(seed)
+        order = index.order(seed) if order is None else order
+        check_kinds(order=order)
         samples = Shuffled(self._reader, order, cursor, batch_size, rank, world)
         source = ImageSource(index, self._reader, decoder, self.meter, cache)
         draw = partial(draw_plan, policy, seed=seed)
@@ -98,6 +105,16 @@ class ViewLoader:
             interrupt=self._reader.cancel,
             stall_s=stall_s,
         )
+
+    @property
+    def index(self) -> ShardIndex:
+        """What the views are of: `len(loader.index)` images, their names and classes."""
+        return self._index
+
+    @property
+    def policy(self) -> Policy:
+        """Under which they are made."""
+        return self._policy
 
     @property
     def cursor(self) -> Cursor:
@@ -142,15 +159,3 @@ class ViewLoader:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _check_counts(index: ShardIndex, batch_size: int, rank: int, world: int) -> None:
-    if not len(index):
-        raise DataError(f"a data set has at least one sample, got none in {index.directory}")
-    if not 0 <= rank < world:
-        raise UsageError(f"the rank lies in [0, world), got {rank} of {world}")
-    if batch_size < 1 or batch_size % world:
-        raise UsageError(
-            f"the global batch size is a positive multiple of the {world} ranks, got {batch_size}; "
-            f"try {max(1, batch_size // world) * world}"
-        )

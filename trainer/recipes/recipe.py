@@ -16,12 +16,12 @@ from augengine.policies import is_policy_file
 from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
+from shards.packing.demo_folder import DEMO
 from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.method_table import method_settings, settings_class
 from trainer.recipes.catalogue import RECIPES, recipe_names
 from trainer.settings.strict import build, check_keys, coerce, path_fields, to_mapping
-from trainer.setup.demo import DEMO
 
 DEMO_RECIPE = "simsiam_demo"  # what a method without a recipe takes on the demo set
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.

@@ -1,8 +1,8 @@
 """The name `demo` in place of a data folder: a rendered set, packed once into the user's cache.
 
-`build.py` opens data through `data_folder`, so `demo` (6,000 images) and `demo:test` (1,200 others)
-work wherever a folder does. They are the same on every machine; nothing is downloaded. The cache
-is `shards.store.cache_root`.
+Runs and `open_views` find data through `data_folder`, so `demo` (6,000 images) and `demo:test`
+(1,200 others) work wherever a folder does. They are the same on every machine; nothing is
+downloaded. The cache is `shards.store.cache_root`.
 """
 
 from pathlib import Path
