@@ -12,6 +12,26 @@ The files here are a run, in the order in which it happens:
     export.py       the third: the encoder alone, for other programs
 
 They stand on checks.py (a rule that must hold) and distributed.py (ranks and their collectives).
+Notebooks ask `build_run` (command/build_run.py) for the parts, and loop themselves.
 Everything else is in a wing; its `__init__.py` says what it holds, and the contract `trainer` in
 setup.cfg which wing may import which. A method is a file in `methods`, its loss one in `losses`.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.command.build_run import build_run
+
+__all__ = ["build_run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: it needs torch, which takes a second, and a help text none.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"trainer.command.{name}").build_run
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,7 +16,7 @@ from augengine.backends.create_backend import create_backend
 from augengine.caches.sample_cache import Cache, create_cache
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
-from augengine.loader.view_loader import ViewLoader
+from augengine.loader.view_loader import START, ViewLoader
 from augengine.policy import Policy
 from shards.cursor import Cursor
 from shards.errors import UsageError
@@ -92,7 +92,7 @@ class Parts:
         """Where the stream of samples stands after `step` steps."""
         return Cursor(step * self.config.loop.batch_size)
 
-    def loader(self, cursor: Cursor) -> ViewLoader:
+    def loader(self, cursor: Cursor = START) -> ViewLoader:
         """This rank's views from a position of the stream on, one forward's at a time."""
         data, loop = self.config.data, self.config.loop
         return ViewLoader(

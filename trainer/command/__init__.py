@@ -1,1 +1,1 @@
-"""Parts of the commands alone: first lines, what was typed, a table of scores, last words."""
+"""Parts of the commands, and the door of notebooks: first lines, words to a config, last words."""

@@ -157,7 +157,8 @@ def _recipe(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The recipe to start from: named, the run's own, or the demo's; and what to know of it."""
     if args.config is not None:
-        return read_recipe(args.config), ()
+        given = args.config
+        return (dict(given) if isinstance(given, Mapping) else read_recipe(given)), ()
     if args.resume and args.out is not None:
         # A wrong folder is named before a missing recipe in it.
         check_out(Path(args.out), resume=True, overwrite=False)

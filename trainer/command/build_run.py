@@ -1,0 +1,121 @@
+"""A run without the command: what a notebook asks for becomes the parts of a run, to loop over.
+
+    run = build_run(data="sets/train", method="byol", epochs=20)
+    with run.loader() as loader:
+        for step in range(run.total_steps):
+            progress = run.progress(step)
+            set_schedules(run.optimizer, run.config.optim, progress)
+            result = optimizer_step(run.method, run, loader, progress)
+
+The words are those of `python -m trainer.run`, and so is what becomes of them: a recipe, or else
+what fits the data, and every key that is given on top. `optimizer_step` of trainer/step.py is a
+step of any method; the README has one written out.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from shards.errors import UsageError
+from trainer.build import Parts, build_parts
+from trainer.command.command_config import FLAGS, key_names, resolve_config
+from trainer.config import TrainConfig
+from trainer.recipes.recipe import as_mapping
+
+_FLAG = re.compile(rf"--({'|'.join((*FLAGS, 'config', 'minutes')).replace('_', '-')})\b")
+
+
+def build_run(
+    config: str | os.PathLike[str] | TrainConfig | Mapping[str, Any] | None = None,
+    *overrides: str,
+    minutes: float | None = None,
+    **flags: Any,
+) -> Parts:
+    """The method, its optimizer, its loader and where the run stands after each step.
+
+    `notes` and `warnings` of what comes back tell how the config came to be, as the command does.
+
+    Args:
+        config: a recipe's name, a YAML file, a run's folder, a config or its mapping; None: what
+            fits the data, or without data the demo.
+        *overrides: "key=value", such as "optim.base_lr=0.3".
+        minutes: train for so long; the pace is measured first.
+        **flags: data, eval_data, method, policy, views, sizes, arch, epochs, batch_size, seed,
+            backend, device: as the command's flags.
+
+    Raises:
+        UsageError: what cannot be, with what to write instead.
+        DataError: shards that are missing or damaged.
+    """
+    try:
+        words = _words(config, overrides, minutes, flags)
+        with ExitStack() as stack:
+            resolved, notes = resolve_config(words, stack)
+        parts = build_parts(resolved)
+    except UsageError as error:
+        raise UsageError(_of_a_call(str(error))) from None
+    parts.method.train()
+    told, warnings = map(_of_a_call, (*notes, *parts.notes)), map(_of_a_call, parts.warnings)
+    return replace(parts, notes=tuple(told), warnings=tuple(warnings))
+
+
+def _words(
+    config: object, overrides: Sequence[object], minutes: float | None, flags: Mapping[str, Any]
+) -> argparse.Namespace:
+    """As the command line would have given them."""
+    if isinstance(config, TrainConfig):
+        config = as_mapping(config)
+    if not isinstance(config, str | os.PathLike | Mapping | None):
+        raise UsageError(
+            f"config is a recipe's name, a YAML file, a run's folder or a TrainConfig, got "
+            f'{config!r}; write "swav_demo", or leave it out to have all fitted to the data'
+        )
+    for override in overrides:
+        if not isinstance(override, str):
+            raise UsageError(
+                f'an override is a text key=value, got {override!r}; write "optim.base_lr=0.3"'
+            )
+    for flag in flags:
+        if flag not in FLAGS:
+            raise UsageError(f"build_run has no argument {flag}; {_meant(flag, flags[flag])}")
+    if minutes is not None and not isinstance(minutes, int | float):
+        raise UsageError(f"minutes is a number, got {minutes!r}; write minutes=10")
+    given = {flag: _plain(flag, value) for flag, value in flags.items()}
+    return argparse.Namespace(
+        config=os.fspath(config) if isinstance(config, os.PathLike) else config,
+        overrides=list(overrides),
+        minutes=minutes,
+        out=None,
+        resume=False,
+        **dict.fromkeys(FLAGS) | given,
+    )
+
+
+def _meant(name: str, value: object) -> str:
+    """What an unknown argument may have been: another one, or a key of the config."""
+    near = get_close_matches(name, FLAGS, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    keys = key_names().get(name)
+    if keys:
+        return f'keys are texts before the arguments: write "{keys[0]}={value}"'
+    return f'it takes {", ".join(FLAGS)}; other keys are texts such as "optim.base_lr=0.3"'
+
+
+def _plain(flag: str, value: Any) -> Any:
+    """Paths as text, counts such as (2, 6) as 2+6, numpy's numbers as Python's."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if flag in ("views", "sizes") and isinstance(value, list | tuple):
+        return "+".join(map(str, value))
+    return value.item() if hasattr(value, "item") else value
+
+
+def _of_a_call(text: str) -> str:
+    """The same with arguments where the command has flags."""
+    return _FLAG.sub(lambda found: found[1].replace("-", "_"), text)
