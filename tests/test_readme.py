@@ -57,14 +57,17 @@ def test_its_python_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
-    printed = capsys.readouterr().out.splitlines()
+    (printed,) = capsys.readouterr().out.splitlines()
     (shown,) = re.findall(r"# (Plan\(.*), \.\.\.\)", code)
-    assert printed[0].startswith(shown)
+    assert printed.startswith(shown)
+    (first,) = re.findall(r"# (\[.*\])\n", code)
+    assert list(names["views"].crops[0].shape) == ast.literal_eval(first)
     (shapes,) = re.findall(r"# (\[.*\]) and (\[.*\]), normalised", code)
     large, small = (ast.literal_eval(shape) for shape in shapes)
     assert list(names["large"].shape) == large
     assert list(names["small"].shape) == small
-    assert len(printed) == 1 + 3
+    assert names["loss"].isfinite()
+    assert names["loader"].cursor.position == 3 * 8
 
 
 def test_commands_exist() -> None:
