@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="check_shards.py",
+        prog="python tools/check_shards.py",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -28,7 +28,7 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
     if others:
         yield (
             f"note: not in the index: {count(len(others), 'archive')} that only packing reads, the "
-            f"first is {others[0]}; python tools/make_shards.py {folder} OUT packs everything"
+            f"first is {others[0]}; python -m tools.make_shards {folder} OUT packs everything"
         )
     yield f"next: python -m trainer.run --data {folder}"
 

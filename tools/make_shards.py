@@ -57,8 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.out is None:
         raise UsageError(
-            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: python "
-            f"tools/make_shards.py {arguments.source} OUT"
+            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: "
+            f"python -m tools.make_shards {arguments.source} OUT"
         )
     if arguments.label_column is not None and arguments.labels is None:
         raise UsageError(

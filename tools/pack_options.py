@@ -40,7 +40,7 @@ examples:
 def pack_parser() -> CommandParser:
     """The parser of `tools/make_shards.py`."""
     parser = CommandParser(
-        prog="make_shards",
+        prog="python tools/make_shards.py",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )

@@ -59,7 +59,7 @@ def index_of(options: argparse.Namespace) -> ShardIndex:
     if config.data.train is None:
         raise UsageError(
             "--data needs a folder of shards, got none; --data demo is the demo set, and "
-            "python tools/make_shards.py demo sets/demo makes a folder of it"
+            "python -m tools.make_shards demo sets/demo makes a folder of it"
         )
     index = open_index(config.data.train, config)
     if not len(index):

@@ -44,10 +44,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="profile_augment.py",
+        prog="python tools/profile_augment.py",
         description=__doc__,
-        epilog="example: python tools/profile_augment.py --data sets/train --views 2+6 "
-        "--backends fused,dali --json profile.json",
+        epilog="""example:
+  python tools/profile_augment.py --data sets/train --views 2+6 --json profile.json""",
     )
     add_policy_options(parser)
     add_measure_options(parser)

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="show_views.py",
+        prog="python tools/show_views.py",
         description=__doc__,
         epilog="""examples:
   python tools/show_views.py --data sets/train --policy swav --views 2+6 --out views.png

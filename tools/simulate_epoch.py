@@ -146,7 +146,7 @@ def simulate(case: Case, on_samples: Callable[[int], None] = lambda n: None) -> 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="simulate_epoch.py",
+        prog="python tools/simulate_epoch.py",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -38,7 +38,7 @@ examples:
   python -m trainer.run --out runs/mine --resume          continue a run exactly
   torchrun --nproc-per-node 8 -m trainer.run --data sets/train --out runs/eight --resume auto
 
-Shards are made by `python tools/make_shards.py SOURCE OUT`. Without --config every key that you do
+Shards are made by `python -m tools.make_shards SOURCE OUT`. Without --config every key that you do
 not type is fitted to the images, the machine and the time, and told with its reason; --config NAME
 is a paper's run, exactly. The shipped recipes (YAML) lie in
 {RECIPES}

@@ -1,6 +1,6 @@
-"""What a loader is given, checked before a thread starts: a mistake is one line, not a crash later.
+"""Arguments of a loader, checked before a thread starts: a mistake is one line, no crash later.
 
-Loaders take objects; who has names (a folder, `"swav"`) calls `open_views`, and is told so here.
+A loader takes objects. `open_views` takes names (a folder, `"swav"`), and messages here say so.
 """
 
 import operator

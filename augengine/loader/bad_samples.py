@@ -100,14 +100,14 @@ class BadSamples:
         return (
             f"at most {self.num_allowed} of {self._num_drawn} samples{self._where} may be bad "
             f"(data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; check "
-            "the data with tools/check_shards.py, or raise data.bad_budget"
+            "the data with python -m tools.check_shards, or raise data.bad_budget"
         )
 
     def no_substitute(self) -> str:
         """The message when the substitutes of a bad sample were bad too."""
         return (
             f"a bad sample is replaced by a good one, got only bad ones{self._where}: "
-            f"{self._names()}; check the data with tools/check_shards.py"
+            f"{self._names()}; check the data with python -m tools.check_shards"
         )
 
     def _names(self) -> str:

@@ -1,11 +1,11 @@
-"""Views in one call: what a notebook says in words becomes a `ViewLoader`.
+"""Views in one call: `open_views` makes a `ViewLoader` of names and numbers.
 
     with augengine.open_views("sets/train", "swav", views="2+6", batch_size=256) as loader:
         for views in loader:
             large, small = views.crops
 
-Data, policy, backend and decoder are found as the trainer finds them: with a run's data, policy,
-batch and seed the loader gives that run's views.
+It finds data, policy, backend and decoder as the trainer does: with a run's data, policy, batch
+and seed the loader gives that run's views.
 """
 
 import os

@@ -122,7 +122,7 @@ def first_other(
         for other in others:
             _log.warning(
                 "%s in %s: some of its images are damaged, labels and places are as they were; "
-                "tools/check_shards.py names them, data.verify=true leaves them out",
+                "python -m tools.check_shards names them, data.verify=true leaves them out",
                 other.text,
                 folder,
             )

@@ -22,7 +22,7 @@ def local_folder(directory: Location) -> Path:
         kind = "a file" if folder.exists() else "nothing there"
         remedy = "give the folder that holds the tars"
         if folder.exists() and is_archive_name(folder.name):
-            remedy += f", or pack it: python tools/make_shards.py {folder} OUT"
+            remedy += f", or pack it: python -m tools.make_shards {folder} OUT"
         raise DataError(f"shards lie in a folder, got {folder} ({kind}); {remedy}")
     return folder
 
@@ -56,9 +56,9 @@ def tar_states(folder: Path) -> dict[str, TarState]:
         raise DataError(f"{folder} must be readable, got {error.strerror}") from None
     if tars:
         return dict(sorted(tars.items()))
-    remedy = "pack images with tools/make_shards.py"
+    remedy = "pack images with python -m tools.make_shards"
     if archives := find_archives(folder):
-        remedy = f"pack them: python tools/make_shards.py {folder} OUT"
+        remedy = f"pack them: python -m tools.make_shards {folder} OUT"
         if any(path.parent == folder for path in archives):
             remedy += "; or unpack the compressed ones: reading at random needs plain tars"
         else:

@@ -72,7 +72,7 @@ def _manifest_text(store: RemoteStore) -> bytes:
     except FileNotFoundError:
         raise DataError(
             f"remote shards have {MANIFEST_NAME} and {INDEX_NAME} beside the tars, got none; run "
-            f"`python tools/make_shards.py DIR` where the tars lie on a disk and upload both files"
+            f"`python -m tools.make_shards DIR` where the tars lie on a disk and upload both files"
         ) from None
     except OSError as error:
         raise DataError(

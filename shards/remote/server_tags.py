@@ -42,7 +42,7 @@ def note_changes(store: RemoteStore, address: str, place: Path, manifest: Manife
     if changed and MANIFEST_NAME not in changed:
         _log.warning(
             "%d of %d tars at %s are not those that their index was made of (%s): images are "
-            "checked, labels are the index's; run `python tools/make_shards.py DIR` where they lie "
+            "checked, labels are the index's; run `python -m tools.make_shards DIR` where they lie "
             "on a disk and upload %s and index.npy again",
             len(changed),
             len(manifest.shards),

@@ -82,7 +82,7 @@ def read_members(file: BinaryIO, name: str) -> list[TarMember]:
     except tarfile.TarError as error:
         raise DataError(
             f"a shard must be a whole uncompressed tar, got {name} ({error}); copy it again, "
-            f"remove it, or pack it when it is compressed: python tools/make_shards.py {name} OUT"
+            f"remove it, or pack it when it is compressed: python -m tools.make_shards {name} OUT"
         ) from None
     found = [
         member if isinstance(member, TarMember) else _linked(member, links) for member in members
@@ -136,7 +136,7 @@ def group_members(members: Iterable[TarMember], name: str) -> Iterator[list[TarM
             raise DataError(
                 f"a key names one sample of its tar, members side by side, got {member.name} a "
                 f"second time for {member.key!r} in {name}; write it again, sorted by name, or "
-                f"make each image a sample: python tools/make_shards.py DIR --image-key each"
+                f"make each image a sample: python -m tools.make_shards DIR --image-key each"
             )
         seen.add(member.key)
         sample.append(member)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from shards.errors import UsageError
 
+INSTALLED = "augengine-"  # how the commands of pyproject.toml begin
 Keys = Mapping[str, Sequence[str]]
 
 
@@ -23,15 +24,16 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(
         self,
-        prog: str,
+        prog: str,  # the command as it is typed in a checkout
         description: str | None,
         epilog: str | None = None,
         keys: Callable[[], Keys] = dict,  # by a flag's likely name: keys that key=value may set
     ) -> None:
+        typed = typed_name(prog)
         super().__init__(
-            prog=prog,
+            prog=typed,
             description=description,
-            epilog=epilog,
+            epilog=epilog and epilog.replace(prog, typed),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._keys = keys
@@ -80,6 +82,12 @@ class CommandParser(argparse.ArgumentParser):
         given = list(self._given)
         following = given[given.index(flag) + 1 :] if flag in given else []
         return following[0] if following and not following[0].startswith("--") else "VALUE"
+
+
+def typed_name(prog: str) -> str:
+    """The command as it was typed: the one that pip installed, where that was started."""
+    started = Path(sys.argv[0]).stem
+    return started if started.startswith(INSTALLED) else prog
 
 
 def _name(flag: str) -> str:

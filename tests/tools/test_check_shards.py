@@ -41,7 +41,7 @@ def test_bad_things_are_named(new_shards, capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "code", "words"),
     [
         (["missing"], 1, "nothing there"),
-        (["."], 1, "make_shards.py"),
+        (["."], 1, "tools.make_shards"),
         (["ftp://host/x"], 2, "remote shards lie at s3://"),
         (["s3://bucket/x", "--export", "wids"], 2, "local folder, got s3://bucket/x"),
         ([".", "--workers", "0"], 2, "must be at least 1"),

@@ -76,7 +76,7 @@ def test_archives_beside_the_tars_are_named(
     assert main([str(tmp_path / "in")]) == 0
     said = capsys.readouterr().out
     assert "note: not in the index: 2 archives that only packing reads" in said
-    assert f"python tools/make_shards.py {tmp_path}/in OUT" in said
+    assert f"python -m tools.make_shards {tmp_path}/in OUT" in said
     assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]) == 0
     assert "archive, 3 images" in capsys.readouterr().out
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_opened_in_place_has_a_command_that_works(
     mode = "w" if name.startswith("deep") else "w:gz"
     write_tar(tmp_path / "in" / name, "a.jpg", mode=mode)
     assert run_command(lambda: ShardIndex.open(tmp_path / "in") and 0) == 1
-    advice = capsys.readouterr().err.partition("python tools/make_shards.py ")[2]
+    advice = capsys.readouterr().err.partition("python -m tools.make_shards ")[2]
     source = advice.split()[0]
     assert advice.split()[1].startswith("OUT")
     assert main([source, str(tmp_path / "out"), "--workers", "1"]) == 0
@@ -104,7 +104,7 @@ def test_without_an_out_it_says_what_to_type(
     write_tar(tmp_path / name, "a.jpg", mode="w:gz" if name.endswith("gz") else "w")
     assert main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert f"python tools/make_shards.py {tmp_path} OUT" in error
+    assert f"python -m tools.make_shards {tmp_path} OUT" in error
     assert error.count("\n") == 1
 
 

@@ -112,7 +112,7 @@ def test_wrong_options_are_one_line(shard_folder, tmp_path, capsys, options, mes
 def test_without_data_it_says_how_to_make_some(capsys):
     """No --data is a usage error that names the command which makes a demo set."""
     assert main([]) == 2
-    assert "make_shards.py demo" in capsys.readouterr().err
+    assert "tools.make_shards demo" in capsys.readouterr().err
 
 
 def test_an_image_that_cannot_be_shown_is_named(new_shards, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""A run without the command: what a notebook asks for becomes the parts of a run, to loop over.
+"""Runs without the command: `build_run` makes the parts of a run for a loop of one's own.
 
     run = build_run(data="sets/train", method="byol", epochs=20)
     with run.loader() as loader:
@@ -7,9 +7,9 @@
             set_schedules(run.optimizer, run.config.optim, progress)
             result = optimizer_step(run.method, run, loader, progress)
 
-The words are those of `python -m trainer.run`, and so is what becomes of them: a recipe, or else
-what fits the data, and every key that is given on top. `optimizer_step` of trainer/step.py is a
-step of any method; the README has one written out.
+It takes the words of `python -m trainer.run` and makes the same config of them: a recipe, or else
+what fits the data, and every given key on top. `optimizer_step` of trainer/step.py is a step of any
+method; docs/python.md has one written out.
 """
 
 import argparse

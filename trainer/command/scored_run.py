@@ -87,7 +87,7 @@ def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
     if config.data.train is None or config.eval.data is None:
         raise UsageError(
             "kNN and a linear probe need labelled held-out images, got no --eval-data; "
-            "pack some with tools/make_shards.py"
+            "pack some with python -m tools.make_shards"
         )
     train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
     sets = label_sets(train, test, config.eval.max_train_images, config.eval.max_test_images)

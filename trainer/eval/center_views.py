@@ -70,7 +70,7 @@ class CenterViews:
         if is_empty:
             raise DataError(
                 f"an evaluation needs images that can be read, got none of {len(part.ids):,} in "
-                f"{part.index.directory}; check the data with tools/check_shards.py"
+                f"{part.index.directory}; check the data with python -m tools.check_shards"
             )
 
     def num_left_out(self, data: str) -> int:

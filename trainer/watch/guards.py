@@ -103,7 +103,7 @@ class Guard:
         raise DataError(
             f"the {what} must stay finite, {got} (rank "
             f"{', '.join(map(str, ranks))}: samples {names}{', ...' * (len(plan.ids) > 8)}); look "
-            f"at its views with tools/show_views.py --plan {path} --data "
+            f"at its views with python -m tools.show_views --plan {path} --data "
             f"{self._parts.index.directory}; checkpoints of earlier steps are intact: lower "
             "optim.base_lr or set loop.clip_norm=1, and start anew or from one of them"
         )

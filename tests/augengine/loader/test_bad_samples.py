@@ -46,7 +46,7 @@ def test_over_budget_lists_names_and_the_remedy():
     assert "bad_budget 0.001" in message
     assert "key8" in message
     assert "and 4 earlier" in message
-    assert "tools/check_shards.py" in message
+    assert "python -m tools.check_shards" in message
 
 
 @pytest.mark.parametrize("settings", [{"on_bad": "fail"}, {"budget": 0.0}])

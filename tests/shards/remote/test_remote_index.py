@@ -41,7 +41,7 @@ def test_the_index_follows_the_folder(folder: Path, serve: Serve, make_tar, enco
 
 def test_a_folder_without_an_index_is_refused(new_shards, serve: Serve) -> None:
     """Nothing is scanned from afar; the line says what to do."""
-    with pytest.raises(DataError, match=r"got none; run `python tools/make_shards\.py DIR`"):
+    with pytest.raises(DataError, match=r"got none; run `python -m tools.make_shards DIR`"):
         open_at(serve(new_shards()))
 
 
