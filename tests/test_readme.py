@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
+from PIL import ImageFont
 
 from augengine.backends.create_backend import BACKENDS
 from trainer.command.scoreboard import print_head, print_row
@@ -183,6 +185,29 @@ def test_the_picture_names_every_backend() -> None:
     """A backend more is a word more in docs/flow.svg."""
     picture = (ROOT / "docs" / "flow.svg").read_text(encoding="utf-8")
     assert f">{', '.join(BACKENDS)}</text>" in picture
+
+
+def test_no_line_of_the_picture_leaves_its_box() -> None:
+    """In the widest of the fonts that it names, each line ends as far inside as it begins."""
+    picture = (ROOT / "docs" / "flow.svg").read_text(encoding="utf-8")
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    kinds = {"h": ("DejaVuSans-Bold", 16), "t": ("DejaVuSans", 12), "m": ("DejaVuSansMono", 12)}
+    fonts = {
+        kind: ImageFont.truetype(folder / f"{name}.ttf", size)
+        for kind, (name, size) in kinds.items()
+    }
+    boxes = re.findall(
+        r'class="box".* x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"(.*)', picture
+    )
+    assert len(boxes) == 12
+    for *place, rest in boxes:
+        x, y, width, height = map(int, place)
+        lines = re.findall(r'<text x="(\d+)" y="(\d+)" class="(\w)">(.*?)</text>', rest)
+        assert len(lines) >= 3
+        for left, bottom, kind, text in lines:
+            margin = int(left) - x
+            assert int(left) + fonts[kind].getlength(text) <= x + width - margin, text
+            assert y < int(bottom) < y + height - 8, text
 
 
 def test_no_example_uses_a_folder_of_the_source() -> None:

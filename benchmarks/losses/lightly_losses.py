@@ -26,6 +26,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, run_command
 from trainer.methods.method_table import create_method
 from trainer.methods.protocol import Method, Progress
+from trainer.record.conditions import conditions
 
 OUT = Path(__file__).parents[1] / "results" / "lightly_losses.json"
 BATCH, DIM, HIDDEN, DIM_OUT, QUEUE, PROTOTYPES = 24, 16, 32, 12, 40, 9
@@ -76,7 +77,12 @@ def _compare(out: Path) -> int:
     torch.set_default_dtype(torch.float64)
     rows = [case() for case in CASES]
     versions = {name: metadata.version(name) for name in ("lightly", "torch")}
-    found = {"versions": versions, "batch_size": BATCH, "rows": [asdict(row) for row in rows]}
+    found = {
+        "conditions": conditions(),
+        "versions": versions,
+        "batch_size": BATCH,
+        "rows": [asdict(row) for row in rows],
+    }
     for row in rows:
         error = "not comparable" if row.error is None else f"error {row.error:.1e}"
         print(f"{row.method:8} ours {row.ours:.8f}  lightly {row.lightly:.8f}  {error}")
