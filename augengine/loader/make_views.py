@@ -103,7 +103,7 @@ def _pixels(image: Any, number: int) -> torch.Tensor:
 
 
 def _moved(image: torch.Tensor, device: torch.device) -> torch.Tensor:
-    if image.device.type == device.type:
+    if image.device == device:
         return image
     return upload(image, device) if image.device.type == "cpu" else image.to(device)
 

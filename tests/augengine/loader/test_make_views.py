@@ -116,6 +116,7 @@ def _collate(samples: list[tuple[int, np.ndarray]]) -> torch.Tensor:
     return augengine.make_views(images, "simclr", **SMALL, ids=ids).crops[0]
 
 
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_dataloader_of_ones_own_may_make_them() -> None:
     """In its workers, as `collate_fn`: the views of a plain call."""
     augengine.make_views(images_of(1), "simclr", **SMALL)  # what is forked has made views before
