@@ -61,7 +61,7 @@ def _main(arguments: list[str]) -> int:
     args = _parse(arguments)
     stdout = new_console(soft_wrap=True)
     if args.list:
-        stdout.print(catalogue())
+        stdout.print(catalogue(args.method))
         return 0
     with ExitStack() as ranks:
         return _run(args, arguments, ranks)
