@@ -69,7 +69,7 @@ def check_name(kind: str, name: str, table: Mapping[str, str], also: Sequence[st
     return name
 
 
-def origin(kind: str, name: str, table: Mapping[str, str]) -> str:
+def origin(kind: str, name: str, table: Mapping[str, str], also: Sequence[str] = ()) -> str:
     """A sentence that says which file somebody's own code is, importing it; "" for a shipped name.
 
     Raises:
@@ -77,7 +77,7 @@ def origin(kind: str, name: str, table: Mapping[str, str]) -> str:
     """
     if name in table:
         return ""
-    address = _address(kind, name, table, ())
+    address = _address(kind, name, table, also)
     attribute_of(KINDS[kind], name, address)
     by = "" if ":" in name else f" ({entry_of(kind, name).describe()})"
     return f"{KINDS[kind]} {name}{by} from {tell_file(import_own(KINDS[kind], name, address))}"

@@ -66,10 +66,7 @@ def attribute_of(what: str, name: str, address: str) -> Any:
 def import_own(what: str, name: str, address: str) -> ModuleType:
     """Import what stands before the colon; UsageError says what was looked for, and where."""
     module = split_address(address, what)[0]
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:  # an installed command has its own folder there
-        sys.path.insert(0, here)
-    invalidate_caches()  # it may have been written a moment ago
+    here = _look_here()
     _refuse_never(what, name, module)
     try:
         return import_module(module)
@@ -113,9 +110,19 @@ class SourceFile:
 
 def file_of(module: str) -> SourceFile:
     """The file of a module; imports nothing."""
+    _look_here()
     specs = list(_specs(module))
-    found = specs[-1] if specs and specs[-1].name == module else None
+    found = specs[-1] if len(specs) == len(module.split(".")) else None
     return SourceFile(Path(found.origin) if found and found.has_location and found.origin else None)
+
+
+def _look_here() -> str:
+    """Have Python look into the working folder, as it is now; returns it."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:  # an installed command has its own folder there
+        sys.path.insert(0, here)
+    invalidate_caches()  # a module may have been written a moment ago
+    return here
 
 
 def _refuse_never(what: str, name: str, module: str) -> None:
@@ -139,12 +146,12 @@ def _forms(place: str) -> tuple[Path, Path]:
 
 def _specs(module: str) -> Iterator[ModuleSpec]:
     """The packages that importing a module goes through, and the module; imports none of them."""
-    parts = module.split(".")
-    folders: list[str] = []
-    for depth in range(1, len(parts) + 1):
-        name = ".".join(parts[:depth])
+    folders: list[str] | None = None
+    for part in module.split("."):
         try:
-            spec = find_spec(name) if depth == 1 else PathFinder.find_spec(name, folders)
+            # By the last word alone: a folder without __init__.py would ask for its parent, which
+            # is not imported.
+            spec = find_spec(part) if folders is None else PathFinder.find_spec(part, folders)
         except ValueError:  # a module such as __main__, which is there already
             return
         if spec is None:

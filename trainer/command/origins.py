@@ -23,6 +23,7 @@ TABLES = {
     "decoders": DECODERS,
     "loggers": LOGGERS,
 }
+_ALSO = {"backbones": ("timm:NAME",), "backends": ("auto",), "decoders": ("auto",)}
 OF_EXPORT = ("methods", "backbones")  # kinds that the command has a use for
 OF_EVALUATION = (*OF_EXPORT, "backends", "decoders")
 
@@ -35,7 +36,11 @@ def origins(config: TrainConfig, kinds: Sequence[str] = tuple(TABLES)) -> tuple[
     """
     if "loggers" in kinds:
         check_loggers(config.run.loggers)
-    found = [origin(kind, name, TABLES[kind]) for kind in kinds for name in _names(config, kind)]
+    found = [
+        origin(kind, name, TABLES[kind], _ALSO.get(kind, ()))
+        for kind in kinds
+        for name in _names(config, kind)
+    ]
     return tuple(filter(None, found))
 
 

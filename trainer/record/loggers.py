@@ -45,7 +45,7 @@ def open_loggers(
     names: Sequence[str], run: Path, config: Mapping[str, Any], from_step: int
 ) -> dict[str, Logger]:
     """The loggers by name, each once, metrics.jsonl first."""
-    offered = dict(zip(_OFFERED, (run, config, from_step), strict=True))
+    offered: dict[str, Any] = dict(zip(_OFFERED, (run, config, from_step), strict=True))
     opened: dict[str, Logger] = {}
     for name in dict.fromkeys(("jsonl", *names)):
         try:
