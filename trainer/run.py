@@ -149,7 +149,7 @@ def _parser() -> CommandParser:
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument(
-        "--method", metavar="NAME", help="byol, ... (--list), module:Class (default: fitted)"
+        "--method", metavar="NAME", help="byol, ... (--list), package.module:Class (default: fitted)"
     )
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
