@@ -1,4 +1,4 @@
-"""Entry points: what installed packages offer under a short name, read without importing them.
+"""Entry points: the short names that installed packages offer, read without importing them.
 
 A package says so in its pyproject.toml:
 

@@ -1,4 +1,4 @@
-"""Imports code of other people: from installed packages and the working folder, never from a run.
+"""The import of others' code: from installed packages and the working folder, never from a run.
 
 A command that reads a run's folder, a recipe or a classifier of somebody says so by `never_from` or
 `never_beside`, before it looks at any name in it. From then on no name leads to code in there: what

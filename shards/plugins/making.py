@@ -1,4 +1,4 @@
-"""Somebody's class checked before it is called, and called with what it asks for.
+"""Objects of somebody's class, which is checked before it is called with what it asks for.
 
 A class is given, of what its kind is made with, those arguments that its parameters name; with
 **kwargs all of them. A function is refused: a recipe may name a class of the right form in a module

@@ -1,4 +1,4 @@
-"""Which of a config's names are code of other people, and where each comes from.
+"""The origins of what a config names: which of it is code of other people, and from what file.
 
 A command asks before it does anything else: so what is missing or broken is said first, and what
 is imported is said by its file.

@@ -1,4 +1,4 @@
-"""The catalogue for --list: methods, recipes and view policies that ship, and what others installed.
+"""The catalogue for --list: methods, recipes and policies that ship, and what others installed.
 
 Each has the first line of its file. The files are read and not imported: a list needs no torch,
 which takes a second to load, and runs nobody's code.

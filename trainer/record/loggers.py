@@ -1,4 +1,4 @@
-"""Who gets the records of a run: metrics.jsonl always, and the loggers that run.loggers names.
+"""The loggers of a run, who get its records: metrics.jsonl always, and what run.loggers names.
 
 A logger is a class with `write(step, values)` and `close()`, made from those of run (its folder),
 config (its keys) and from_step (where it goes on; 0: it is new) that its parameters name. A static
