@@ -22,9 +22,11 @@ from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
 from shards.packing.holdout import parse_hold_out
 from shards.packing.pack import PackReport, pack
+from shards.plugins.find import origin
 from shards.samples.image_key import check_image_key, tell_further
 from shards.samples.quarantine import tell_refused
 from shards.sources.detect import open_source
+from shards.sources.own_source import SOURCES
 from shards.sources.raw import Source
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
@@ -49,7 +51,8 @@ def _run(arguments: argparse.Namespace) -> int:
     shard_size_bytes = parse_size(arguments.shard_size)
     image_key = arguments.image_key and check_image_key(arguments.image_key)
     value_range = arguments.value_range and parse_range(arguments.value_range)
-    tars = find_tars_in_place(arguments.source, arguments.out)
+    own = arguments.own_source
+    tars = None if own else find_tars_in_place(arguments.source, arguments.out)
     if tars is not None:
         _check_in_place(arguments)
         for line in index_in_place(tars, image_key, overwrite=arguments.overwrite):
@@ -78,7 +81,10 @@ def _run(arguments: argparse.Namespace) -> int:
         label_column=arguments.label_column,
         scratch=Path(arguments.out).parent,
         progress=True,
+        own=own,
     )
+    if own:
+        _say(origin("sources", own, SOURCES))
     images = count(len(source), "image")
     _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:

@@ -74,6 +74,13 @@ def pack_parser() -> CommandParser:
         help="which part of SOURCE, for kinds that come in parts: train or test, or a folder's "
         "name (default: train)",
     )
+    add(
+        "--source",
+        dest="own_source",
+        metavar="NAME",
+        help="who reads SOURCE, in place of ours: package.module:Class of the working folder or of "
+        "an installed package, or an entry point of augengine.sources (docs/code.md)",
+    )
     add("--limit", type=int, metavar="N", help="pack only N images, drawn at random by the seed")
     add(
         "--skip",

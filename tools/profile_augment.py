@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from augengine.backends.create_backend import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.plugins.find import check_name
 from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console, words
@@ -121,9 +122,8 @@ def settings_of(options: argparse.Namespace, seed: int) -> Settings:
     device = choose_device(RunConfig(device=options.device).device)
     there = backends_on(device)
     backends = tuple(dict.fromkeys(options.backends.split(","))) if options.backends else there
-    unknown = [name for name in backends if name not in BACKENDS]
-    if unknown:
-        raise UsageError(f"backends are {', '.join(BACKENDS)}, got {unknown[0]!r}")
+    for name in backends:
+        check_name("backends", name, BACKENDS)
     for name in ("batch_size", "workers", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:

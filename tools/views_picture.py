@@ -17,10 +17,10 @@ from augengine.plan import Plan
 from augengine.reference import render
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
+from shards.plugins.find import check_name
 from shards.reader import ShardReader
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import describe_policy, index_of, policy_of, seed_of
-from trainer.checks import choose
 
 CPU = torch.device("cpu")
 MAX_IMAGES = 256  # a row takes 270 pixels, and PNG viewers end at 65,535
@@ -29,7 +29,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 def picture_views(options: argparse.Namespace) -> int:
     """Write the picture that the flags ask for; returns the exit code."""
-    choose("--backend", options.backend, ("auto", "reference", *BACKENDS))
+    check_name("backends", options.backend, BACKENDS, also=("auto", "reference"))
     out = Path(options.out)
     if out.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(f"--out ends with {', '.join(PICTURE_SUFFIXES)}, got {options.out}")

@@ -32,6 +32,7 @@ from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import label_sets
 from trainer.eval.online import OnlineKnn
 from trainer.methods.protocol import Method, Progress
+from trainer.nets.own_nets import other_origins
 from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
 from trainer.setup.accumulate import check_batch, describe_parts
@@ -145,7 +146,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     )
     window = note_on_window(index.directory, index.shards, config.loop.window)
     arch = describe_options(method.backbone)
-    notes = (arch, split, cache.note, window, describe_parts(config))
+    others = other_origins(method, method.backbone)
+    notes = (arch, *others, split, cache.note, window, describe_parts(config))
     knn = _build_knn(config, index, policy, decoder, device)
     warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
     return Parts(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from augengine.plan import MAX_SIZE_PX
+from shards.plugins.find import check_name
 from shards.remote.address import default_window, remote_folder
 from trainer.checks import choose, require
 from trainer.optim.create_optimizer import OptimSettings
@@ -18,6 +19,12 @@ from trainer.settings.data_config import DataConfig
 from trainer.settings.policy_config import PolicyConfig
 from trainer.settings.strict import PATH
 
+LOGGERS = {
+    "jsonl": "trainer.record.log:JsonLog",  # always there, named or not
+    "tensorboard": "trainer.record.events:EventLog",
+    "wandb": "trainer.record.wandb_log:WandbLog",
+    "mlflow": "trainer.record.mlflow_log:MlflowLog",
+}
 _DEVICE_MEANINGS = {"gpu": "cuda", "GPU": "cuda", "nvidia": "cuda", "cuda:0": "cuda"}
 
 
@@ -135,6 +142,8 @@ class RunConfig:
     save_every_epochs: float = 1.0  # and at the end, at SIGTERM, SIGUSR1 or Ctrl-C, and a best kNN
     save_every_steps: int | None = None  # instead of epochs
     keep: int = 2  # newest checkpoints; the one with the best kNN score stays too
+    # Who gets the records besides metrics.jsonl: tensorboard, wandb, mlflow, package.module:Class.
+    loggers: tuple[str, ...] = ("tensorboard",)
     record_ids: bool = False  # write every step's samples to RUN/ids-rankR.jsonl, for an audit
     # Longest wait of a rank for the others, e.g. while the first one evaluates; then all end.
     collective_seconds: float = 1800.0
@@ -144,6 +153,8 @@ class RunConfig:
         for name in ("log_every", "keep"):
             value = getattr(self, name)
             require(value >= 1, f"run.{name} is at least 1", value, f"try run.{name}=2")
+        for name in self.loggers:
+            check_name("loggers", name, LOGGERS)
         wait = self.collective_seconds
         require(wait > 0, "run.collective_seconds is positive", wait, "try 1800")
         every = self.save_every_epochs

@@ -53,7 +53,7 @@ def _export(args: argparse.Namespace) -> int:
 
     import trainer.checkpoint as checkpoint
     from trainer.command.encoder_file import encoder_of
-    from trainer.methods.plugin import describe
+    from trainer.command.origins import OF_EXPORT, origins
     from trainer.record.rundir import read_config
 
     run, out = Path(args.run), Path(args.out)
@@ -64,7 +64,7 @@ def _export(args: argparse.Namespace) -> int:
             f"--out is a file in an existing folder that ends with {SUFFIX}, got {out}; "
             f"try --out encoder{SUFFIX}"
         )
-    sys.stderr.write(describe(config.method.name))
+    sys.stderr.writelines(f"{text}\n" for text in origins(config, OF_EXPORT))
     state = checkpoint.load(path)
     weights, metadata = encoder_of(config, state)
     data = save(weights, metadata)

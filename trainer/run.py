@@ -43,7 +43,8 @@ not type is fitted to the images, the machine and the time, and told with its re
 is a paper's run, exactly. The shipped recipes (YAML) lie in
 {RECIPES}
 and --list names them. --print-config shows every key with its value and trains nothing; what a key
-means stands in trainer/config.py. Order: defaults < fitted or recipe < flags < key=value."""
+means stands in trainer/config.py. A class of yours has a name too, package.module:Class
+(docs/code.md). Order: defaults < fitted or recipe < flags < key=value."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def _main(arguments: list[str]) -> int:
     args = _parse(arguments)
     stdout = new_console(soft_wrap=True)
     if args.list:
-        stdout.print(catalogue())
+        stdout.print(catalogue(args.method))
         return 0
     with ExitStack() as ranks:
         return _run(args, arguments, ranks)
@@ -148,9 +149,7 @@ def _parser() -> CommandParser:
     data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
-    what.add_argument(
-        "--method", metavar="NAME", help="byol, ... (--list), module:Class (default: fitted)"
-    )
+    what.add_argument("--method", metavar="NAME", help="byol, ... (--list; default: fitted)")
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")

@@ -91,7 +91,11 @@ def train(
         interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
         loader = stack.enter_context(parts.loader(cursor))
         display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
-        log = stack.enter_context(RunLog(out, from_step=outcome.step)) if rank() == 0 else None
+        log = None
+        if rank() == 0:
+            settings = (config.run.loggers, as_mapping(config))
+            log = RunLog(out, *settings, from_step=outcome.step, warn=display.warn)
+            stack.enter_context(log)
         for note in notes:
             display.say(note)
         display.say(describe_run(parts, footprint, outcome.step))

@@ -4,10 +4,10 @@
 was fastest (benchmarks/augment/fused_cpu.py: SwAV 2+6 of an image takes `fused` 1.3 ms of CPU time,
 `kornia` 24, `dali` 29). On CUDA nothing was measured yet; there `fused` makes a whole batch in
 three launches or four, `dali` the views of a crop size together, and `kornia` starts kernels for
-every crop.
+every crop. A backend of one's own is a class by `package.module:Class` or an entry point
+(shards/plugins/find.py), made with those of device, dtype and num_threads that it names.
 """
 
-from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
@@ -16,8 +16,15 @@ from augengine.backends.backend import Backend
 from augengine.devices.installed import has_dali, require_dali
 from augengine.devices.streams import numbered
 from shards.errors import UsageError
+from shards.plugins.find import find
+from shards.plugins.making import find_class, make, require_attributes
 
-BACKENDS = ("fused", "dali", "kornia")
+BACKENDS = {
+    "fused": "augengine.backends.create_backend:make_fused",
+    "dali": "augengine.backends.create_backend:make_dali",
+    "kornia": "augengine.backends.create_backend:make_kornia",
+}
+AUTO = ("auto",)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # What `fused` is made with: the module, and how to get it.
 _FUSED_NEEDS = {
@@ -38,7 +45,7 @@ def create_backend(
     """A backend by name, or `auto`: the fastest one available; `.name` says which it is.
 
     Args:
-        name: one of BACKENDS, or "auto".
+        name: one of BACKENDS, "auto", or one's own.
         device: where the images lie and the views are made.
         dtype: of the views: float32, float16 or bfloat16; the arithmetic is float32 always.
         num_threads: host threads; changes no view.
@@ -59,14 +66,14 @@ def create_backend(
     if name == "auto":
         without = "dali" if device.type == "cuda" and has_dali() else "kornia"
         name = "fused" if has_fused(device) else without
-    makers: dict[str, Callable[[], Backend]] = {
-        "fused": lambda: _fused(device, dtype, num_threads),
-        "dali": lambda: _dali(device, dtype, num_threads),
-        "kornia": lambda: _kornia(device, dtype, num_threads),
-    }
-    if name not in makers:
-        raise UsageError(f"backend must be one of auto, {', '.join(BACKENDS)}; got {name!r}")
-    return makers[name]()
+    if name in BACKENDS:
+        return find("backends", name, BACKENDS)(device, dtype, num_threads)
+    cls = find_class("backends", name, BACKENDS, also=AUTO, has=("__call__",))
+    offered = {"device": device, "dtype": dtype, "num_threads": num_threads}
+    backend = make("backends", name, cls, offered)
+    attributes = {"name": str, "device": torch.device, "dtype": torch.dtype}
+    require_attributes("backends", name, backend, attributes)
+    return backend
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
@@ -80,7 +87,8 @@ def has_fused(device: torch.device) -> bool:
     return find_spec(_FUSED_NEEDS[device.type][0]) is not None
 
 
-def _fused(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+def make_fused(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+    """Compiled loops on the CPU, or Triton's kernels on CUDA."""
     if not has_fused(device):
         library, install = _FUSED_NEEDS[device.type]
         raise UsageError(
@@ -95,14 +103,16 @@ def _fused(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backen
     return FusedBackend(device, dtype, num_threads)
 
 
-def _dali(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+def make_dali(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+    """NVIDIA's pipelines."""
     require_dali("backend")
     from augengine.backends.dali import DaliBackend
 
     return DaliBackend(device, dtype, num_threads)
 
 
-def _kornia(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+def make_kornia(device: torch.device, dtype: torch.dtype, num_threads: int) -> Backend:
+    """Plain torch operations, with Kornia's colours and blurs."""
     from augengine.backends.kornia_ops import KorniaBackend
 
     return KorniaBackend(device, dtype, num_threads)

@@ -1,4 +1,8 @@
-"""The one place that makes a decoder, by name."""
+"""The one place that makes a decoder, by name.
+
+One's own is a class by `package.module:Class` or an entry point (shards/plugins/find.py), made with
+those of device and num_threads that it names.
+"""
 
 import torch
 
@@ -7,8 +11,14 @@ from augengine.decoders.tuning import WorkSplit
 from augengine.devices.installed import has_dali, require_dali
 from augengine.devices.streams import numbered
 from shards.errors import UsageError
+from shards.plugins.find import find
+from shards.plugins.making import find_class, make, require_attributes
 
-DECODERS = ("dali", "pillow")
+DECODERS = {
+    "dali": "augengine.decoders.create_decoder:make_dali",
+    "pillow": "augengine.decoders.create_decoder:make_pillow",
+}
+AUTO = ("auto",)
 
 
 def create_decoder(
@@ -20,11 +30,11 @@ def create_decoder(
     """A decoder by name, or `auto`: DALI where it is installed, Pillow elsewhere.
 
     Args:
-        name: "auto", or one of DECODERS. On the CPU both give the same bytes; on the GPU DALI
-            decodes with nvJPEG, whose pixels differ by a few levels.
+        name: "auto", one of DECODERS, or one's own. On the CPU both of ours give the same bytes; on
+            the GPU DALI decodes with nvJPEG, whose pixels differ by a few levels.
         device: where the pixels are wanted. Pillow's are always on the CPU: see `.device`.
         num_threads: host threads; changes no pixel.
-        split: how a GPU divides the work, see trial.py; None: DALI's defaults.
+        split: how a GPU divides DALI's work, see trial.py; None: its defaults.
 
     Raises:
         UsageError: unknown name, a device that is not there, or DALI is not installed.
@@ -37,13 +47,24 @@ def create_decoder(
     device = numbered(device)
     if name == "auto":
         name = "dali" if has_dali() else "pillow"
-    if name == "dali":
-        require_dali("decoder")
-        from augengine.decoders.dali_decoder import DaliDecoder
+    if name in DECODERS:
+        return find("decoders", name, DECODERS)(device, num_threads, split)
+    cls = find_class("decoders", name, DECODERS, also=AUTO, has=("__call__",))
+    decoder = make("decoders", name, cls, {"device": device, "num_threads": num_threads})
+    require_attributes("decoders", name, decoder, {"name": str, "device": torch.device})
+    return decoder
 
-        return DaliDecoder(device, num_threads, split)
-    if name == "pillow":
-        from augengine.decoders.pillow_decoder import PillowDecoder
 
-        return PillowDecoder(num_threads)
-    raise UsageError(f"decoder must be one of auto, {', '.join(DECODERS)}; got {name!r}")
+def make_dali(device: torch.device, num_threads: int, split: WorkSplit | None) -> Decoder:
+    """NVIDIA's, with nvJPEG on a GPU."""
+    require_dali("decoder")
+    from augengine.decoders.dali_decoder import DaliDecoder
+
+    return DaliDecoder(device, num_threads, split)
+
+
+def make_pillow(device: torch.device, num_threads: int, split: WorkSplit | None) -> Decoder:
+    """On the CPU, whatever the device."""
+    from augengine.decoders.pillow_decoder import PillowDecoder
+
+    return PillowDecoder(num_threads)

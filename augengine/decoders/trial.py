@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from augengine.decoders.create_decoder import create_decoder
+from augengine.decoders.create_decoder import DECODERS, create_decoder
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.sniff import JPEG_START, is_plain
 from augengine.decoders.tuning import WorkSplit, best_split
@@ -41,8 +41,8 @@ def create_tuned_decoder(
         The decoder, and a sentence on its split, or None where there is nothing to split.
     """
     decoder = create_decoder(name, device, num_threads)
-    if decoder.device.type != "cuda":
-        return decoder, None
+    if decoder.device.type != "cuda" or (name not in DECODERS and name != "auto"):
+        return decoder, None  # one's own splits its work itself
     if load is not None:
         split, why = WorkSplit(load), "as data.decoder_load says"
     else:

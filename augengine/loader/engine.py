@@ -5,6 +5,7 @@ installed for the device, and on a GPU the decoder's work split as is fastest fo
 """
 
 import logging
+from collections.abc import Iterable
 
 import torch
 
@@ -52,7 +53,7 @@ def choose_backend(
     return create_backend(backend, _device(device, beside), num_threads=num_threads)
 
 
-def _check(what: str, given: object, names: tuple[str, ...]) -> None:
+def _check(what: str, given: object, names: Iterable[str]) -> None:
     is_made = callable(given) and not isinstance(given, type)
     if what == "backend":
         is_made = is_made and isinstance(_place(given), torch.device)

@@ -22,6 +22,7 @@ from shards.sources.open_archives import (
     compression_of,
     is_archive_name,
 )
+from shards.sources.own_source import open_own
 from shards.sources.parquet import (
     ParquetSource,
     find_parquet_files,
@@ -46,6 +47,7 @@ def open_source(
     label_column: str | None = None,
     scratch: Path | None = None,
     progress: bool = False,
+    own: str | None = None,
 ) -> Source:
     """The source a user means.
 
@@ -58,12 +60,16 @@ def open_source(
         label_column: title or number of the column with the classes; None finds it.
         scratch: a folder where a compressed tar has room; None takes the system's.
         progress: show a bar on a terminal where opening takes long.
+        own: who reads it, in place of ours: `package.module:Class` or an entry point.
 
     Raises:
         UsageError: there is no such thing, or not in this split.
         DataError: it is there but damaged.
     """
-    source = _open(spec, split, image_key, labels is None, scratch, progress)
+    if own is not None:
+        source = open_own(own, spec, split, image_key)
+    else:
+        source = _open(spec, split, image_key, labels is None, scratch, progress)
     if files is not None:
         source = take_listed(source, files)
     return source if labels is None else label_listed(source, labels, label_column)

@@ -14,10 +14,12 @@ from typing import Any
 from augengine.policies import is_policy_file, parse_sizes, parse_views
 from augengine.policy_file import VIEW_FIELDS
 from shards.errors import UsageError
+from shards.plugins.find import check_name
+from shards.plugins.importing import never_from
+from trainer.command.origins import origins
 from trainer.config import TrainConfig
 from trainer.fitted.fitted_config import fitted_config, in_minutes
-from trainer.methods.method_table import METHODS, check_name, settings_class
-from trainer.methods.plugin import describe, refuse_inside
+from trainer.methods.method_table import METHODS, settings_class
 from trainer.recipes.former import as_it_was
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import (
@@ -75,6 +77,8 @@ def resolve_config(
     Returns:
         The config, and sentences about how it came to be.
     """
+    if args.out is not None:
+        never_from(Path(args.out))  # before any name is looked at
     command = command_of(args)
     _check_length(args, command)
     if args.method is not None and args.method not in METHODS and args.method in recipe_names():
@@ -83,13 +87,11 @@ def resolve_config(
         )
     is_of_run = args.resume and args.config is None
     if args.config is None and not is_of_run and _named(command, "data", "train", None):
-        _refuse_inside(args.out, command)
         config, notes = fitted_config(command, args.minutes, stack)
     else:
         recipe, notes = _recipe(args, command)
         values, replaced = overlay(recipe, command, keep_stem=is_of_run)
         replaced += _changed_file(recipe, command)
-        _refuse_inside(args.out, values)
         config = resolve(values)
         notes += () if args.resume else replaced
         if args.resume and args.minutes is not None:
@@ -103,8 +105,7 @@ def resolve_config(
             "data.train is the folder of the training shards, got null; give --data DIR, or "
             "--data demo for the demo set"
         )
-    origin = describe(config.method.name)
-    return config, (*notes, *origin.splitlines())
+    return config, (*notes, *origins(config))
 
 
 def command_of(args: argparse.Namespace, flags: Iterable[str] = tuple(FLAGS)) -> dict[str, Any]:
@@ -131,12 +132,6 @@ def key_names() -> dict[str, list[str]]:
     for key in dict.fromkeys(keys):
         names.setdefault(key.rpartition(".")[2], []).append(key)
     return names
-
-
-def _refuse_inside(out: str | None, values: Mapping[str, Any]) -> None:
-    """No code is loaded from a run's folder; called before a method's name is looked at."""
-    if out is not None:
-        refuse_inside(Path(out), _named(values, "method", "name", None))
 
 
 def _check_length(args: argparse.Namespace, command: Mapping[str, Any]) -> None:
@@ -167,7 +162,7 @@ def _recipe(
         if isinstance(policy, dict) and not has_groups(policy.get("groups") or ()):
             return values, (f"{args.out} names its policy only: the views are today's",)
         return values, ()
-    method = check_name(_named(command, "method", "name", DEMO_METHOD))
+    method = check_name("methods", _named(command, "method", "name", DEMO_METHOD), METHODS)
     name = f"{method}_demo"
     return (read_recipe(name), ()) if name in recipe_names() else demo_defaults(method)
 

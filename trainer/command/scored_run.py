@@ -19,6 +19,7 @@ from augengine.decoders.create_decoder import create_decoder
 from shards.errors import UsageError
 from trainer.build import open_index
 from trainer.checks import require
+from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import (
     print_head,
     print_protocol,
@@ -32,7 +33,6 @@ from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled import label_sets
-from trainer.methods.plugin import describe
 from trainer.record.rundir import read_config
 from trainer.setup.device import choose_device
 from trainer.setup.networks import build_encoder, encoder_weights, load_weights
@@ -43,7 +43,7 @@ def score_run(args: argparse.Namespace) -> int:
     run = Path(args.run)
     config = _with_flags(read_config(run), args)
     path = checkpoint.find(run, args.checkpoint)
-    sys.stderr.write(describe(config.method.name))
+    sys.stderr.writelines(f"{text}\n" for text in origins(config, OF_EVALUATION))
     _check_json(args.json)
     require(
         args.probe_seconds > 0,

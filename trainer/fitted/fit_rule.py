@@ -7,6 +7,7 @@ recipe is the better guess (`Facts.takes_published`).
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no b
 TINY_PX = 40  # likewise: a stem that keeps the resolution
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
+_RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")  # one of ours, or meant to be
 LEAST_BATCH = 32  # of a small set, of others twice as many
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
@@ -195,7 +197,7 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> tuple[str, in
     else:
         own, width, why = "resnet18" if size_px < MOST_GPU_PX else "resnet50", 1.0, "by the views"
     arch = str(choices.take("backbone.arch", own, why))
-    if not arch.startswith("resnet"):
+    if not _RESNET.fullmatch(arch):
         size = arch.removeprefix("vit_").rstrip("0123456789")
         return arch, SIZES[size][0] if size in SIZES else 512
     if "backbone.arch" not in typed:
@@ -228,7 +230,7 @@ def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epo
 
 def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float, arch: str) -> None:
     """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
-    is_resnet = arch.startswith("resnet")
+    is_resnet = _RESNET.fullmatch(arch) is not None
     why = "batches are small" if is_resnet else "transformers and their kin want it"
     name = choices.take("optim.name", "sgd" if is_resnet else "adamw", why)
     if name == "adamw":

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from shards.plugins.find import check_name
 from trainer.build import open_index
 from trainer.config import TrainConfig
 from trainer.fitted.facts import look_at
@@ -18,7 +19,7 @@ from trainer.fitted.fit_rule import (
     fit_published,
 )
 from trainer.fitted.pace import join_ranks, measure_pace
-from trainer.methods.method_table import check_name
+from trainer.methods.method_table import METHODS
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
 from trainer.settings.strict import merge
@@ -38,7 +39,7 @@ def fitted_config(
     """
     section = command.get("method")
     name = section.get("name", METHOD) if isinstance(section, Mapping) else METHOD
-    method = check_name(str(name))
+    method = check_name("methods", str(name), METHODS)
     if "policy" in command:
         open_section("policy", command["policy"])
     # What is wrong with the typed keys is said before the data are looked at; how policy and method

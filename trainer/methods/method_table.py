@@ -1,16 +1,19 @@
 """Methods by name, imported when asked for: adding one is a file and a line here.
 
-Or no line: `module:Class` names a method that lives elsewhere (plugin.py).
+Or no line: `package.module:Class` or an entry point names a method that lives elsewhere
+(shards/plugins/find.py), with its `Settings` beside the class.
 """
 
-import ast
+import inspect
+import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from trainer.checks import choose
-from trainer.methods.plugin import is_plugin, load_class, load_settings
+from shards.errors import UsageError
+from shards.plugins.find import find_module, first_line_of
+from shards.plugins.importing import place_of
+from shards.plugins.making import find_class
 from trainer.settings.strict import build
 
 if TYPE_CHECKING:  # names and what they say are told without torch
@@ -46,14 +49,34 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """Of a method of one's own that declares none: it takes no key."""
+
+
 def method_class(name: str) -> "type[Method]":
-    """The class of a name, or of a `module:Class` of one's own; UsageError for neither."""
-    return load_class(_where(name))
+    """The class that a name means, ours or one's own; UsageError for neither."""
+    from trainer.methods.protocol import Method  # loads torch, which a name alone does not need
+
+    return find_class("methods", name, METHODS, base=Method)
 
 
 def settings_class(name: str) -> type[Any]:
-    """The dataclass of a method's own keys."""
-    return load_settings(_where(name))
+    """The dataclass of a method's own keys: `Settings` where it is named, or where it is defined.
+
+    Raises:
+        UsageError: as `method_class`, which comes first, or `Settings` are something else.
+    """
+    home = method_class(name).__module__
+    named = find_module("methods", name, METHODS)
+    module = named if hasattr(named, "Settings") else sys.modules.get(home, named)
+    cls = getattr(module, "Settings", NoSettings)
+    if not (inspect.isclass(cls) and is_dataclass(cls)):
+        raise UsageError(
+            f"a method's Settings are a dataclass, got a {type(cls).__name__} in "
+            f"{place_of(module)}; decorate it with @dataclass(frozen=True, kw_only=True)"
+        )
+    return cls
 
 
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:
@@ -69,21 +92,4 @@ def create_method(name: str, backbone: "nn.Module", values: Mapping[str, Any]) -
 
 def describe_methods() -> dict[str, str]:
     """Every method's name and what it does: the first line of its file, which is not imported."""
-    return {name: _first_line(where.partition(":")[0]) for name, where in METHODS.items()}
-
-
-def check_name(name: str) -> str:
-    """The name itself; UsageError when it is neither in the table nor module:Class."""
-    return name if is_plugin(name) else choose("method", name, METHODS)
-
-
-def _first_line(module: str) -> str:
-    spec = find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
-    return doc.partition("\n")[0].rstrip(".")
-
-
-def _where(name: str) -> str:
-    return METHODS.get(check_name(name), name)
+    return {name: first_line_of(address) for name, address in METHODS.items()}

@@ -1,13 +1,16 @@
-"""Encoders by name: ours (ResNet, ViT) and, through timm when it is installed, everyone else's.
+"""Encoders by name: ours (ResNet, ViT), one's own, and through timm when it is installed the rest.
 
 A backbone maps images [N, 3, S, S] of any crop size to features [N, feature_dim]; methods ask
 nothing else of it. `networks.py` builds it here from the recipe's `backbone`.
 """
 
+import inspect
+
 from torch import nn
 
 from shards.errors import UsageError
 from trainer.checks import choose, require
+from trainer.nets.own_nets import create_own
 from trainer.nets.resnet import DEPTHS, STEMS, ResNet
 from trainer.nets.sk_resnet import SK_DEPTHS, sk_resnet
 from trainer.nets.timm_models import create_timm
@@ -22,11 +25,14 @@ _RESNETS = {
 }
 _SK_RESNETS = {f"resnet{depth}_sk": depth for depth in SK_DEPTHS}
 _VITS = {f"vit_{size}{patch}": (size, patch) for size in SIZES for patch in PATCHES_PX}
+BACKBONES = dict.fromkeys(
+    (*_RESNETS, *_SK_RESNETS, *_VITS), "trainer.nets.backbones:create_backbone"
+)
 
 
 def backbone_names() -> list[str]:
-    """Every name `create_backbone` knows; timm:NAME comes on top."""
-    return [*_RESNETS, *_SK_RESNETS, *_VITS]
+    """Every name that ships; timm:NAME, package.module:Class and entry points come on top."""
+    return list(BACKBONES)
 
 
 def create_backbone(
@@ -59,7 +65,19 @@ def create_backbone(
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)
         return create_timm(arch.removeprefix("timm:"), (image_size_px, *other_sizes_px))
-    choose("arch", arch, [*backbone_names(), "timm:NAME"])
+    if arch not in BACKBONES:
+        sizes = {"image_size_px": image_size_px, "other_sizes_px": other_sizes_px}
+        options = {
+            "stem": stem,
+            "width": width,
+            "zero_init_residual": zero_init_residual,
+            "position": position,
+            "freeze_patch": freeze_patch,
+            "drop_path": drop_path,
+            "init": init,
+            "heads": heads,
+        }
+        return create_own(arch, BACKBONES, sizes, options, _DEFAULTS)
     if arch in _VITS:
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         size, patch_px = _VITS[arch]
@@ -98,6 +116,12 @@ def feature_dim(backbone: nn.Module) -> int:
             f"{type(backbone).__name__}; set it to the width of its output"
         )
     return dim
+
+
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(create_backbone).parameters.items()
+}
 
 
 def _refuse_resnet_options(arch: str, stem: str, width: float, zero_init: bool) -> None:

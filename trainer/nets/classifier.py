@@ -13,6 +13,7 @@ from torch import nn
 
 from shards.atomic import atomic_file
 from shards.errors import DataError
+from shards.plugins.importing import never_beside
 from trainer.checks import require
 from trainer.nets.backbones import create_backbone, feature_dim
 from trainer.nets.batchnorm import BatchNorm1d
@@ -79,7 +80,11 @@ def save_classifier(path: Path, classifier: Classifier, backbone: Mapping[str, A
 
 
 def load_classifier(path: Path) -> Classifier:
-    """The classifier of a file, on the CPU; DataError when it is none of ours."""
+    """The classifier of a file, on the CPU; DataError when it is none of ours.
+
+    An encoder of one's own is found by its name, and never in the file's folder.
+    """
+    never_beside(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         version = state["version"]

@@ -1,13 +1,18 @@
 """The optimizer of a run: settings in, torch.optim.Optimizer out, its rate set before every step.
 
 `train.py` calls `build_optimizer` once and `set_schedules` before each `optimizer.step()`.
-The defaults are BYOL's; the recipes say what other papers use.
+The defaults are BYOL's; the recipes say what other papers use. An optimizer of one's own is a
+torch.optim.Optimizer by `package.module:Class` or an entry point (shards/plugins/find.py): it is
+made from `params`, the groups, and those of lr, momentum, betas and trust that it names.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from shards.plugins.find import check_name, find
+from shards.plugins.making import find_class, make
 from trainer.checks import choose, require
 from trainer.methods.protocol import Method, Progress
 from trainer.optim.groups import assert_covers, parameter_groups
@@ -15,7 +20,14 @@ from trainer.optim.lars import LARS
 from trainer.optim.schedule import SCALINGS, SCHEDULES, cosine, lr_share, peak_lr
 from trainer.optim.uncompiled import SGD, AdamW
 
-OPTIMIZERS = ("lars", "lars_tf", "larc", "sgd", "adamw")
+OPTIMIZERS = {
+    "lars": "trainer.optim.create_optimizer:make_lars",
+    "lars_tf": "trainer.optim.create_optimizer:make_lars",
+    "larc": "trainer.optim.create_optimizer:make_lars",
+    "sgd": "trainer.optim.create_optimizer:make_sgd",
+    "adamw": "trainer.optim.create_optimizer:make_adamw",
+}
+Groups = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,7 @@ class OptimSettings:
     final: float = 0.0  # share of the peak at the end (SwAV: 0.001)
 
     def __post_init__(self) -> None:
-        choose("optimizer", self.name, OPTIMIZERS)
+        check_name("optimizers", self.name, OPTIMIZERS)
         choose("optim.scaling", self.scaling, SCALINGS)
         choose("optim.schedule", self.schedule, SCHEDULES)
         for name in ("base_lr", "base_lr_1d", "trust", "drop_factor"):
@@ -117,9 +129,25 @@ def set_schedules(
     return optimizer.param_groups[0]["peak_lr"] * share
 
 
-def _make(settings: OptimSettings, groups: list[dict], lr: float) -> torch.optim.Optimizer:
-    if settings.name == "sgd":
-        return SGD(groups, lr=lr, momentum=settings.momentum)
-    if settings.name == "adamw":
-        return AdamW(groups, lr=lr, betas=settings.betas)
+def make_sgd(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    """torch's, with momentum."""
+    return SGD(groups, lr=lr, momentum=settings.momentum)
+
+
+def make_adamw(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    """Torch's."""
+    return AdamW(groups, lr=lr, betas=settings.betas)
+
+
+def make_lars(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    """The form of LARS that is named."""
     return LARS(groups, lr=lr, momentum=settings.momentum, trust=settings.trust, form=settings.name)
+
+
+def _make(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    name = settings.name
+    if name in OPTIMIZERS:
+        return find("optimizers", name, OPTIMIZERS)(settings, groups, lr)
+    cls = find_class("optimizers", name, OPTIMIZERS, base=torch.optim.Optimizer)
+    own = {key: getattr(settings, key) for key in ("momentum", "betas", "trust")}
+    return make("optimizers", name, cls, {"params": groups, "lr": lr, **own})

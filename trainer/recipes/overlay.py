@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shards.errors import UsageError
-from trainer.nets.backbones import SMALL_IMAGE_PX
+from trainer.nets.backbones import BACKBONES, SMALL_IMAGE_PX
 from trainer.recipes.recipe import open_section
 from trainer.settings.policy_config import has_groups
 from trainer.settings.strict import flatten, merge
@@ -70,7 +70,8 @@ def _backbone(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, An
     arch = str(new.get("arch", old.get("arch")))
     if "arch" not in new:
         return old
-    foreign = [key for kind, keys in KIND_KEYS.items() if not arch.startswith(kind) for key in keys]
+    own = arch if arch in BACKBONES else ""  # nothing is known of one's own
+    foreign = [key for kind, keys in KIND_KEYS.items() if not own.startswith(kind) for key in keys]
     return {key: value for key, value in old.items() if key not in foreign}
 
 

@@ -17,6 +17,7 @@ from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 from shards.packing.demo_folder import DEMO
+from shards.plugins.importing import never_beside, never_from
 from trainer.checks import choose
 from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.method_table import method_settings, settings_class
@@ -97,7 +98,10 @@ def to_yaml(config: TrainConfig) -> str:
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:
-    """A recipe's mapping, from a shipped name, a YAML file, or a run's folder."""
+    """A recipe's mapping, from a shipped name, a YAML file, or a run's folder.
+
+    From then on no code is imported out of the recipe's folder, unless the command is typed there.
+    """
     shipped = RECIPES / f"{name_or_path}.yaml"
     path = shipped if shipped.is_file() else Path(name_or_path)
     path = path / "config.yaml" if path.is_dir() else path  # of a run
@@ -108,6 +112,9 @@ def read_recipe(name_or_path: str) -> dict[str, Any]:
             f"--config takes a recipe's name or a YAML file, got no file {name_or_path}; "
             "python -m trainer.run --list names the recipes"
         )
+    if path != shipped:
+        is_run = path.parent == Path(name_or_path) or (path.parent / "metrics.jsonl").exists()
+        never_from(path.parent) if is_run else never_beside(path)
     try:
         values = parse_yaml(_without_head(path.read_text(encoding="utf-8")))
     except (YamlError, UnicodeDecodeError) as error:

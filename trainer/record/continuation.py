@@ -15,7 +15,7 @@ import torch
 from shards.errors import UsageError
 from trainer.build import Parts
 from trainer.config import TrainConfig
-from trainer.methods.method_table import settings_class
+from trainer.methods.method_table import METHODS, settings_class
 from trainer.recipes.former import as_it_was
 from trainer.recipes.recipe import as_mapping, open_section, resolve
 from trainer.settings.strict import flatten, path_fields
@@ -28,7 +28,7 @@ _MAX_SHOWN = 8  # changes in one line
 
 def changed_on_resume(before: Mapping[str, Any], now: TrainConfig) -> list[str]:
     """The keys that differ and may not, as "key: old -> new"."""
-    old, new = _decisive(as_it_was(before)), _decisive(as_mapping(now))
+    old, new = _decisive(as_it_was(before), now), _decisive(as_mapping(now), now)
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     lines = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
     names = before.get("policy"), now.policy.name
@@ -78,8 +78,12 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
     )
 
 
-def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+def _decisive(config: Mapping[str, Any], now: TrainConfig) -> dict[str, Any]:
     """What must stay: leaves by dotted name, the policy as the views that it makes."""
+    method = config.get("method")
+    name = method.get("name") if isinstance(method, Mapping) else None
+    if name not in (*METHODS, now.method.name):  # of another's code nothing is imported
+        return _without_free(flatten(config))
     try:
         # A run of a former release has fewer keys: they have their defaults.
         config = as_mapping(resolve(config))

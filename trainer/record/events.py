@@ -11,17 +11,35 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trainer.record.jsonlines import append_whole
 
+EVENTS_NAME = "tensorboard"
 VERSION = b"brain.Event:2"
 _NUMBER_OF_FILE = itertools.count()  # of this process, so that no two are called the same
 # The field's number and its kind (0: varint, 1: 8 bytes, 2: bytes with their length, 5: 4 bytes).
 _TIME, _STEP, _FILE_VERSION, _SUMMARY, _SESSION = b"\x09", b"\x10", b"\x1a", b"\x2a", b"\x3a"
 _VALUE, _TAG, _SIMPLE_VALUE = b"\x0a", b"\x0a", b"\x15"  # of a summary; of a value
 _IS_START = b"\x08\x01"  # of a session: what is of this step and later was left by a former one
+
+
+class EventLog:
+    """The numbers of a run's records as events, in RUN/tensorboard; a logger (loggers.py)."""
+
+    def __init__(self, run: Path, from_step: int = 0) -> None:
+        self._events = EventWriter(run / EVENTS_NAME, from_step + 1 if from_step else None)
+
+    def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
+        """One record, but for what is in words."""
+        for name, value in values.items():
+            if not isinstance(value, str):
+                self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._events.close()
 
 
 class EventWriter:

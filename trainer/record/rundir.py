@@ -2,7 +2,7 @@
 
     RUN/config.yaml      the resolved config, headed by its starts (starts.py); itself a recipe
     RUN/metrics.jsonl    one JSON line a record
-    RUN/tensorboard/     the same numbers as event files
+    RUN/tensorboard/     the same numbers as event files; other loggers: run.loggers
     RUN/checkpoints/     step-N.pt, last.pt, best.pt with evaluation data
     RUN/ids-rankR.jsonl  the samples of every step, with run.record_ids
     RUN/bad-samples-rankR.jsonl  the samples that could not be used, when there were any
@@ -22,8 +22,8 @@ import trainer.record.badlog as badlog
 import trainer.record.idlog as idlog
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
+from shards.plugins.importing import never_from
 from trainer.config import TrainConfig
-from trainer.methods.plugin import refuse_inside
 from trainer.recipes.former import as_it_was
 from trainer.recipes.recipe import read_recipe, resolve, to_yaml
 from trainer.record.starts import head_of, read_starts
@@ -86,17 +86,14 @@ def read_config(run: Path) -> TrainConfig:
             f"a run is a folder with {CONFIG_NAME}, got {run}; give the folder that "
             f"python -m trainer.run has left (--out)"
         )
-    values = read_recipe(str(path))
-    method = values.get("method")
-    if isinstance(method, Mapping):
-        refuse_inside(run, method.get("name"))
-    return resolve(as_it_was(values))
+    never_from(run)  # before any name in it is looked at
+    return resolve(as_it_was(read_recipe(str(path))))
 
 
 def _remove_run(out: Path) -> None:
-    for name in (checkpoint.FOLDER_NAME, "tensorboard"):
+    for name in (checkpoint.FOLDER_NAME, "tensorboard", "wandb"):
         shutil.rmtree(out / name, ignore_errors=True)
-    logs = ("metrics.jsonl", idlog.PATTERN, badlog.PATTERN)
+    logs = ("metrics.jsonl", "mlflow-run-id", idlog.PATTERN, badlog.PATTERN)
     for pattern in (*logs, "nonfinite-step-*.npz"):
         for path in out.glob(pattern):
             path.unlink()

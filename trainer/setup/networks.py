@@ -15,9 +15,9 @@ from augengine.policy import Policy
 from shards.errors import DataError, UsageError
 from trainer.checkpoint import child_weights
 from trainer.config import TrainConfig
-from trainer.methods.method_table import create_method, method_class
+from trainer.methods.method_table import METHODS, create_method, method_class
 from trainer.methods.protocol import Method
-from trainer.nets.backbones import create_backbone
+from trainer.nets.backbones import BACKBONES, create_backbone
 from trainer.nets.finite import not_finite
 from trainer.nets.shapes import shapes_only
 from trainer.nets.timm_models import feature_width
@@ -35,7 +35,9 @@ def build_method(config: TrainConfig, policy: Policy) -> Method:
 
     # A model of timm may not be made without its values, and has no width that could be mistyped.
     if not config.backbone.arch.startswith("timm:"):
-        check_room(make)
+        check_room(
+            make, is_ours=config.backbone.arch in BACKBONES and config.method.name in METHODS
+        )
     torch.manual_seed(config.loop.seed)
     method = make()
     method.check_views(tuple(group.count for group in policy.groups))

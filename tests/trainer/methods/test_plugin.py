@@ -112,13 +112,16 @@ def test_without_a_recipe_it_has_defaults(
             "needs a module own_nothing, got none called own_nothing among .* in",
         ),
         ("own_align.deep:Align", "needs a module own_align.deep, got none called own_align.deep"),
-        ("own_align:Aligned", "got no such name in .*own_align.py; write module:Class"),
-        ("own_align:Plain", "got a class that is none in .*own_align.py"),
+        (
+            "own_align:Aligned",
+            "own_align.py, got no such name as Aligned there; write package.module",
+        ),
+        ("own_align:Plain", "inherits .*Method, got a class that does not in .*own_align.py"),
         ("own_broken:Align", "can be imported, got ZeroDivisionError: .*; try python -c 'import"),
         ("own_needs:Align", "can be imported, got ModuleNotFoundError: No module named 'nowhere'"),
-        ("own_align:", "is named module:Class, got 'own_align:'"),
-        ("own align:Align", "is named module:Class"),
-        ("../own_align:Align", "is named module:Class"),
+        ("own_align:", "is named package.module:Class, got 'own_align:'"),
+        ("own align:Align", "is named package.module:Class"),
+        ("../own_align:Align", "is named package.module:Class"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -166,5 +169,5 @@ def test_no_code_comes_from_a_run(
     ):
         assert command() == 2
         error = capsys.readouterr().err
-        assert "never from the run, got" in error
+        assert "never from the run or" in error
         assert error.count("\n") == 1

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shards.errors import DataError
-from trainer.record.events import EventWriter
+from trainer.record.events import EVENTS_NAME, EventWriter
 from trainer.record.jsonlines import append_whole
-from trainer.record.log import EVENTS_NAME, RunLog
+from trainer.record.log import RunLog
 
 
 def read(folder: Path) -> dict[str, list[tuple[int, float]]]:
