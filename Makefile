@@ -56,8 +56,6 @@ test-all: check
 	AUGENGINE_RUN_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
-	$(BIN)/python -m benchmarks.scale.million_rows
-	$(BIN)/python -m benchmarks.augment.loader
 	$(BIN)/python -m benchmarks.augment.growth
 	$(BIN)/python -m benchmarks.augment.memory
 	$(BIN)/python -m benchmarks.remote.throughput
