@@ -8,8 +8,8 @@ A row is one run of `python -m trainer.run --data TRAIN --eval-data EVAL --metho
 --epochs N`: nothing else is typed. N is what about 8 minutes hold on two quiet cores (EPOCHS), and
 not --minutes, so that a busy machine makes a run longer and not worse. Every row is written when it
 is there, and a later call makes those that lack: hours of runs may be stopped and started.
-docs/methods.md shows the table (python docs/methods.py). docs/recipes.md says how anyone gets the
-sets.
+docs/methods.md shows the table (python docs/make.py methods). docs/recipes.md says how anyone gets
+the sets.
 """
 
 import argparse

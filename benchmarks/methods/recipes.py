@@ -6,7 +6,7 @@
 `demo` trains each method by its own recipe NAME_demo; `fashion` by NAME_cifar with 32 px views for
 as many epochs as --epochs says (make_shards.py packs Fashion-MNIST). Every run is a process of its
 own, so its peak memory is its own. A row is written as soon as it is there; a later run with
---methods replaces those rows only. docs/methods.md shows the table (python docs/methods.py).
+--methods replaces those rows only. docs/methods.md shows the table (python docs/make.py methods).
 """
 
 import argparse
