@@ -56,8 +56,6 @@ test-all: check
 	AUGENGINE_RUN_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not gpu'
 
 bench: env
-	$(BIN)/python -m benchmarks.scale.million_rows
-	$(BIN)/python -m benchmarks.augment.loader
 	$(BIN)/python -m benchmarks.augment.growth
 	$(BIN)/python -m benchmarks.augment.memory
 	$(BIN)/python -m benchmarks.remote.throughput
@@ -65,12 +63,11 @@ bench: env
 bench-peers: env $(PEERS_VENV)/.augengine-peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.augment.fused_cpu --peers-python $(PEERS_PYTHON)
 	PYTHONPATH=. $(PEERS_PYTHON) -m benchmarks.losses.lightly_losses
-	$(BIN)/python docs/performance.py
-	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/make.py performance methods
 
 bench-methods: env
 	$(BIN)/python -m benchmarks.methods.recipes
-	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/make.py methods
 
 soak: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.fuzz --count 100000
@@ -78,7 +75,7 @@ soak: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.faults_kills --runs 50
 	$(BIN)/python -m benchmarks.scale.billion
 	$(BIN)/python tools/simulate_epoch.py --samples 1e6,1e8,1e9 --json benchmarks/results/epoch.json
-	$(BIN)/python docs/scale_simulation.py
+	$(BIN)/python docs/make.py scale
 
 $(PEERS_VENV)/.augengine-peers:
 	test -x $(PEERS_PYTHON) || $(PYTHON) -m venv $(PEERS_VENV)

@@ -1,8 +1,7 @@
 """Draws docs/plan.jpg: one view of one plan, step by step, by the reference itself.
 
-    python docs/plan_picture.py
-
-The steps are those of `augengine.reference.render`, with amounts chosen to be seen.
+`python docs/make.py plan` calls it. The steps are those of `augengine.reference.render`, with
+amounts chosen to be seen.
 """
 
 from pathlib import Path
@@ -52,7 +51,7 @@ def image_with_window() -> np.ndarray:
     return picture
 
 
-def main() -> None:
+def draw(path: Path) -> None:
     """Lay the steps out in two rows and write the file."""
     tiles = steps()
     columns = (len(tiles) + 1) // 2
@@ -64,8 +63,4 @@ def main() -> None:
         top = GAP + (i // columns) * (TILE + CAPTION)
         page.paste(Image.fromarray(np.rint(x * 255).astype(np.uint8)), (left, top))
         draw.text((left, top + TILE + 4), f"{i + 1}. {caption}", fill="black", font=font)
-    page.save(Path(__file__).parent / "plan.jpg", quality=88)
-
-
-if __name__ == "__main__":
-    main()
+    page.save(path, quality=88)

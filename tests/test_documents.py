@@ -55,7 +55,7 @@ def test_the_reading_list_has_eight_files() -> None:
 
 
 def test_every_file_is_listed() -> None:
-    """docs/files.md has every source file and no other; `python docs/tree.py` mends it."""
+    """docs/files.md has every source file and no other; `python docs/make.py files` mends it."""
     listed, folder = set(), ""
     for line in (ROOT / "docs" / "files.md").read_text(encoding="utf-8").splitlines():
         if match := re.match(rf"((?:{'|'.join(FOLDERS)})/[\w/]*)(?: |$)", line):

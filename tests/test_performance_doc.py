@@ -14,14 +14,14 @@ DOCUMENT = (DOCS / "performance.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def performance(monkeypatch):
-    """docs/performance.py as a module."""
+    """docs/of_performance.py as a module."""
     monkeypatch.syspath_prepend(str(DOCS))
-    return importlib.import_module("performance")
+    return importlib.import_module("of_performance")
 
 
 def test_the_figures_are_the_jsons(performance):
-    """Every block is what the JSON gives; `python docs/performance.py` mends."""
-    assert performance.with_figures(DOCUMENT) == DOCUMENT
+    """Every block is what the JSON gives; `python docs/make.py performance` mends."""
+    assert importlib.import_module("make").made("performance") == DOCUMENT
 
 
 def test_links_and_pictures_exist():
@@ -34,27 +34,29 @@ def test_links_and_pictures_exist():
 
 def test_a_missed_target_is_shown_with_its_profile(performance, monkeypatch):
     """A median under the target is bold in the table and explained by its stages, no other."""
-    report = copy.deepcopy(performance._results("fused_cpu"))
+    report = copy.deepcopy(performance.results("fused_cpu"))
     for found in report["threads"].values():
         for row in found["targets"]:
             row["median"] = row["target"] + 1
     missed = report["threads"]["2"]["targets"][0]
     missed["median"] = missed["target"] - 1
-    monkeypatch.setattr(performance, "_results", lambda name: report)
-    assert performance._targets().count("**") == 2
-    paragraph = performance._missed()
+    monkeypatch.setattr(performance, "results", lambda name: report)
+    assert performance.targets().count("**") == 2
+    paragraph = performance.missed()
     assert paragraph.count("\n") == 0
     assert f"of {missed['target']:g}" in paragraph
     stages = report["threads"]["2"]["workloads"]["swav"]["from bytes, fused"]["stages_ms_per_image"]
     assert f"decode {stages['decode']:.2f}" in paragraph
     missed["median"] = missed["target"]
-    assert performance._missed().startswith("None is missed")
+    assert performance.missed().startswith("None is missed")
 
 
 @pytest.fixture
 def gpu_files(performance, monkeypatch, tmp_path):
-    """The folder where a GPU's figures are looked for: empty."""
-    monkeypatch.setattr(importlib.import_module("gpu_report"), "RESULTS", tmp_path)
+    """The folder where a GPU's figures are looked for: the CPU's are there."""
+    losses = performance.results("losses_cpu")
+    (tmp_path / "losses_cpu.json").write_text(json.dumps(losses))
+    monkeypatch.setattr(importlib.import_module("make"), "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -78,7 +80,7 @@ def write_gpu_file(folder, file, gpu):
 
 def test_gpu_targets_say_what_is_not_measured(gpu_files):
     """Without a file all six are `not measured`; with one, ratios and the share of the bound."""
-    gpu = importlib.import_module("performance_gpu")
+    gpu = importlib.import_module("of_gpu")
     assert gpu.gpu_targets().count("not measured") == 6
     assert "on an H200 | wanted | measured |" in gpu.gpu_targets()
     write_gpu_file(gpu_files, "nvidia-h200.json", "NVIDIA H200")
@@ -96,7 +98,7 @@ def test_gpu_targets_say_what_is_not_measured(gpu_files):
 
 def test_any_card_fills_the_tables_under_its_own_name(gpu_files):
     """An H100 is held to its own memory; of one that is not known there is no share of a bound."""
-    gpu, losses = (importlib.import_module(f"performance_{name}") for name in ("gpu", "losses"))
+    gpu, losses = (importlib.import_module(f"of_{name}") for name in ("gpu", "losses"))
     write_gpu_file(gpu_files, "nvidia-a100-sxm4-40gb.json", "NVIDIA A100-SXM4-40GB")
     assert "bfloat16) | 30 % | not measured |" in gpu.gpu_targets()
     (gpu_files / "nvidia-a100-sxm4-40gb.json").unlink()
@@ -117,4 +119,4 @@ def test_lines_are_fitted_through_the_medians(performance):
         for x in (0, 1, 4, 10)
         for threads in (1, 2)
     ]
-    assert performance._line(rows, 1, "from pixels") == pytest.approx((0.2, 0.5))
+    assert performance.line(rows, 1, "from pixels") == pytest.approx((0.2, 0.5))

@@ -1,1 +1,1 @@
-"""Bytes to views: images a second of a backend, of the loader, and the memory they take."""
+"""Bytes to views: images a second of a backend and of the loader, and the memory they take."""

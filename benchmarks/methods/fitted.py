@@ -8,32 +8,28 @@ A row is one run of `python -m trainer.run --data TRAIN --eval-data EVAL --metho
 --epochs N`: nothing else is typed. N is what about 8 minutes hold on two quiet cores (EPOCHS), and
 not --minutes, so that a busy machine makes a run longer and not worse. Every row is written when it
 is there, and a later call makes those that lack: hours of runs may be stopped and started.
-docs/methods.md shows the table (python docs/methods.py). docs/recipes.md says how anyone gets the
-sets.
+docs/methods.md shows the table (python docs/make.py methods). docs/recipes.md says how anyone gets
+the sets.
 """
 
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import as_mapping
-from trainer.record.conditions import conditions
-from trainer.record.log import read_metrics
 from trainer.record.rundir import read_config
 
 RESULTS = Path(__file__).parents[1] / "results" / "fitted.json"
@@ -41,12 +37,12 @@ RESULTS = Path(__file__).parents[1] / "results" / "fitted.json"
 # from processor time on a busy Intel Xeon (130 img/s a core with 2+6 views of 64+32 px), which is
 # slower than a quiet one.
 EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.0}}
-NEED_A_RUN = ("distill",)  # it learns from a run that is finished and fine-tuned
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
     options = _parser().parse_args(argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run_command(lambda: _benchmark(options))
 
 
@@ -69,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = (
-        json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
-    )
+    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
     if options.print:
         _print(rows)
         return 0
@@ -115,41 +109,14 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
     epochs = options.epochs or EPOCHS.get(what["set"], {}).get(what["views"])
     if epochs is None:
         raise UsageError(f"EPOCHS has no length for {what['set']} {what['views']}; give --epochs")
-    before = conditions()
     words = ["--method", what["method"], "--views", what["views"], "--epochs", f"{epochs:g}"]
+    more = ("--seed", str(what["seed"]), "--data", train, "--eval-data", test)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        start = time.perf_counter()
-        _train([*words, "--seed", str(what["seed"]), "--data", train, "--eval-data", test], run)
-        seconds = time.perf_counter() - start
-        records = read_metrics(run)
+        found = train_once(words, run, *more)
         config = as_mapping(read_config(run))
-    steps = [record for record in records if "loss" in record]
-    knn = [record["knn"] for record in records if "knn" in record]
-    return what | {
-        "command": " ".join(["python -m trainer.run", *words]),
-        "epochs": epochs,
-        "knn": knn[-1],
-        "random_knn": knn[0],
-        "curve": knn,
-        "first_loss": steps[0]["loss"],
-        "last_loss": steps[-1]["loss"],
-        "images_per_s": statistics.median(record["images_per_s"] for record in steps),
-        "seconds": seconds,
-        "jobs": options.jobs,
-        "config": {key: config[key] for key in ("backbone", "method", "optim", "loop")},
-        "conditions": before,
-    }
-
-
-def _train(words: list[str], run: Path) -> None:
-    """DataError with the run's last words when it fails."""
-    command = [sys.executable, "-m", "trainer.run", *words, "--out", str(run)]
-    env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or ["nothing was said"]
-        raise DataError(f"trainer.run ended with code {done.returncode}: {words[-1]}")
+    kept = {key: config[key] for key in ("backbone", "method", "optim", "loop")}
+    return what | found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
 def _read_set(text: str) -> tuple[str, tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""Size: a billion samples, a million rows of an index, several ranks."""
+"""Size: how a run starts on a billion samples."""

@@ -36,13 +36,8 @@ class TarState:
     touched_ns: int  # also when it was renamed, copied, given to another; nobody can set it
 
 
-def list_tars(folder: Path) -> dict[str, int]:
-    """Name and bytes of every tar of a folder, sorted by name; raises DataError without any."""
-    return {name: state.size_bytes for name, state in tar_states(folder).items()}
-
-
 def tar_states(folder: Path) -> dict[str, TarState]:
-    """The same with all that the disk says."""
+    """Name and state of every tar of a folder, sorted by name; raises DataError without any."""
     if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
             f"a set of shards is used when it is whole, got {folder}, where packing was "

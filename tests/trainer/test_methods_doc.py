@@ -10,7 +10,7 @@ import yaml
 from tiny_run import tiny_config
 from toy_methods import TOY
 
-from trainer.methods import table
+from trainer.methods import method_table as table
 from trainer.recipes.recipe import resolve
 from trainer.record.log import read_metrics
 from trainer.train import train
@@ -54,6 +54,6 @@ def test_the_recipe_resolves() -> None:
 
 
 def test_the_tables_are_the_jsons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every table is what methods and JSON give; `python docs/methods.py` mends."""
+    """Every table is what methods and JSON give; `python docs/make.py methods` mends."""
     monkeypatch.syspath_prepend(str(DOCS))
-    assert importlib.import_module("methods").with_tables(DOC) == DOC
+    assert importlib.import_module("make").made("methods") == DOC

@@ -12,29 +12,25 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.distributed import gather_views
 from trainer.losses.barlow import barlow_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, NotNegative, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The code's values; the loss grows with out_dim, and so does what weights outside LARS see."""
 
-    hidden_dim: int = 8192
-    out_dim: int = 8192
-    off_diagonal: float = 0.0051  # lambda; 0.005 in the paper
+    hidden_dim: Count = 8192
+    out_dim: Count = 8192
+    off_diagonal: NotNegative = 0.0051  # lambda; 0.005 in the paper
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"barlow {name} is at least 1", value, "leave it out")
-        rule = "barlow off_diagonal is not negative"
-        require(self.off_diagonal >= 0, rule, self.off_diagonal, "try 0.0051")
+        check_bounds("barlow", self)
 
 
 class BarlowTwins(Method):

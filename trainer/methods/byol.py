@@ -13,30 +13,26 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.losses.cosine import byol_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Share, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's values for 1,000 epochs; 0.99 for 100 to 300 epochs."""
 
-    hidden_dim: int = 4096  # of projector and predictor
-    out_dim: int = 256
-    momentum: float = 0.996  # tau at step 0; a cosine takes it to 1 at the end
+    hidden_dim: Count = 4096  # of projector and predictor
+    out_dim: Count = 256
+    momentum: Share = 0.996  # tau at step 0; a cosine takes it to 1 at the end
     predictor: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"byol {name} is at least 1", value, "leave it out for the paper's")
-        rule = "byol momentum lies in [0, 1]"
-        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.996")
+        check_bounds("byol", self)
 
 
 class BYOL(Method):

@@ -8,6 +8,7 @@ that begins at or after one. Batch statistics are of all views of a forward, as 
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.nets.shapes import random_unit_rows
+from trainer.settings.bounds import Count, Positive, at_most, check_bounds
 
 MAX_ITERATIONS = 1000
 
@@ -32,23 +34,16 @@ MAX_ITERATIONS = 1000
 class Settings:
     """The code's values."""
 
-    num_heads: int = 3  # clusterings, from different first centroids
-    num_prototypes: int = 3000  # clusters of each; no more than images
-    hidden_dim: int = 2048
-    out_dim: int = 128
-    temperature: float = 0.1
-    iterations: int = 10  # of k-means
-    num_assign: int = 2  # leading views with a bank each; head h clusters bank h mod num_assign
+    num_heads: Count = 3  # clusterings, from different first centroids
+    num_prototypes: Count = 3000  # clusters of each; no more than images
+    hidden_dim: Count = 2048
+    out_dim: Count = 128
+    temperature: Positive = 0.1
+    iterations: Annotated[Count, at_most(MAX_ITERATIONS)] = 10  # of k-means
+    num_assign: Count = 2  # leading views with a bank each; head h clusters bank h mod num_assign
 
     def __post_init__(self) -> None:
-        names = ("num_heads", "num_prototypes", "hidden_dim", "out_dim", "iterations", "num_assign")
-        for name in names:
-            value = getattr(self, name)
-            require(value >= 1, f"deepclusterv2 {name} is at least 1", value, "leave it out")
-        rule = f"deepclusterv2 iterations is at most {MAX_ITERATIONS}"
-        require(self.iterations <= MAX_ITERATIONS, rule, self.iterations, "try 10")
-        rule = "deepclusterv2 temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 0.1")
+        check_bounds("deepclusterv2", self)
 
 
 class DeepClusterV2(Method):

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dino import teacher_codes, updated_center
 from trainer.losses.swapped import swapped_prediction
@@ -21,40 +20,28 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.heads import WeightNormLinear, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The code's values, with the teacher temperature its authors recommend for long runs."""
 
-    num_prototypes: int = 65536
-    hidden_dim: int = 2048
-    out_dim: int = 256  # of the bottleneck, whose rows have length 1
+    num_prototypes: Count = 65536
+    hidden_dim: Count = 2048
+    out_dim: Count = 256  # of the bottleneck, whose rows have length 1
     head_norm: bool = False  # batch norm in the head: for ResNets
     norm_last_layer: bool = True  # prototypes of length 1; false: their lengths are trained
-    freeze_epochs: float = 1.0  # prototypes stay as they are for so long
-    temperature: float = 0.1  # the student's
-    teacher_temperature: float = 0.07  # above it training is unstable
-    warmup_temperature: float = (
-        0.04  # the teacher's at the start; lower it if the loss stays at ln K
-    )
-    warmup_epochs: float = 30.0  # linear from there to teacher_temperature
-    momentum: float = 0.996  # of the teacher at step 0; a cosine takes it to 1 at the end
-    center_momentum: float = 0.9
+    freeze_epochs: NotNegative = 1.0  # prototypes stay as they are for so long
+    temperature: Positive = 0.1  # the student's
+    teacher_temperature: Positive = 0.07  # above it training is unstable
+    warmup_temperature: Positive = 0.04  # at the start; lower it if the loss stays at ln K
+    warmup_epochs: NotNegative = 30.0  # linear from there to teacher_temperature
+    momentum: Share = 0.996  # of the teacher at step 0; a cosine takes it to 1 at the end
+    center_momentum: Share = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("num_prototypes", "hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"dino {name} is at least 1", value, "leave it out")
-        for name in ("temperature", "teacher_temperature", "warmup_temperature"):
-            value = getattr(self, name)
-            require(value > 0, f"dino {name} is positive", value, "leave it out")
-        for name in ("freeze_epochs", "warmup_epochs"):
-            value = getattr(self, name)
-            require(value >= 0, f"dino {name} is not negative", value, "try 0")
-        for name in ("momentum", "center_momentum"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"dino {name} lies in [0, 1]", value, "leave it out")
+        check_bounds("dino", self)
 
 
 class DINO(Method):

@@ -22,6 +22,7 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.classifier import Classifier, load_classifier
 from trainer.nets.ema import frozen_copy
 from trainer.nets.multicrop import forward_groups
+from trainer.settings.bounds import Count, Positive, ShareAbove0, check_bounds
 from trainer.settings.strict import PATH
 
 
@@ -31,15 +32,12 @@ class Settings:
 
     # File of a fine-tuned classifier; null: a random network.
     teacher: str | None = field(default=None, metadata=PATH)
-    out_dim: int = 1000  # classes of a random teacher
-    temperature: float = 1.0
-    alpha: float = 1.0  # share of distillation; the rest is for the images' own labels
+    out_dim: Count = 1000  # classes of a random teacher
+    temperature: Positive = 1.0
+    alpha: ShareAbove0 = 1.0  # share of distillation; the rest is for the images' own labels
 
     def __post_init__(self) -> None:
-        require(self.out_dim >= 1, "distill out_dim is at least 1", self.out_dim, "try 1000")
-        rule = "distill temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 1.0")
-        require(0 < self.alpha <= 1, "distill alpha lies in (0, 1]", self.alpha, "try 1.0")
+        check_bounds("distill", self)
 
 
 class Distill(Method):

@@ -18,25 +18,23 @@ from torch import nn
 
 from augengine.devices.streams import upload
 from augengine.views import Views
-from trainer.checks import require
 from trainer.losses.classes import class_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, ShareBelow1, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's larger networks end in 512 or 1,024 units; its dropout we could not verify."""
 
-    out_dim: int = 1024  # of the fully connected layer
-    dropout: float = 0.5
+    out_dim: Count = 1024  # of the fully connected layer
+    dropout: ShareBelow1 = 0.5
 
     def __post_init__(self) -> None:
-        require(self.out_dim >= 1, "exemplar out_dim is at least 1", self.out_dim, "try 1024")
-        rule = "exemplar dropout lies in [0, 1)"
-        require(0 <= self.dropout < 1, rule, self.dropout, "try 0.5")
+        check_bounds("exemplar", self)
 
 
 class Exemplar(Method):

@@ -16,13 +16,14 @@ from torch import nn
 from augengine.devices.streams import upload
 from augengine.views import Views
 from trainer.banks.memory_bank import MemoryBank
-from trainer.checks import choose, require
+from trainer.checks import choose
 from trainer.losses.classes import class_loss
 from trainer.losses.cosine import unit_rows
 from trainer.losses.nce import bank_scores, estimate_log_z, info_nce_loss, nce_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Natural, NotNegative, Positive, ShareBelow1, check_bounds
 
 FORMS = ("nce", "info_nce")
 
@@ -32,21 +33,17 @@ class Settings:
     """The code's values for ImageNet; on CIFAR it advises no negatives and temperature 0.1."""
 
     form: str = "nce"  # or info_nce; without negatives both are the full softmax
-    num_negatives: int = 4096  # rows drawn for an image; 0: all rows of the bank, exactly
-    out_dim: int = 128
-    temperature: float = 0.07
-    bank_momentum: float = 0.5  # share of the former row that a row keeps
-    proximal: float = 0.0  # lambda, pulls a feature to its image's row; unverified: 30 in the paper
+    num_negatives: Natural = 4096  # rows drawn for an image; 0: all rows of the bank, exactly
+    out_dim: Count = 128
+    temperature: Positive = 0.07
+    bank_momentum: ShareBelow1 = 0.5  # share of the former row that a row keeps
+    proximal: NotNegative = (
+        0.0  # lambda, pulls a feature to its image's row; unverified: 30 in the paper
+    )
 
     def __post_init__(self) -> None:
+        check_bounds("instdisc", self)
         choose("instdisc form", self.form, FORMS)
-        require(self.out_dim >= 1, "instdisc out_dim is at least 1", self.out_dim, "try 128")
-        require(self.temperature > 0, "instdisc temperature is positive", self.temperature, "0.07")
-        for name in ("num_negatives", "proximal"):
-            value = getattr(self, name)
-            require(value >= 0, f"instdisc {name} is not negative", value, "try 0")
-        rule = "instdisc bank_momentum lies in [0, 1)"
-        require(0 <= self.bank_momentum < 1, rule, self.bank_momentum, "try 0.5")
 
 
 class InstDisc(Method):

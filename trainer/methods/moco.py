@@ -26,6 +26,7 @@ from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.nets.shuffle import random_order, reorder
+from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
 HEADS = ("linear", "mlp")
 
@@ -35,23 +36,17 @@ class Settings:
     """v2's values; `mocov1` sets head linear and temperature 0.07."""
 
     head: str = "mlp"  # of two layers, the hidden one as wide as the features; no batch norm
-    out_dim: int = 128
-    temperature: float = 0.2
-    queue_length: int = 65536  # over all ranks; fewer than images, or their former keys repel
-    momentum: float = 0.999  # of the keys' network, constant
-    groups: int = 8  # parts of a batch, over all ranks, with batch statistics of their own
+    out_dim: Count = 128
+    temperature: Positive = 0.2
+    queue_length: Count = 65536  # over all ranks; fewer than images, or their former keys repel
+    momentum: Share = 0.999  # of the keys' network, constant
+    groups: Count = 8  # parts of a batch, over all ranks, with batch statistics of their own
     shuffle: bool = True  # keys are grouped otherwise than queries
     symmetric: bool = False  # the sum of both directions, as in the demo
 
     def __post_init__(self) -> None:
+        check_bounds("moco", self)
         choose("moco head", self.head, HEADS)
-        for name in ("out_dim", "queue_length", "groups"):
-            value = getattr(self, name)
-            require(value >= 1, f"moco {name} is at least 1", value, "leave it out")
-        rule = "moco temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 0.2")
-        rule = "moco momentum lies in [0, 1]"
-        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.999")
         # A permutation changes no statistics of the whole batch.
         rule = "moco groups is at least 2 when keys are shuffled"
         require(self.groups >= 2 or not self.shuffle, rule, self.groups, "or method.shuffle=false")

@@ -12,37 +12,28 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
-from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The code's values for ResNet-50; a ViT has 3 layers, predictor_norm and temperature 0.2."""
 
-    projector_layers: int = 2
-    hidden_dim: int = 4096  # of projector and predictor
-    out_dim: int = 256
+    projector_layers: NumLayers = 2
+    hidden_dim: Count = 4096  # of projector and predictor
+    out_dim: Count = 256
     predictor_norm: bool = False  # batch norm after the predictor
-    temperature: float = 1.0
-    momentum: float = 0.99  # of the keys' network at step 0; a cosine takes it to 1 at the end
+    temperature: Positive = 1.0
+    momentum: Share = 0.99  # of the keys' network at step 0; a cosine takes it to 1 at the end
 
     def __post_init__(self) -> None:
-        for name in ("projector_layers", "hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"mocov3 {name} is at least 1", value, "leave it out")
-        layers = self.projector_layers
-        rule = f"mocov3 projector_layers is at most {MAX_LAYERS}"
-        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
-        rule = "mocov3 temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 1")
-        rule = "mocov3 momentum lies in [0, 1]"
-        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.99")
+        check_bounds("mocov3", self)
 
 
 class MoCoV3(Method):

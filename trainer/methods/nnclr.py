@@ -14,35 +14,28 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.banks.embedding_queue import EmbeddingQueue
-from trainer.checks import require
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Positive, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's widths and longest queue; its temperature we could not verify."""
 
-    projector_layers: int = 3
-    hidden_dim: int = 2048  # of the projector
-    out_dim: int = 256
-    predictor_dim: int = 4096
-    temperature: float = 0.1
-    queue_length: int = 98304  # over all ranks; more than there are kinds of images
+    projector_layers: NumLayers = 3
+    hidden_dim: Count = 2048  # of the projector
+    out_dim: Count = 256
+    predictor_dim: Count = 4096
+    temperature: Positive = 0.1
+    queue_length: Count = 98304  # over all ranks; more than there are kinds of images
 
     def __post_init__(self) -> None:
-        for name in ("projector_layers", "hidden_dim", "out_dim", "predictor_dim", "queue_length"):
-            value = getattr(self, name)
-            require(value >= 1, f"nnclr {name} is at least 1", value, "leave it out")
-        layers = self.projector_layers
-        rule = f"nnclr projector_layers is at most {MAX_LAYERS}"
-        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
-        rule = "nnclr temperature is positive"
-        require(self.temperature > 0, rule, self.temperature, "try 0.1")
+        check_bounds("nnclr", self)
 
 
 class NNCLR(Method):

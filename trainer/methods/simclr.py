@@ -24,8 +24,9 @@ from trainer.losses.nt_xent import nt_xent_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import ema_update, frozen_copy
-from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Natural, Positive, Share, check_bounds
 
 LOSSES = ("nt_xent", "dcl", "dclw")
 
@@ -35,28 +36,16 @@ class Settings:
     """v1's values; v2 has three projector layers. Hidden layers are as wide as the features."""
 
     loss: str = "nt_xent"  # `dcl` and `dclw` set theirs
-    sigma: float = 0.5  # of dclw's weights: smaller, the more they differ
-    projector_layers: int = 2
-    out_dim: int = 128
-    temperature: float = 0.1  # 0.5 on CIFAR
+    sigma: Positive = 0.5  # of dclw's weights: smaller, the more they differ
+    projector_layers: NumLayers = 2
+    out_dim: Count = 128
+    temperature: Positive = 0.1  # 0.5 on CIFAR
     code_scale: bool = False  # twice the paper's mean, as the code, which adds two views' means
-    queue_length: int = 0  # keys over all ranks; 0: no memory (v2's: 65536)
-    momentum: float = 0.999  # of the memory's network, constant
+    queue_length: Natural = 0  # keys over all ranks; 0: no memory (v2's: 65536)
+    momentum: Share = 0.999  # of the memory's network, constant
 
     def __post_init__(self) -> None:
-        for name in ("projector_layers", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"simclr {name} is at least 1", value, "leave it out")
-        layers = self.projector_layers
-        rule = f"simclr projector_layers is at most {MAX_LAYERS}"
-        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
-        for name in ("temperature", "sigma"):
-            value = getattr(self, name)
-            require(value > 0, f"simclr {name} is positive", value, "leave it out")
-        rule = "simclr queue_length is not negative"
-        require(self.queue_length >= 0, rule, self.queue_length, "try 0")
-        rule = "simclr momentum lies in [0, 1]"
-        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.999")
+        check_bounds("simclr", self)
         choose("simclr loss", self.loss, LOSSES)
         rule = "simclr has a memory with loss nt_xent alone"
         alone = self.loss == "nt_xent" or not self.queue_length

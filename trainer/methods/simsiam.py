@@ -10,32 +10,27 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.losses.cosine import simsiam_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.heads import MAX_LAYERS, mlp
+from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's ImageNet values; on CIFAR it uses two projector layers."""
 
-    out_dim: int = 2048  # of the projector and the predictor's output
-    hidden_dim: int | None = None  # of the projector's hidden layers; null: as wide as the features
-    predictor_dim: int = 512  # the predictor's bottleneck
-    projector_layers: int = 3
+    out_dim: Count = 2048  # of the projector and the predictor's output
+    # Of the projector's hidden layers; null: as wide as the features.
+    hidden_dim: Count | None = None
+    predictor_dim: Count = 512  # the predictor's bottleneck
+    projector_layers: NumLayers = 3
     stop_gradient: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
-        for name in ("out_dim", "hidden_dim", "predictor_dim", "projector_layers"):
-            value = getattr(self, name)
-            rule = f"simsiam {name} is at least 1"
-            require(value is None or value >= 1, rule, value, "leave it out")
-        layers = self.projector_layers
-        rule = f"simsiam projector_layers is at most {MAX_LAYERS}"
-        require(layers <= MAX_LAYERS, rule, layers, "leave it out")
+        check_bounds("simsiam", self)
 
 
 class SimSiam(Method):

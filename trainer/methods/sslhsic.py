@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.distributed import gather_views, world_size
 from trainer.losses.hsic import hsic_loss
 from trainer.losses.kernel_width import follow_slope, width_slope
@@ -23,6 +22,7 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
 
 _WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
 
@@ -31,23 +31,15 @@ _WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
 class Settings:
     """The code's values."""
 
-    hidden_dim: int = 4096  # of projector and predictor
-    out_dim: int = 256
-    gamma: float = 3.0  # weight of what features have in common whatever the image
-    width: float = 1.0  # c of the kernel at the start
-    width_rate: float = 3e-4  # Adam's, of c; 0 leaves it as it is
-    momentum: float = 0.99  # of the target at step 0; a cosine takes it to 1 at the end
+    hidden_dim: Count = 4096  # of projector and predictor
+    out_dim: Count = 256
+    gamma: NotNegative = 3.0  # weight of what features have in common whatever the image
+    width: Positive = 1.0  # c of the kernel at the start
+    width_rate: NotNegative = 3e-4  # Adam's, of c; 0 leaves it as it is
+    momentum: Share = 0.99  # of the target at step 0; a cosine takes it to 1 at the end
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"sslhsic {name} is at least 1", value, "leave it out")
-        for name in ("gamma", "width_rate"):
-            value = getattr(self, name)
-            require(value >= 0, f"sslhsic {name} is not negative", value, "leave it out")
-        require(self.width > 0, "sslhsic width is positive", self.width, "try 1")
-        rule = "sslhsic momentum lies in [0, 1]"
-        require(0 <= self.momentum <= 1, rule, self.momentum, "try 0.99")
+        check_bounds("sslhsic", self)
 
 
 class SSLHSIC(Method):

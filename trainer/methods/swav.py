@@ -8,6 +8,7 @@ forward, as published.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, Natural, NotNegative, Positive, at_most, check_bounds
 
 MAX_ITERATIONS = 1000
 
@@ -32,31 +34,19 @@ MAX_ITERATIONS = 1000
 class Settings:
     """The paper's values at batch 4096; at batch 256 it adds a queue of 3840."""
 
-    num_prototypes: int = 3000  # a few times batch + queue at most
-    hidden_dim: int = 2048
-    out_dim: int = 128
-    temperature: float = 0.1
-    epsilon: float = 0.05  # smaller: sharper codes
-    iterations: int = 3  # of Sinkhorn
-    freeze_epochs: float = 1.0  # prototypes stay as they are for so long
-    queue_length: int = 0  # embeddings over all ranks; 0: no queue
-    queue_start_epoch: float = 15.0  # filled from here on, used once full
-    num_assign: int | None = None  # leading views that give codes; null: the global ones
+    num_prototypes: Count = 3000  # a few times batch + queue at most
+    hidden_dim: Count = 2048
+    out_dim: Count = 128
+    temperature: Positive = 0.1
+    epsilon: Positive = 0.05  # smaller: sharper codes
+    iterations: Annotated[Count, at_most(MAX_ITERATIONS)] = 3  # of Sinkhorn
+    freeze_epochs: NotNegative = 1.0  # prototypes stay as they are for so long
+    queue_length: Natural = 0  # embeddings over all ranks; 0: no queue
+    queue_start_epoch: NotNegative = 15.0  # filled from here on, used once full
+    num_assign: Count | None = None  # leading views that give codes; null: the global ones
 
     def __post_init__(self) -> None:
-        for name in ("num_prototypes", "hidden_dim", "out_dim", "iterations"):
-            value = getattr(self, name)
-            require(value >= 1, f"swav {name} is at least 1", value, "leave it out")
-        rule = f"swav iterations is at most {MAX_ITERATIONS}"
-        require(self.iterations <= MAX_ITERATIONS, rule, self.iterations, "try 3")
-        for name in ("temperature", "epsilon"):
-            value = getattr(self, name)
-            require(value > 0, f"swav {name} is positive", value, "leave it out")
-        for name in ("freeze_epochs", "queue_length", "queue_start_epoch"):
-            value = getattr(self, name)
-            require(value >= 0, f"swav {name} is not negative", value, "try 0")
-        rule = "swav num_assign is at least 1, or null"
-        require(self.num_assign is None or self.num_assign >= 1, rule, self.num_assign, "try null")
+        check_bounds("swav", self)
 
 
 class SwAV(Method):

@@ -11,33 +11,28 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
-from trainer.checks import require
 from trainer.distributed import gather_views
 from trainer.losses.vicreg import vicreg_terms
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.settings.bounds import Count, NotNegative, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The paper's values; unequal weights of invariance and variance collapse or are unstable."""
 
-    hidden_dim: int = 8192  # of the expander
-    out_dim: int = 8192
-    invariance: float = 25.0  # weights of the three terms
-    variance: float = 25.0
-    covariance: float = 1.0
+    hidden_dim: Count = 8192  # of the expander
+    out_dim: Count = 8192
+    invariance: NotNegative = 25.0  # weights of the three terms
+    variance: NotNegative = 25.0
+    covariance: NotNegative = 1.0
     paper_variance: bool = False  # sum two views' variance terms; the code halves that sum
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dim", "out_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"vicreg {name} is at least 1", value, "leave it out")
-        for name in ("invariance", "variance", "covariance"):
-            value = getattr(self, name)
-            require(value >= 0, f"vicreg {name} is not negative", value, "leave it out")
+        check_bounds("vicreg", self)
 
 
 class VICReg(Method):

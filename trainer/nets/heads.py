@@ -7,14 +7,16 @@ follows, and in the activation; each method's file says its choice.
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from trainer.nets.batchnorm import BatchNorm1d
+from trainer.settings.bounds import Count, at_most
 
-MAX_LAYERS = 16  # of a projector whose number of them is a setting
+NumLayers = Annotated[Count, at_most(16)]  # of a projector whose number of them is a setting
 _relu = partial(nn.ReLU, inplace=True)
 
 

@@ -121,7 +121,7 @@ def test_num_assign(make_backbone, make_views) -> None:
     [
         ({"epsilon": 0.0}, "swav epsilon is positive, got 0.0"),
         ({"queue_length": -1}, "swav queue_length is not negative"),
-        ({"num_assign": 0}, "num_assign is at least 1, or null"),
+        ({"num_assign": 0}, "num_assign is at least 1, got 0; try null"),
         ({"iterations": 0}, "swav iterations is at least 1"),
     ],
 )

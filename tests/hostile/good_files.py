@@ -1,5 +1,6 @@
-"""The files that are damaged, as they should be, and the decoders that read them; made once."""
+"""The files that are damaged, as they should be; made once."""
 
+import io
 import random
 import tempfile
 from collections.abc import Mapping
@@ -10,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from hostile.hostile_images import seed_images
+from hostile.hostile_tars import BLOCK, plain_tar
 
-from augengine.decoders.pillow_decoder import PillowDecoder
 from augengine.draw import draw_plan
 from augengine.policies import load_policy
-from benchmarks.soak.fuzz_images import seed_images
-from benchmarks.soak.fuzz_tars import plain_tar
 from shards.cursor import Cursor
 from shards.format import Manifest
 from shards.index import build_index
@@ -26,28 +26,14 @@ from trainer.recipes.recipe import as_mapping
 
 
 @cache
-def pillow() -> PillowDecoder:
-    """Decodes on one thread."""
-    return PillowDecoder(1)
-
-
-@cache
-def dali() -> Any:
-    """The same with DALI, which need not be there."""
-    from augengine.decoders.dali_decoder import DaliDecoder
-
-    return DaliDecoder(torch.device("cpu"), 1)
-
-
-@cache
-def shards(*, sealed: bool) -> Path:
-    """A folder of two small tars with their index; it goes with the process."""
+def good_shards(is_sealed: bool) -> Path:
+    """A folder of two small tars with their index; it lies where temporary files do."""
     folder = Path(tempfile.mkdtemp(prefix="good-"))
     images, rng = list(seed_images().values())[:6], random.Random(0)
     for name in ("a.tar", "b.tar"):
-        (folder / name).write_bytes(plain_tar(images, rng))
+        (folder / name).write_bytes(plain_tar(images, rng) + bytes(2 * BLOCK))
     index = build_index(folder)
-    if sealed:
+    if is_sealed:
         shards = tuple(replace(shard, sha256="0" * 64) for shard in index.shards)
         write_index(folder, np.array(index.records), Manifest(shards, ("x", "y", "z")))
     return folder
@@ -83,3 +69,10 @@ def good_checkpoint() -> tuple[Mapping[str, Any], bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoint.save(Path(folder), state, keep=1)
         return torch.load(path, weights_only=True), path.read_bytes()
+
+
+def saved(tree: Any, *, legacy: bool = False) -> bytes:
+    """A tree as torch saves it."""
+    buffer = io.BytesIO()
+    torch.save(tree, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
