@@ -100,7 +100,7 @@ class Scores:
         epoch = round(at / self._parts.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
         record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
-        what, beside = self._before, ""
+        what, beside = f"{'the' if self._parts.config.backbone.weights else 'a'} {self._before}", ""
         if at:
             what, beside = f"epoch {epoch:.4g}", f", {self._before} {self.by_step[0]:.1%}"
         self._reporter.say(f"kNN of {what}: {accuracy:.1%}{beside} ({knn.describe()})")

@@ -59,11 +59,7 @@ LAYOUTS = (
         source="facebookresearch/barlowtwins main.py",
     ),
     Layout(
-        "solo-learn with a momentum encoder", "backbone", ("classifier",), ("momentum_backbone",),
-        source="vturrisi/solo-learn solo/methods/base.py, main_linear.py",
-    ),
-    Layout(
-        "solo-learn", "backbone", ("classifier",),
+        "solo-learn", "backbone", ("classifier",), ("momentum_backbone",),
         source="vturrisi/solo-learn solo/methods/base.py, main_linear.py",
     ),
     Layout(
@@ -156,7 +152,10 @@ def find_encoder(
     """
     if part is not None:
         return _named_part(tensors, where, part)
-    places = find_places(tensors, own_name)
+    # A network of another kind has a first name, too: less telling, so asked for last.
+    places = find_places(tensors)
+    if not places and own_name is not None:
+        places = find_places(tensors, {own_name: own_name})
     fitting = [layout for layout in LAYOUTS if _fits(layout, tensors, places)]
     if fitting:
         return Found(fitting[0], part_of(tensors, fitting[0].part))
@@ -176,11 +175,8 @@ def find_encoder(
     )
 
 
-def find_places(tensors: Tensors, own_name: str | None = None) -> list[str]:
+def find_places(tensors: Tensors, anchors: Mapping[str, str] = ANCHORS) -> list[str]:
     """Every place where an encoder begins, "" for the top."""
-    anchors = dict(ANCHORS)
-    if own_name is not None:
-        anchors.setdefault(own_name, own_name)
     places: list[str] = []
     for name in tensors:
         for anchor, beside in anchors.items():

@@ -138,8 +138,8 @@ class Given:
         why = _few([*taken.missing, *(f"{name} (no place)" for name in taken.left_over)])
         raise UsageError(
             f"weights fill {LEAST_SHARE:.0%} of the encoder's tensors and find a place for "
-            f"{LEAST_SHARE:.0%} of their own, got {taken.matched} of {taken.of} and of {of_file} "
-            f"from {taken.where} ({taken.layout}): {why}; {remedy}"
+            f"{LEAST_SHARE:.0%} of their own, got {taken.matched} of {taken.of}, and of {of_file} "
+            f"that {taken.where} ({taken.layout}) has under such names: {why}; {remedy}"
         )
 
 

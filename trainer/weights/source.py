@@ -152,14 +152,12 @@ def _read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file: torch, zip and pickle raise whatever they like
-        text = str(error)
-        wanted = re.search(r"GLOBAL (\S+)", text)
-        if wanted is None and "Unsupported" not in text:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted is None:
             raise _unreadable(path, error) from error
-        what = wanted[1] if wanted else "what only a pickle can hold"
         raise DataError(
-            f"weights are read without running code, got {path}, which would run {what}; if you "
-            'trust it, convert it once: python -c "import torch; '
+            f"weights are read without running code, got {path}, which would run {wanted[1]}; "
+            'if you trust it, convert it once: python -c "import torch; '
             f"s = torch.load('{path}', weights_only=False); "
             "torch.save({'state_dict': s['state_dict']}, 'converted.pt')\""
         ) from error
