@@ -16,8 +16,8 @@ def test_a_larger_patch_gives_what_the_patch_gave(side: int) -> None:
     patches = torch.randn(4, 3, 8, 8, generator=GENERATOR)
     size = (side, side)
     large = F.interpolate(patches, size, mode="bicubic", antialias=True, align_corners=False)
-    before = torch.einsum("dcij,ncij->nd", filters, patches)
-    after = torch.einsum("dcij,ncij->nd", with_patch(filters, side), large)
+    before = torch.einsum("fcij,ncij->nf", filters, patches)
+    after = torch.einsum("fcij,ncij->nf", with_patch(filters, side), large)
     assert torch.allclose(before, after, atol=1e-4)
 
 
@@ -26,8 +26,8 @@ def test_a_smaller_patch_gives_nearly_that() -> None:
     filters = F.interpolate(torch.randn(5, 3, 4, 4, generator=GENERATOR), (16, 16), mode="bicubic")
     patches = F.interpolate(torch.randn(4, 3, 4, 4, generator=GENERATOR), (16, 16), mode="bicubic")
     small = F.interpolate(patches, (8, 8), mode="bicubic", antialias=True, align_corners=False)
-    before = torch.einsum("dcij,ncij->nd", filters, patches)
-    after = torch.einsum("dcij,ncij->nd", with_patch(filters, 8), small)
+    before = torch.einsum("fcij,ncij->nf", filters, patches)
+    after = torch.einsum("fcij,ncij->nf", with_patch(filters, 8), small)
     assert (before - after).norm() < 0.1 * before.norm()
 
 
