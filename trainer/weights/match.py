@@ -17,6 +17,7 @@ from shards.errors import UsageError
 from trainer.weights.adapt import adapt
 from trainer.weights.dialects import in_words_of, renamed
 from trainer.weights.layouts import Found, Layout, beginnings, find_encoder
+from trainer.weights.names import part_of
 from trainer.weights.recognise import recognise
 from trainer.weights.source import Source, read_source, require_finite
 
@@ -106,7 +107,7 @@ class Given:
         taken = Taken(
             where=self.source.where,
             sha256=self.source.sha256,
-            layout=self.source.layout or self.found.layout.name,
+            layout=self.found.layout.name,
             part=self.found.layout.part,
             matched=len(_counted(values)),
             of=len(_counted(own)),
@@ -153,8 +154,8 @@ def read_given(weights: str, part: str | None = None, own_name: str | None = Non
     """
     source = read_source(weights)
     if source.layout is not None and part is None:
-        # Ours and timm's hold an encoder and nothing else.
-        found = Found(Layout(source.layout, ""), dict(source.tensors))
+        inside = part_of(source.tensors, source.part) if source.part else dict(source.tensors)
+        found = Found(Layout(source.layout, source.part), inside)
     else:
         found = find_encoder(source.tensors, source.where, part, own_name)
     tensors = renamed(found.tensors)

@@ -36,7 +36,8 @@ class Source:
     sha256: str  # of the file; of timm's weights, of their names and values
     tensors: Mapping[str, torch.Tensor]  # by plain names
     backbone: Mapping[str, Any] = field(default_factory=dict)  # keys that the file tells
-    layout: str | None = None  # where it is one of ours
+    layout: str | None = None  # where it is known without looking at names: ours, timm's
+    part: str = ""  # where its encoder is then
 
 
 def check_source(name: str) -> None:
@@ -120,9 +121,9 @@ def _of_ours(state: Mapping[str, Any], where: str, sha256: str) -> Source:
     name = method.get("name")
     # A method of one's own is not imported for a file's sake: what it trains is its backbone.
     encoder = method_class(name).encoder_name if name in METHODS else "backbone"
-    tensors = checkpoint.child_weights(state, encoder)
-    layout = f"our checkpoint, {encoder} of {name} at step {state['step']}"
-    return Source(where, sha256, tensors, _told(config.get("backbone") or {}), layout)
+    tensors = {key: value for key, value in state["method"].items() if torch.is_tensor(value)}
+    layout = f"our checkpoint, {name} at step {state['step']}"
+    return Source(where, sha256, tensors, _told(config.get("backbone") or {}), layout, encoder)
 
 
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:

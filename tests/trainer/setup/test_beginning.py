@@ -17,6 +17,7 @@ from trainer.record.starts import read_starts
 from trainer.setup.beginning import Beginning, encoder_as_begun
 from trainer.setup.networks import build_method
 from trainer.train import train
+from trainer.weights.match import read_given
 from trainer.weights.source import sha256_of
 
 SMALL = {**RESNET, "stem": "small"}
@@ -150,7 +151,10 @@ def test_a_run_and_its_export_are_weights(
     state = checkpoint.child_weights({"method": trained(run)}, "teacher_backbone")
     assert all(torch.equal(value, state[name]) for name, value in backbone.state_dict().items())
     assert beginning.taken is not None
-    assert beginning.taken.layout == "our checkpoint, teacher_backbone of dino at step 4"
+    assert beginning.taken.layout == "our checkpoint, dino at step 4"
+    assert beginning.taken.part == "teacher_backbone"
+    student = read_given(str(run), "backbone")
+    assert torch.equal(student.tensors["conv1.weight"], trained(run)["backbone.conv1.weight"])
 
 
 def test_scores_before_training_are_the_given_weights(
