@@ -14,6 +14,7 @@ from torch import nn
 from augengine.policy import Policy
 from shards.errors import DataError, UsageError
 from trainer.checkpoint import child_weights
+from trainer.checks import require
 from trainer.config import TrainConfig
 from trainer.methods.method_table import create_method, method_class
 from trainer.methods.protocol import Method
@@ -47,6 +48,14 @@ def build_method(
             freeze_first(backbone, config.backbone.freeze_blocks)
         return create_method(config.method.name, backbone, config.method.settings)
 
+    frozen = config.backbone.freeze_blocks
+    require(
+        not frozen or config.backbone.weights is not None,
+        "frozen blocks are given weights, or they stay at random: backbone.freeze_blocks goes with "
+        "backbone.weights",
+        f"freeze_blocks={frozen} alone",
+        "add backbone.weights=FILE, or type backbone.freeze_blocks=0",
+    )
     # A model of timm may not be made without its values, and has no width that could be mistyped.
     if not config.backbone.arch.startswith("timm:"):
         check_room(make)

@@ -91,6 +91,14 @@ def test_frozen_blocks_stay_as_they_were(shard_folder: Path, weights: Path, tmp_
             assert torch.equal(state[f"{part}.{name}"], value) == is_frozen, name
 
 
+def test_random_blocks_are_not_frozen(shard_folder: Path, tmp_path: Path) -> None:
+    """A recipe for going on, typed without weights, would train nothing but heads on noise."""
+    config = tiny_config(shard_folder, "simsiam", backbone={**SMALL, "freeze_blocks": 1})
+    with pytest.raises(UsageError, match=r"got 'freeze_blocks=1 alone'; add backbone\.weights"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_goes_on_exactly_without_the_file(
     shard_folder: Path, weights: Path, tmp_path: Path
 ) -> None:
