@@ -36,11 +36,13 @@ from trainer.nets.own_nets import other_origins
 from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
 from trainer.setup.accumulate import check_batch, describe_parts
+from trainer.setup.beginning import Beginning
 from trainer.setup.device import choose_device, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
 from trainer.setup.sharedcache import Neighbours
 from trainer.setup.sharednorm import share_statistics
+from trainer.weights.match import Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Parts:
     notes: tuple[str, ...]  # what was found out while building that a person may want to know
     warnings: tuple[str, ...]  # what makes the run or its scores worth little
     knn: OnlineKnn | None  # None without labelled evaluation data
+    taken: Taken | None = None  # of backbone.weights, by a run that begins with them
 
     @property
     def steps_per_epoch(self) -> float:
@@ -117,11 +120,15 @@ class Parts:
         )
 
 
-def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
-    """Make the parts of a run; the same config gives the same initial weights."""
+def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True) -> Parts:
+    """Make the parts of a run; the same config gives the same initial weights.
+
+    A run that goes on reads no backbone.weights: what it took from them is in its checkpoints.
+    """
     policy = config.policy.load()
     device = choose_device(config.run.device, local_rank)
-    method = build_method(config, policy)
+    beginning = Beginning(config)
+    method = build_method(config, policy, beginning.fill if begins else None)
     check_batch(config, method)
     if config.data.train is None:
         raise UsageError(
@@ -146,8 +153,10 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     )
     window = note_on_window(index.directory, index.shards, config.loop.window)
     arch = describe_options(method.backbone)
+    taken = beginning.taken
+    begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
-    notes = (arch, *others, split, cache.note, window, describe_parts(config))
+    notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
     knn = _build_knn(config, index, policy, decoder, device)
     warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
     return Parts(
@@ -163,6 +172,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         notes=tuple(filter(None, notes)),
         warnings=tuple(filter(None, warnings)),
         knn=knn,
+        taken=taken,
     )
 
 

@@ -41,6 +41,20 @@ class BackboneConfig:
     drop_path: float = 0.0  # share of images that skip the last block; less before (DINO: 0.1)
     init: str = "trunc_normal"  # or xavier (MoCo v3): how weights start
     heads: int | None = None  # of attention; null: the size's own, of 64 features (MoCo v3: 12)
+    # What it begins with (docs/weights.md): a file, a run, or timm:NAME; null: the seed's values.
+    weights: str | None = field(default=None, metadata=PATH)
+    weights_part: str | None = None  # what stands before the encoder's names; null: as is known
+    freeze_blocks: int = 0  # so many first blocks stay as they are, and the stem before them
+
+    def __post_init__(self) -> None:
+        least = self.freeze_blocks
+        require(
+            least >= 0, "backbone.freeze_blocks is at least 0", least, "try 0 (all are trained)"
+        )
+        rule = "backbone.weights_part goes with backbone.weights"
+        require(
+            self.weights is not None or not self.weights_part, rule, self.weights_part, "add it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +121,7 @@ class EvalConfig:
 
     # Labelled shards; null: no kNN (the demo set brings its own).
     data: str | None = field(default=None, metadata=PATH)
-    every_epochs: float = 10  # and once before training (a random encoder) and once at the end
+    every_epochs: float = 10  # and once before training and once at the end
     k: int = 20
     temperature: float = 0.07
     max_train_images: int = 10_000  # of the labelled ones, a fixed random part; 0: all

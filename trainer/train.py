@@ -50,7 +50,7 @@ class Outcome:
     exit_code: int = 0  # 128 + the signal that ended it
     loss: float = float("nan")  # of the last step
     is_still: bool = False  # the loss is one that a constant output has
-    knn: dict[int, float] = field(default_factory=dict)  # by step; step 0 is the random encoder
+    knn: dict[int, float] = field(default_factory=dict)  # by step; step 0 is before training
 
     @property
     def best_step(self) -> int | None:
@@ -79,7 +79,8 @@ def train(
     with ExitStack() as stack:
         local_rank = stack.enter_context(join_ranks(config))
         out = on_first(lambda: out)
-        parts = build_parts(config, local_rank)
+        begins = on_first(lambda: not resume)
+        parts = build_parts(config, local_rank, begins=begins)
         guard = Guard(parts, out)
         warnings: list[str] = []
         step, cursor = _load(parts, out, resume, guard.odd, warnings.append)

@@ -32,6 +32,7 @@ from trainer.recipes.recipe import (
 from trainer.record.rundir import CONFIG_NAME, check_out
 from trainer.settings.policy_config import has_groups
 from trainer.settings.strict import flatten, merge, parse_override, to_mapping
+from trainer.weights.source import check_source
 
 DEMO_METHOD = "swav"
 # flag -> key of the config
@@ -62,6 +63,9 @@ _ALIASES = {
     "bf16": "loop.precision",
     "amp": "loop.precision",
     "teacher": "method.teacher",
+    "pretrained": "backbone.weights",
+    "init_from": "backbone.weights",
+    "finetune_from": "backbone.weights",
 }
 
 
@@ -81,6 +85,7 @@ def resolve_config(
         never_from(Path(args.out))  # before any name is looked at
     command = command_of(args)
     _check_length(args, command)
+    _check_weights(command, args)
     if args.method is not None and args.method not in METHODS and args.method in recipe_names():
         raise UsageError(
             f"--method names a method, got recipe {args.method}; give --config {args.method}"
@@ -145,6 +150,13 @@ def _check_length(args: argparse.Namespace, command: Mapping[str, Any]) -> None:
             f"a run's length is --epochs or --minutes, got both ({command['loop']['epochs']:g} and "
             f"{args.minutes:g}); leave one out"
         )
+
+
+def _check_weights(command: Mapping[str, Any], args: argparse.Namespace) -> None:
+    """A mistyped path is told before the data are looked at, and a pace is measured."""
+    weights = _named(command, "backbone", "weights", None)
+    if weights is not None and not args.resume and not args.print_config:
+        check_source(weights)
 
 
 def _recipe(

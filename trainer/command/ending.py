@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer.config import TrainConfig
 from trainer.record.badlog import describe_bad_samples
+from trainer.setup.beginning import name_of_beginning
 from trainer.train import Outcome
 from trainer.watch.verdict import describe_verdict
 
@@ -25,7 +26,7 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
     knn = outcome.knn
     if knn:
-        lines.append(f"kNN {knn[outcome.step]:.1%}, random encoder {knn[0]:.1%}")
+        lines.append(f"kNN {knn[outcome.step]:.1%}, {name_of_beginning(config)} {knn[0]:.1%}")
         scores = (knn[outcome.step], knn[0])
         lines.append(describe_verdict(config, *scores, is_still=outcome.is_still))
     lines += [bad] if bad else []

@@ -16,12 +16,13 @@ import torch
 import trainer.checkpoint as checkpoint
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from trainer.build import open_index
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import (
     print_head,
+    print_line,
     print_protocol,
     print_row,
     progress_bar,
@@ -33,7 +34,9 @@ from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled import label_sets
-from trainer.record.rundir import read_config
+from trainer.record.rundir import CONFIG_NAME, read_config
+from trainer.record.starts import weights_taken
+from trainer.setup.beginning import GIVEN, RANDOM, encoder_as_begun
 from trainer.setup.device import choose_device
 from trainer.setup.networks import build_encoder, encoder_weights, load_weights
 
@@ -75,7 +78,7 @@ def score_run(args: argparse.Namespace) -> int:
         return 0
     print_head(str(run))
     scores = []
-    for score in _scores(config, evaluation, state, baselines=args.baselines):
+    for score in _scores(run, config, evaluation, state, baselines=args.baselines):
         print_row(score)
         scores.append(score)
         keep(scores)
@@ -99,21 +102,30 @@ def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
 
 
 def _scores(
-    config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
+    run: Path, config: TrainConfig, evaluation: Evaluation, state: dict, *, baselines: bool
 ) -> Iterator[Score]:
-    """This run's encoder, then the same one untrained, then pixels."""
+    """This run's encoder, then the one that it began with, then pixels."""
 
     def score(what: str, encode: Callable[[torch.Tensor], torch.Tensor]) -> Score:
         with progress_bar(what) as on_progress:
             return evaluation.score(what, encode, on_progress)
 
     weights = encoder_weights(config, state)
-    encoder = build_encoder(config, config.policy.load(), weights).to(evaluation.device)
+    policy = config.policy.load()
+    encoder = build_encoder(config, policy, weights).to(evaluation.device)
     untrained = copy.deepcopy(encoder)
     load_weights(encoder, weights)
     yield score(f"step {state['step']}", encoder.eval())
-    views = evaluation.views(evaluation.sets.train)
-    yield score("random encoder", calibrated(untrained, views, evaluation.device))
+    if config.backbone.weights is None:
+        views = evaluation.views(evaluation.sets.train)
+        yield score(RANDOM, calibrated(untrained, views, evaluation.device))
+    else:
+        try:
+            given = encoder_as_begun(config, policy, weights_taken(run / CONFIG_NAME))
+        except (UsageError, DataError) as error:
+            print_line(f"{GIVEN:<16}not scored: {error}")
+        else:
+            yield score(GIVEN, given.to(evaluation.device).eval())
     if baselines:
         yield score("raw pixels", raw_pixels)
 

@@ -1,6 +1,6 @@
 """kNN of the encoder as it is now, on held-out labelled images: the number that a loss cannot give.
 
-`scores.py` asks before training (a random encoder), every eval.every_epochs and at the end.
+`scores.py` asks before training, every eval.every_epochs and at the end.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,17 +7,19 @@ recipe is the better guess (`Facts.takes_published`).
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from augengine.policies import is_policy_file, load_policy, parse_sizes, parse_views
 from shards.errors import UsageError
+from trainer.fitted.choices import Choices, Fitted, rounded
+from trainer.fitted.fit_optimizer import fit_optimizer, go_on, is_resnet
+from trainer.fitted.going_on import WHY_ENCODER, encoder_of_weights, patch_of
 from trainer.fitted.method_rules import OTHER, RULES, Rule, Scale
 from trainer.nets.vit import SIZES
 from trainer.settings.policy_config import has_groups
-from trainer.settings.strict import flatten, merge
+from trainer.settings.strict import flatten
 
 METHOD = "simclr"
 POLICY = "swav"
@@ -28,7 +30,6 @@ SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no b
 TINY_PX = 40  # likewise: a stem that keeps the resolution
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
-_RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")  # one of ours, or meant to be
 LEAST_BATCH = 32  # of a small set, of others twice as many
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
@@ -45,6 +46,8 @@ class Facts:
     memory_bytes: int  # of one process
     cores: int  # likewise
     ranks: int = 1
+    # Keys of the encoder that backbone.weights are of, as far as known; None: none are given.
+    given: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.images < 2:
@@ -56,14 +59,6 @@ class Facts:
     def takes_published(self) -> bool:
         """Whether the method's own recipe is the base."""
         return self.device == "cuda" and self.images >= LARGE_SET
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """Keys with their values, and for each a few words."""
-
-    values: Mapping[str, Any]  # nested, as a recipe has them
-    reasons: tuple[tuple[str, Any, str], ...]  # (key, value, why), in the order they were chosen
 
 
 def default_epochs(facts: Facts) -> float | None:
@@ -80,7 +75,7 @@ def fit(
     why_epochs: str = "",  # where they were not typed
 ) -> Fitted:
     """Every key that was not typed, with its reason."""
-    choices = _Choices(dict(flatten(typed)))
+    choices = Choices(dict(flatten(typed)))
     method = choices.take(
         "method.name", METHOD, "learned more in equal time than SwAV; no other tried"
     )
@@ -89,13 +84,13 @@ def fit(
     size_px = _fit_views(choices, facts, rule)
     arch, features = _fit_encoder(choices, facts, size_px)
     batch = _fit_batch(choices, facts, features, size_px, epochs)
-    _fit_optimizer(choices, rule, epochs, arch)
+    fit_optimizer(choices, rule, epochs, arch, goes_on=facts.given is not None)
     steps = max(1, math.floor(epochs * facts.images / batch))
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
     for key, (value, why) in rule.settings(scale).items():
         choices.take(f"method.{key}", value, why)
-    choices.take("eval.every_epochs", _digits(epochs / 2), "a kNN score halfway and at the end")
-    choices.take("run.save_every_epochs", _digits(max(1, epochs / 10)), "ten checkpoints or fewer")
+    choices.take("eval.every_epochs", rounded(epochs / 2), "a kNN score halfway and at the end")
+    choices.take("run.save_every_epochs", rounded(max(1, epochs / 10)), "ten checkpoints or fewer")
     choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{facts.cores} cores a process")
     return choices.fitted()
 
@@ -111,10 +106,12 @@ def fit_published(
 
     Rates follow the batch by the recipe's own rule.
     """
-    choices = _Choices(dict(flatten(typed)))
+    choices = Choices(dict(flatten(typed)))
     choices.take("loop.epochs", epochs, why_epochs)
     loop = recipe.get("loop", {})
     published, parts = int(loop.get("batch_size", 256)), int(loop.get("accumulate", 1))
+    if facts.given is not None:
+        go_on(choices, recipe, facts.given, epochs)
     fitting = facts.ranks * max(2, int(0.6 * facts.memory_bytes / (2 * RESNET50_BYTES)))
     if fitting * parts < published:
         batch = 2 ** math.floor(math.log2(fitting)) * parts
@@ -123,28 +120,7 @@ def fit_published(
     return choices.fitted()
 
 
-class _Choices:
-    """Values by dotted key: the typed one where there is one, else the rule's."""
-
-    def __init__(self, typed: Mapping[str, Any]) -> None:
-        self.typed = typed
-        self._chosen: list[tuple[str, Any, str]] = []
-
-    def take(self, key: str, value: Any, why: str) -> Any:
-        if key in self.typed:
-            return self.typed[key]
-        self._chosen.append((key, value, why))
-        return value
-
-    def fitted(self) -> Fitted:
-        values: dict[str, Any] = {}
-        for key, value, _ in self._chosen:
-            section, _, name = key.partition(".")
-            values = merge(values, {section: {name: value}})
-        return Fitted(values, tuple(self._chosen))
-
-
-def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
+def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
     """The policy; returns the side of the largest view."""
     typed = choices.typed
     groups = typed.get("policy.groups") or ()
@@ -166,8 +142,10 @@ def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
         elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
             views, why = "2", "of one size, as was typed"
         counts = parse_views(str(choices.take("policy.views", views, why)))
-    side = _side(facts)
+    arch = typed.get("backbone.arch", (facts.given or {}).get("arch"))
+    side = _side(facts, patch_of(arch))
     local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2
+    local = _whole(local, patch_of(arch))
     why = f"images of {facts.median_px} px on {facts.device}"
     num_groups = min(len(counts), len(own))
     sizes = "+".join([str(side), *[str(local)] * (num_groups - 1)])
@@ -183,21 +161,30 @@ def _fit_views(choices: _Choices, facts: Facts, rule: Rule) -> int:
     return size_px
 
 
-def _side(facts: Facts) -> int:
+def _side(facts: Facts, unit: int) -> int:
     """Views as large as the images, rounded up to a multiple of 16, up to what can be paid for."""
     most = MOST_CPU_PX if facts.device == "cpu" else MOST_GPU_PX
-    return min(most, max(16, 16 * math.ceil(0.9 * facts.median_px / 16)))
+    return _whole(min(most, max(16, 16 * math.ceil(0.9 * facts.median_px / 16))), unit)
 
 
-def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> tuple[str, int]:
+def _whole(side_px: int, unit: int) -> int:
+    """A side of whole patches, at least one."""
+    return max(unit, side_px // unit * unit)
+
+
+def _fit_encoder(choices: Choices, facts: Facts, size_px: int) -> tuple[str, int]:
     """The encoder; returns its name and how many features it gives, as far as that says it."""
     typed = choices.typed
     if facts.device == "cpu":
         own, width, why = "resnet10", 0.25 if size_px <= TINY_PX else 0.5, "what a CPU can train"
     else:
         own, width, why = "resnet18" if size_px < MOST_GPU_PX else "resnet50", 1.0, "by the views"
+    if given := encoder_of_weights(facts.given, typed):
+        own, width, why = given["arch"], given.get("width", 1.0), WHY_ENCODER
     arch = str(choices.take("backbone.arch", own, why))
-    if not _RESNET.fullmatch(arch):
+    if not is_resnet(arch):
+        if "heads" in given:
+            choices.take("backbone.heads", given["heads"], WHY_ENCODER)
         size = arch.removeprefix("vit_").rstrip("0123456789")
         return arch, SIZES[size][0] if size in SIZES else 512
     if "backbone.arch" not in typed:
@@ -205,13 +192,14 @@ def _fit_encoder(choices: _Choices, facts: Facts, size_px: int) -> tuple[str, in
     else:
         width = float(typed.get("backbone.width", 1.0))
     stem = "small" if size_px <= TINY_PX else "imagenet"
-    choices.take("backbone.stem", stem, f"for views of {size_px} px")
+    why = WHY_ENCODER if "stem" in given else f"for views of {size_px} px"
+    choices.take("backbone.stem", given.get("stem", stem), why)
     depth, _, times = arch.removeprefix("resnet").partition("x")
     unit = 2048 if int(depth.removesuffix("_sk") or 0) >= 50 else 512
     return arch, int(unit * width * int(times or 1))
 
 
-def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epochs: float) -> int:
+def _fit_batch(choices: Choices, facts: Facts, features: int, size_px: int, epochs: float) -> int:
     """Images a step: fifty steps an epoch and enough in all, within the memory."""
     of_run = max(2 * LEAST_BATCH, epochs * facts.images / RUN_STEPS)
     seen = min(facts.images / EPOCH_STEPS, of_run)
@@ -226,24 +214,3 @@ def _fit_batch(choices: _Choices, facts: Facts, features: int, size_px: int, epo
     parts = facts.ranks * int(choices.typed.get("loop.accumulate", 1))
     batch = max(2 * parts, batch // (2 * parts) * 2 * parts)
     return int(choices.take("loop.batch_size", batch, why))
-
-
-def _fit_optimizer(choices: _Choices, rule: Rule, epochs: float, arch: str) -> None:
-    """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
-    is_resnet = _RESNET.fullmatch(arch) is not None
-    why = "batches are small" if is_resnet else "transformers and their kin want it"
-    name = choices.take("optim.name", "sgd" if is_resnet else "adamw", why)
-    if name == "adamw":
-        choices.take("optim.base_lr", 5e-4, "DINO's and MoCo v3's order, for a batch of 256")
-        choices.take("optim.weight_decay", 0.05, "DINO's and MoCo v3's order")
-    elif name == "sgd":
-        choices.take("optim.base_lr", rule.lr, "this method's, for a batch of 256")
-        choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
-        choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
-    warmup = _digits(rule.warmup * epochs)
-    choices.take("optim.warmup_epochs", warmup, f"{rule.warmup:.0%} of the run")
-
-
-def _digits(number: float) -> float:
-    """Rounded, so that it can be typed; never to 0."""
-    return float(f"{number:.3g}")

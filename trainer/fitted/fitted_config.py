@@ -3,17 +3,18 @@
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from shards.plugins.find import check_name
 from trainer.build import open_index
 from trainer.config import TrainConfig
+from trainer.fitted.choices import Fitted
 from trainer.fitted.facts import look_at
 from trainer.fitted.fit_rule import (
     CPU_MINUTES,
     METHOD,
     Facts,
-    Fitted,
     default_epochs,
     fit,
     fit_published,
@@ -23,6 +24,7 @@ from trainer.methods.method_table import METHODS
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
 from trainer.settings.strict import merge
+from trainer.weights.match import read_given
 
 _OF_NAMES = ("policy", "method")  # sections whose keys belong to what is named in them
 
@@ -46,7 +48,11 @@ def fitted_config(
     # go with the rest is seen once they are fitted.
     typed = resolve({key: value for key, value in command.items() if key not in _OF_NAMES})
     assert typed.data.train is not None
+    given = None
+    if typed.backbone.weights is not None:
+        given = read_given(typed.backbone.weights, typed.backbone.weights_part).backbone
     facts = look_at(open_index(typed.data.train, typed), typed.run.device)
+    facts = replace(facts, given=given)
     recipe = read_recipe(method) if facts.takes_published and method in recipe_names() else None
     is_typed = "epochs" in command.get("loop", {})
     epochs, why = typed.loop.epochs if is_typed else default_epochs(facts), "no length was given"
@@ -83,7 +89,8 @@ def _fit(
         fitted = fit(facts, epochs, command, why)
         return resolve(merge(fitted.values, command)), fitted
     fitted = fit_published(facts, recipe, epochs, command, why)
-    values, _ = overlay(merge(recipe, fitted.values), command)
+    values, _ = overlay(recipe, fitted.values)
+    values, _ = overlay(values, command)
     return resolve(values), fitted
 
 

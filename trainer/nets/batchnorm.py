@@ -9,6 +9,7 @@ statistics of V separate forwards. Names and state dicts are those of torch's ba
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from shards.errors import UsageError
 from trainer.distributed import gather_with_grad, world_size
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class ViewBatchNorm(_BatchNorm):
     """The part that torch's batch norms lack; mixed in before one of them."""
@@ -24,6 +28,7 @@ class ViewBatchNorm(_BatchNorm):
     num_chunks: int = 1  # equal parts of the batch with statistics of their own, in training
     synchronized: bool = False  # statistics over all ranks
     num_ranks: int | None = None  # or over so many neighbours only
+    keeps_statistics: bool = False  # the running ones, in training too
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise [N, C, ...]; N is a multiple of num_chunks."""
@@ -40,6 +45,15 @@ class ViewBatchNorm(_BatchNorm):
             return one(input)
         # In view order, since each part moves the running statistics in turn.
         return torch.cat([one(chunk) for chunk in input.chunk(self.num_chunks)])
+
+    def keep_statistics(self) -> None:
+        """Stay in eval mode from now on, whatever mode the network is put into."""
+        self.keeps_statistics = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Self":
+        """The mode, unless the layer keeps its statistics."""
+        return super().train(mode and not self.keeps_statistics)
 
     def _crosses_ranks(self) -> bool:
         return self.synchronized and world_size() > 1

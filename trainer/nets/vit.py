@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from shards.errors import UsageError
 
 SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # features, heads
-PATCHES_PX = (16, 8, 4)
+PATCHES_PX = (16, 14, 8, 4)  # 14: DINOv2
 POSITIONS = ("learned", "sincos")
 INITS = ("trunc_normal", "xavier")
 NUM_BLOCKS = 12

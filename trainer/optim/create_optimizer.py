@@ -51,6 +51,7 @@ class OptimSettings:
     warmup_epochs: float = 10.0
     warmup_start: float = 0.0  # share of the peak at step 0 (SwAV at 4096: 0.0625)
     final: float = 0.0  # share of the peak at the end (SwAV: 0.001)
+    layer_decay: float = 1.0  # of the rate, a block of the encoder down (DINOv3 goes on with 0.98)
 
     def __post_init__(self) -> None:
         check_name("optimizers", self.name, OPTIMIZERS)
@@ -73,6 +74,8 @@ class OptimSettings:
             require(
                 0 <= value <= 1, f"optim.{name} is a share of the peak in [0, 1]", value, "try 0"
             )
+        rule = "optim.layer_decay lies in (0, 1]"
+        require(0 < self.layer_decay <= 1, rule, self.layer_decay, "try 0.9")
         for value in (self.momentum, *self.betas):
             require(0 <= value < 1, "momentum and betas lie in [0, 1)", value, "try 0.9")
 
@@ -100,6 +103,7 @@ def build_optimizer(
         decay_1d=settings.decay_1d,
         adapt_1d=settings.adapt_1d,
         constant_lr=method.constant_lr,
+        layer_decay=settings.layer_decay,
     )
     optimizer = _make(settings, groups, lr)
     # Once, here: a forgotten head would otherwise train nothing and say nothing.

@@ -144,8 +144,8 @@ def _with_policy_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
-    """A path from the root on; an address, the demo set and a policy's name as they are."""
-    if not isinstance(value, str) or "://" in value or value.partition(":")[0] == DEMO:
+    """A path from the root on; an address, the demo set and timm's weights as they are."""
+    if not isinstance(value, str) or "://" in value or value.partition(":")[0] in (DEMO, "timm"):
         return value
     return str(Path(value).expanduser().absolute())
 

@@ -1,9 +1,10 @@
 """The kNN scores of a run: when one is due, making it on the first rank, and where it is written.
 
 `train.py` asks after every step, and first of all when a run is continued: a score that a signal, a
-crash or missing evaluation data left out is made then. Scores are compared, with the random
-encoder's and for best.pt, among those of the same protocol only: the evaluation data and its
-settings may change when a run continues, and the random encoder is then scored again.
+crash or missing evaluation data left out is made then. Scores are compared, with that of
+step 0 and for best.pt, among those of the same protocol only: the evaluation data and its settings
+may change when a run continues, and the encoder of step 0, a random one or the weights that the run
+was given, is then scored again.
 """
 
 import math
@@ -14,12 +15,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer.build import Parts, build_method
+from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.online import GivenUp
 from trainer.record.badlog import BadLog
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
+from trainer.record.rundir import CONFIG_NAME
+from trainer.record.starts import weights_taken
+from trainer.setup.beginning import encoder_as_begun, name_of_beginning
 from trainer.watch.interrupt import GracefulInterrupt
 
 
@@ -35,10 +39,12 @@ class Scores:
         interrupt: GracefulInterrupt,  # that the first rank gives an evaluation up for
     ) -> None:
         self._parts = parts
+        self._out = out
+        self._before = name_of_beginning(parts.config)
         self._reporter = reporter
         self._bad_log = bad_log
         self._interrupt = interrupt
-        # Share of held-out images classified rightly, by step; step 0 is the random encoder.
+        # Share of held-out images classified rightly, by step; step 0 is before training.
         self.by_step: dict[int, float] = on_first(partial(self._read, out))
 
     def due(self, step: int) -> bool:
@@ -50,7 +56,7 @@ class Scores:
         return step in (0, parts.total_steps) or due(step, every)
 
     def make(self, step: int) -> bool:
-        """Score the encoder as it is, and before it a random one if there is no such score.
+        """Score the encoder as it is, and before it that of step 0 if there is no such score.
 
         Returns:
             False when it was given up for a signal; the score is due again when the run continues.
@@ -81,8 +87,10 @@ class Scores:
         assert knn is not None
         try:
             if at == 0:
-                untrained = encoder if step == 0 else self._untrained()
-                accuracy = knn.random_encoder(untrained, self._is_stopped)
+                before = encoder if step == 0 else self._as_begun()
+                is_random = self._parts.config.backbone.weights is None
+                score = knn.random_encoder if is_random else knn
+                accuracy = score(before, self._is_stopped)
             else:
                 accuracy = knn(encoder, self._is_stopped)
         except GivenUp:
@@ -92,18 +100,19 @@ class Scores:
         epoch = round(at / self._parts.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
         record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
-        what, beside = "a random encoder", ""
+        what, beside = f"{'the' if self._parts.config.backbone.weights else 'a'} {self._before}", ""
         if at:
-            what, beside = f"epoch {epoch:.4g}", f", random encoder {self.by_step[0]:.1%}"
+            what, beside = f"epoch {epoch:.4g}", f", {self._before} {self.by_step[0]:.1%}"
         self._reporter.say(f"kNN of {what}: {accuracy:.1%}{beside} ({knn.describe()})")
         random = self.by_step.get(0, accuracy)
         self._reporter.record_score(at, record, random, len(knn.sets.test.ids))
         return accuracy
 
-    def _untrained(self) -> nn.Module:
-        """The encoder as it was before the first step: the seed gives its weights again."""
+    def _as_begun(self) -> nn.Module:
+        """The encoder as it was before the first step."""
         parts = self._parts
-        encoder = build_method(parts.config, parts.policy).encoder.to(parts.device)
+        recorded = weights_taken(self._out / CONFIG_NAME)
+        encoder = encoder_as_begun(parts.config, parts.policy, recorded).to(parts.device)
         return encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def _is_stopped(self) -> bool:

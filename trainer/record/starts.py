@@ -50,7 +50,16 @@ def describe_start(
         "machine": _machine(parts.device),
         "auto": auto_values(parts),
     }
+    if parts.taken is not None:
+        start["weights"] = parts.taken.as_mapping()
     return start | ({"notes": list(notes)} if notes else {})
+
+
+def weights_taken(config_yaml: Path) -> dict[str, Any]:
+    """What the first start of a run says of the weights that it took; empty: nothing."""
+    starts = read_starts(config_yaml.read_text(encoding="utf-8")) if config_yaml.is_file() else []
+    weights = starts[0].get("weights") if starts else None
+    return dict(weights) if isinstance(weights, Mapping) else {}
 
 
 def auto_values(parts: Parts) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Export and evaluation need the encoder and nothing else: no teacher whose file m
 or memory that may not fit here. What the seed gives is the same either way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,32 +14,55 @@ from torch import nn
 from augengine.policy import Policy
 from shards.errors import DataError, UsageError
 from trainer.checkpoint import child_weights
+from trainer.checks import require
 from trainer.config import TrainConfig
 from trainer.methods.method_table import METHODS, create_method, method_class
 from trainer.methods.protocol import Method
 from trainer.nets.backbones import BACKBONES, create_backbone
+from trainer.nets.depth import freeze_first
 from trainer.nets.finite import not_finite
 from trainer.nets.shapes import shapes_only
 from trainer.nets.timm_models import feature_width
 from trainer.setup.room import check_room
 
 Weights = Mapping[str, torch.Tensor]
+# Keys of `backbone` that say what it begins with, and what of it is trained.
+_NOT_OF_THE_NETWORK = ("weights", "weights_part", "freeze_blocks")
 
 
-def build_method(config: TrainConfig, policy: Policy) -> Method:
-    """The method with its backbone, on the CPU, with the weights that the seed gives."""
+def build_method(
+    config: TrainConfig,
+    policy: Policy,
+    fill: Callable[[nn.Module], object] | None = None,  # puts given weights into the backbone
+) -> Method:
+    """The method with its backbone, on the CPU, with the weights that the seed gives.
 
-    def make() -> Method:
+    A backbone is filled, and its first blocks frozen, before the method copies it for a teacher.
+    """
+
+    def make(*, is_filled: bool = False) -> Method:
         backbone = build_backbone(config, policy)
+        if is_filled and fill is not None:
+            fill(backbone)
+        if config.backbone.freeze_blocks:
+            freeze_first(backbone, config.backbone.freeze_blocks)
         return create_method(config.method.name, backbone, config.method.settings)
 
+    frozen = config.backbone.freeze_blocks
+    require(
+        not frozen or config.backbone.weights is not None,
+        "frozen blocks are given weights, or they stay at random: backbone.freeze_blocks goes with "
+        "backbone.weights",
+        f"freeze_blocks={frozen} alone",
+        "add backbone.weights=FILE, or type backbone.freeze_blocks=0",
+    )
     # A model of timm may not be made without its values, and has no width that could be mistyped.
     if not config.backbone.arch.startswith("timm:"):
         check_room(
             make, is_ours=config.backbone.arch in BACKBONES and config.method.name in METHODS
         )
     torch.manual_seed(config.loop.seed)
-    method = make()
+    method = make(is_filled=True)
     method.check_views(tuple(group.count for group in policy.groups))
     if method.encoder_name != type(method).encoder_name:
         raise UsageError(
@@ -61,7 +84,8 @@ def backbone_arguments(config: TrainConfig, policy: Policy) -> dict[str, Any]:
     """The arguments of `create_backbone`, as plain values."""
     largest, *others = sorted({group.size_px for group in policy.groups}, reverse=True)
     sizes = {"image_size_px": largest, "other_sizes_px": tuple(others)}
-    return asdict(config.backbone) | sizes
+    keys = {k: v for k, v in asdict(config.backbone).items() if k not in _NOT_OF_THE_NETWORK}
+    return keys | sizes
 
 
 def encoder_weights(config: TrainConfig, state: Mapping[str, Any]) -> dict[str, torch.Tensor]:

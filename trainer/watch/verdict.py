@@ -22,16 +22,18 @@ def describe_verdict(
     is_still: bool,  # the loss is one that a constant output has
 ) -> str:
     """Better or worse than the untrained encoder and by how much; when not better, what to try."""
+    before = "the untrained encoder" if config.backbone.weights is None else "the given weights"
     points = 100 * (knn - random_knn)
     if points >= 0.05:
-        return f"better than the untrained encoder by {points:.1f} points"
+        return f"better than {before} by {points:.1f} points"
     if random_knn == 1:
-        return "the untrained encoder finds all: this score leaves nothing to learn"
-    how = f"worse than the untrained encoder by {-points:.1f} points" if points <= -0.05 else ""
+        verb = "find" if before.endswith("s") else "finds"
+        return f"{before} {verb} all: this score leaves nothing to learn"
+    how = f"worse than {before} by {-points:.1f} points" if points <= -0.05 else ""
     found = cures(config, is_still=is_still)
     if not is_still:
         found.append(f"--epochs {math.ceil(2 * config.loop.epochs)}")
-    return f"{how or 'no better than the untrained encoder'}; try {', '.join(found)}"
+    return f"{how or f'no better than {before}'}; try {', '.join(found)}"
 
 
 def cures(config: TrainConfig, *, is_still: bool) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from shards.errors import UsageError
-from trainer.fitted.fit_rule import METHOD, Facts, Fitted, default_epochs, fit, fit_published
+from trainer.fitted.choices import Fitted
+from trainer.fitted.fit_rule import METHOD, Facts, default_epochs, fit, fit_published
 from trainer.fitted.method_rules import RULES
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import read_recipe, resolve

@@ -1,7 +1,6 @@
 """How ViTs start and place their patches, beside MoCo v3's and DINO's code."""
 
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,12 +10,15 @@ from torch.nn import functional as F
 from shards.errors import UsageError
 from trainer.nets.backbones import create_backbone
 from trainer.recipes.recipe import read_recipe, resolve
+from trainer.setup.networks import backbone_arguments
 
 
 def published(name: str) -> nn.Module:
     """The backbone of a shipped recipe, at 224 px."""
     torch.manual_seed(0)
-    return create_backbone(**asdict(resolve(read_recipe(name)).backbone), image_size_px=224)
+    config = resolve(read_recipe(name))
+    arguments = backbone_arguments(config, config.policy.load())
+    return create_backbone(**arguments | {"image_size_px": 224})
 
 
 TINY_SUM = 4787.260678  # of all weights of vit_tiny16 at 32 px and seed 0, commit 98cf9b7

@@ -1,0 +1,60 @@
+"""The optimizer of a fitted recipe and its rates, from scratch or from given weights."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.fitted.choices import Choices, rounded
+from trainer.fitted.going_on import (
+    LAYER_DECAY,
+    RATE,
+    WARMUP,
+    WHY_ENCODER,
+    WHY_RATE,
+    encoder_of_weights,
+)
+from trainer.fitted.method_rules import OTHER, Rule
+
+_RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")
+
+
+def is_resnet(arch: str) -> bool:
+    """Whether an encoder's name is a ResNet's of ours, or is meant to be one."""
+    return _RESNET.fullmatch(arch) is not None
+
+
+def fit_optimizer(choices: Choices, rule: Rule, epochs: float, arch: str, *, goes_on: bool) -> None:
+    """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
+    takes_sgd = is_resnet(arch)
+    why = "batches are small" if takes_sgd else "transformers and their kin want it"
+    name = choices.take("optim.name", "sgd" if takes_sgd else "adamw", why)
+    share = RATE if goes_on else 1.0
+    if name == "adamw":
+        why = WHY_RATE if goes_on else "DINO's and MoCo v3's order, for a batch of 256"
+        choices.take("optim.base_lr", share * 5e-4, why)
+        choices.take("optim.weight_decay", 0.05, "DINO's and MoCo v3's order")
+    elif name == "sgd":
+        why = WHY_RATE if goes_on else "this method's, for a batch of 256"
+        choices.take("optim.base_lr", share * rule.lr, why)
+        choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
+        choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
+    warmup = WARMUP if goes_on else rule.warmup
+    choices.take("optim.warmup_epochs", rounded(warmup * epochs), f"{warmup:.0%} of the run")
+    if goes_on and "vit" in arch:
+        choices.take("optim.layer_decay", LAYER_DECAY, "less for what lies deeper")
+
+
+def go_on(
+    choices: Choices, recipe: Mapping[str, Any], given: Mapping[str, Any], epochs: float
+) -> None:
+    """The encoder of the given weights in a published recipe, and its rate for going on."""
+    for key, value in encoder_of_weights(given, choices.typed).items():
+        choices.take(f"backbone.{key}", value, WHY_ENCODER)
+    optim = recipe.get("optim", {})
+    arch = str(choices.typed.get("backbone.arch", given.get("arch", "resnet50")))
+    if optim.get("name") != "adamw" and not is_resnet(arch):
+        fit_optimizer(choices, OTHER, epochs, arch, goes_on=True)
+        return
+    if "base_lr" in optim:
+        choices.take("optim.base_lr", RATE * float(optim["base_lr"]), WHY_RATE)
+    choices.take("optim.warmup_epochs", rounded(WARMUP * epochs), "a third of the run")
