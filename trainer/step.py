@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from augengine.views import Views
+from augengine.views import Origin, Views
 from trainer.build import Parts
 from trainer.config import LoopConfig
 from trainer.distributed import rank, world_size
@@ -28,16 +28,23 @@ def optimizer_step(
     parts: Parts,
     batches: Iterator[Views],
     progress: Progress,
-) -> StepResult:
-    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone."""
+) -> tuple[StepResult, tuple[Origin, ...]]:
+    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone.
+
+    Returns:
+        What the step gave, and what each of its batches was made of.
+    """
     loop, method = parts.config.loop, parts.method
     torch.manual_seed((loop.seed << 31) + progress.step * world_size() + rank())
     looks_only = method.looks_only(progress)
     parts.optimizer.zero_grad(set_to_none=True)
-    results = []
+    results, origins = [], []
     for part in range(loop.accumulate):
         with _exchange(model, now=part == loop.accumulate - 1):
-            result = forward(model, parts, next(batches), replace(progress, part=part))
+            views = next(batches)
+            origins.append(views.origin)
+            result = forward(model, parts, views, replace(progress, part=part))
+            del views  # the graph keeps what it needs of them
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
         results.append(replace(result, loss=result.loss.detach()))
@@ -46,7 +53,7 @@ def optimizer_step(
         clip_gradients(method, loop)
         parts.optimizer.step()
         method.after_step(progress)
-    return results[0] if len(results) == 1 else _mean(results)
+    return results[0] if len(results) == 1 else _mean(results), tuple(origins)
 
 
 def _exchange(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:

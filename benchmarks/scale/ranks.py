@@ -26,8 +26,9 @@ from torch.multiprocessing.spawn import spawn
 
 from benchmarks.augment.photographs import pack_photographs
 from shards.atomic import write_whole
+from shards.cursor import Cursor
 from shards.errors import run_command
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, process_group
 from trainer.recipes.recipe import resolve
@@ -121,7 +122,7 @@ def measure_rank(rank: int, world: int, shards: Path, out: Path, steps: int, por
 def _measure(parts: Parts, steps: int) -> dict[str, list[float]]:
     """Per kind: images a second, CPU milliseconds an image."""
     model, found = _wrap(parts), {}
-    with parts.loader(parts.cursor(0)) as loader:
+    with open_loader(parts, Cursor(0)) as loader:
         batches: dict[str, Any] = {"both": loader, "compute": repeat(next(loader))}
         for kind in ("both", "compute", "loader"):
             start = cpu = 0.0
@@ -132,7 +133,8 @@ def _measure(parts: Parts, steps: int) -> dict[str, list[float]]:
                 if kind == "loader":
                     next(loader)
                 else:
-                    optimizer_step(model, parts, batches[kind], parts.progress(max(step, 0)))
+                    progress = parts.timeline.progress(max(step, 0))
+                    optimizer_step(model, parts, batches[kind], progress)
             cpu_s = all_reduce_(torch.tensor([time.process_time() - cpu])).item()
             images = steps * BATCH
             found[kind] = [images / (time.perf_counter() - start), 1e3 * cpu_s / images]

@@ -19,11 +19,11 @@ from augengine.decoders.decoder import DecodeFailure
 from augengine.decoders.pillow_decoder import decode_one
 from augengine.decoders.sniff import is_plain
 from augengine.draw import draw_plan
-from augengine.loader.bad_samples import BadSample
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from augengine.plan import Plan
 from augengine.policies import FOLDER, load_policy
+from augengine.views import BadSample
 from benchmarks.soak.fuzz_arrays import hostile_npy, hostile_npz, lying_records
 from benchmarks.soak.fuzz_bytes import mutate_bytes
 from benchmarks.soak.fuzz_good import dali, good_checkpoint, good_plan, pillow, shards

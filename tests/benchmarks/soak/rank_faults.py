@@ -24,15 +24,15 @@ def at_step(act: Callable[[Any], None]) -> Callable[[int], None]:
     """On rank 1, `act` with the result of step STEP."""
 
     def prepare(rank: int) -> None:
-        note = Reporter.step
+        note = Reporter.note
 
-        def note_and_act(self: Reporter, progress: Any, result: Any) -> None:
+        def note_and_act(self: Reporter, progress: Any, result: Any, *rest: Any) -> None:
             if progress.step + 1 == STEP:
                 act(result)
-            note(self, progress, result)
+            note(self, progress, result, *rest)
 
         if rank == 1:
-            Reporter.step = note_and_act  # type: ignore[method-assign]
+            Reporter.note = note_and_act  # type: ignore[method-assign]
 
     return prepare
 
