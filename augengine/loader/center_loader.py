@@ -54,8 +54,9 @@ def iter_center_views(
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
     A bad sample has no substitute here, which would be judged by the label of another image: it is
-    left out of its batch's `ids`, named through `on_warning`, and counted against the budget
-    (DataError; with `on_bad="fail"` none is allowed). Stopping early ends the threads.
+    left out of its batch's `ids`, stands in its `bad`, is named through `on_warning` (a batch of
+    nothing else is not given) and counted against the budget (DataError; with `on_bad="fail"` none
+    is allowed). Stopping early ends the threads.
     """
     check_kinds(index=index)
     batch_size, size_px = whole("batch_size", batch_size), whole("size_px", size_px)

@@ -350,8 +350,11 @@ def test_center_views_leave_bad_samples_out_and_say_so(new_shards):
     index = ShardIndex.open(new_shards())
     overwrite(index, 9)
     warned = []
-    ids = np.concatenate([views.ids for views in center(index, on_warning=warned.append)])
+    batches = center(index, on_warning=warned.append)
+    ids = np.concatenate([views.ids for views in batches])
     assert ids.tolist() == [id for id in range(37) if id != 9]
+    assert [[bad.id for bad in views.bad] for views in batches] == [[], [9], [], [], []]
+    assert [views.cursor.position for views in batches] == [8, 16, 24, 32, 37]
     assert [bad.id for bad in warned] == [9]
     with pytest.raises(DataError, match=f"at most 0 of 16 samples of {index.directory} may be bad"):
         center(index, on_warning=warned.append, on_bad="fail")
