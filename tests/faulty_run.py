@@ -18,9 +18,9 @@ NEVER = "0"
 note = Reporter.note
 
 
-def note_and_fail(self: Reporter, progress: Any, *rest: Any) -> None:
+def note_and_fail(self: Reporter, progress: Any, result: Any) -> None:
     """The step's own work, then the fault."""
-    note(self, progress, *rest)
+    note(self, progress, result)
     step = progress.step + 1
     if step == int(os.environ.get("STOP_AFTER", NEVER)):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -15,8 +15,9 @@ from augengine.backends.create_backend import create_backend
 from augengine.caches.sample_cache import Cache, create_cache
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
-from augengine.loader.view_loader import START, ViewLoader
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
+from augengine.views import START
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
@@ -113,7 +114,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     )
 
 
-def open_loader(parts: Parts, cursor: Cursor) -> ViewLoader:
+def open_loader(parts: Parts, cursor: Cursor = START) -> ViewLoader:
     """This rank's views from a position of the stream on, one forward's at a time."""
     data, loop = parts.config.data, parts.config.loop
     return ViewLoader(

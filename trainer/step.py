@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from augengine.views import Origin, Views
+from augengine.views import Views
 from trainer.build import Parts
 from trainer.config import LoopConfig
 from trainer.distributed import rank, world_size
@@ -28,32 +28,28 @@ def optimizer_step(
     parts: Parts,
     batches: Iterator[Views],
     progress: Progress,
-) -> tuple[StepResult, tuple[Origin, ...]]:
-    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone.
-
-    Returns:
-        What the step gave, and what each of its batches was made of.
-    """
+) -> StepResult:
+    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone."""
     loop, method = parts.config.loop, parts.method
     torch.manual_seed((loop.seed << 31) + progress.step * world_size() + rank())
     looks_only = method.looks_only(progress)
     parts.optimizer.zero_grad(set_to_none=True)
-    results, origins = [], []
+    results = []
     for part in range(loop.accumulate):
         with _exchange(model, now=part == loop.accumulate - 1):
             views = next(batches)
-            origins.append(views.origin)
+            origins = (views.origin,)
             result = forward(model, parts, views, replace(progress, part=part))
             del views  # the graph keeps what it needs of them
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
-        results.append(replace(result, loss=result.loss.detach()))
+        results.append(replace(result, loss=result.loss.detach(), origins=origins))
     if not looks_only:
         method.before_optimizer(progress)
         clip_gradients(method, loop)
         parts.optimizer.step()
         method.after_step(progress)
-    return results[0] if len(results) == 1 else _mean(results), tuple(origins)
+    return results[0] if len(results) == 1 else _mean(results)
 
 
 def _exchange(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
@@ -83,7 +79,7 @@ def forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) ->
 
 
 def _mean(results: Sequence[StepResult]) -> StepResult:
-    """Of the losses and the metrics; the embeddings are those of all parts."""
+    """Of the losses and the metrics; embeddings and origins are those of all parts."""
     metrics = {
         name: torch.stack(
             [torch.as_tensor(result.metrics[name]).float() for result in results]
@@ -94,4 +90,5 @@ def _mean(results: Sequence[StepResult]) -> StepResult:
         torch.stack([result.loss for result in results]).mean(),
         torch.cat([result.embeddings for result in results]),
         metrics,
+        sum((result.origins for result in results), ()),
     )

@@ -148,11 +148,11 @@ def _loop(
             break
         progress = timeline.progress(outcome.step)
         lr = set_schedules(parts.optimizer, config.optim, progress)
-        result, origins = optimizer_step(model, parts, loader, progress)
-        outcome.step, outcome.cursor = outcome.step + 1, origins[-1].cursor
+        result = optimizer_step(model, parts, loader, progress)
+        outcome.step, outcome.cursor = outcome.step + 1, result.origins[-1].cursor
         is_last = outcome.step == outcome.total_steps
         saves, scored = (is_last or due(outcome.step, every) for every in (save_every, score_every))
-        signal = reporter.step(progress, lr, result, origins, must_look=saves or scored)
+        signal = reporter.step(progress, lr, result, must_look=saves or scored)
         if saves or signal:
             save()
         if signal:

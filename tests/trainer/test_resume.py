@@ -133,10 +133,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     config = tiny_config(shard_folder, **EVERY_STEP)
     note = Reporter.note
 
-    def note_nan(self: Reporter, progress: Any, result: Any, *rest: Any) -> None:
+    def note_nan(self: Reporter, progress: Any, result: Any) -> None:
         if progress.step == 4:
             result.loss.detach().fill_(float("nan"))
-        note(self, progress, result, *rest)
+        note(self, progress, result)
 
     monkeypatch.setattr(Reporter, "note", note_nan)
     with pytest.raises(DataError, match=r"finite, got nan at step 5 \(rank 0: samples \d+, "):

@@ -1,4 +1,4 @@
-"""Turns a step that was taken into lists of samples, records, a progress bar and warnings.
+"""The reporter of a run: turns a step into lists of samples, records, a bar and warnings.
 
 The loop calls `step` after every optimizer step, and nothing else that writes. A step's samples are
 on the disk before its losses are read; ranks read theirs together, and the loop saves after that.
@@ -7,13 +7,12 @@ So a checkpoint is of steps whose samples all ranks have written down.
 
 import resource
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
 from augengine.loader.meter import Meter, MeterSnapshot
-from augengine.views import Origin
 from trainer.distributed import world_size
 from trainer.methods.protocol import Progress, StepResult
 from trainer.record.display import FIRST_STEPS, Display, Speed
@@ -61,7 +60,6 @@ class Reporter:
         progress: Progress,  # that the step was taken with
         lr: float,
         result: StepResult,
-        origins: Sequence[Origin],  # of its batches
         *,
         must_look: bool,  # the loop saves or scores what the step made
     ) -> int:
@@ -70,7 +68,7 @@ class Reporter:
         Raises:
             DataError: a loss or a weight is not finite, or the disk is full.
         """
-        self.note(progress, result, origins)
+        self.note(progress, result)
         step = progress.step + 1
         logs = step == progress.total_steps or due(step, self._log_every)
         # Several ranks look at the same steps, or some would wait for the others.
@@ -83,9 +81,9 @@ class Reporter:
             self._record(progress, result, lr)
         return signal
 
-    def note(self, progress: Progress, result: StepResult, origins: Sequence[Origin]) -> None:
+    def note(self, progress: Progress, result: StepResult) -> None:
         """Take note of a step; does not wait for the device."""
-        self._samples.add_step(progress.step + 1, origins)
+        self._samples.add_step(progress.step + 1, result.origins)
         self._guard.note(progress.step + 1, result.loss)
         self._monitor.update(result.embeddings)
         self._num_steps += 1

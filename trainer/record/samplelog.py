@@ -1,4 +1,4 @@
-"""The samples of a run in two files a rank: which it trained on, and which could not be used.
+"""The samples of a run in two files a rank: those it trained on, and those it could not use.
 
     RUN/ids-rankR.jsonl          a line a forward, with run.record_ids=true: for an audit of what a
                                  run with crashes, restarts and other numbers of ranks has seen

@@ -1,4 +1,4 @@
-"""What a step's number means: epochs, progress, a place in the stream of samples, and "now?"."""
+"""The timeline of a run: a step's epoch, its progress, its place in the stream, and "now?"."""
 
 import math
 from dataclasses import dataclass

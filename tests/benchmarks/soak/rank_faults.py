@@ -26,10 +26,10 @@ def at_step(act: Callable[[Any], None]) -> Callable[[int], None]:
     def prepare(rank: int) -> None:
         note = Reporter.note
 
-        def note_and_act(self: Reporter, progress: Any, result: Any, *rest: Any) -> None:
+        def note_and_act(self: Reporter, progress: Any, result: Any) -> None:
             if progress.step + 1 == STEP:
                 act(result)
-            note(self, progress, result, *rest)
+            note(self, progress, result)
 
         if rank == 1:
             Reporter.note = note_and_act  # type: ignore[method-assign]

@@ -73,7 +73,7 @@ def test_a_step_mixes_no_devices_and_waits_for_none(
     for step in STEPS:
         views = make_views((2, 2), seed=step).to(ELSEWHERE)
         with copies:
-            result, _ = optimizer_step(method, parts, iter([views]), Progress(step, 100, 10))
+            result = optimizer_step(method, parts, iter([views]), Progress(step, 100, 10))
             monitor.update(result.embeddings)
         assert result.loss.device == result.embeddings.device == ELSEWHERE
     assert copies.waits == 0

@@ -39,7 +39,7 @@ def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     for step in range(6):
         meter.delivered(8, 8)
         clock.now += 60.0 if step == 0 else 1.0
-        reporter.step(Progress(step, 6, 6.0), 0.1, result, (), must_look=False)
+        reporter.step(Progress(step, 6, 6.0), 0.1, result, must_look=False)
         with reporter.paused():
             clock.now += 1000.0  # an evaluation
     return written

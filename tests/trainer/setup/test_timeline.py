@@ -36,7 +36,8 @@ def test_a_step_ends_where_its_number_says(accumulate: int, shard_folder: Path) 
     parts.method.train()
     with open_loader(parts, timeline.cursor(0)) as loader:
         for step in range(timeline.total_steps):
-            origins = optimizer_step(parts.method, parts, loader, timeline.progress(step))[1]
+            progress = timeline.progress(step)
+            origins = optimizer_step(parts.method, parts, loader, progress).origins
             ids = [id for origin in origins for id in origin.ids.tolist()]
             expected = parts.order(timeline.cursor(step).positions(8))[1]
             assert ids == expected.tolist()

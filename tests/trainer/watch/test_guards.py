@@ -31,10 +31,10 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, value: str) -> None:
     """The loss of the `step`-th step is `value`."""
     note = Reporter.note
 
-    def note_poisoned(self: Reporter, progress: Any, result: Any, *rest: Any) -> None:
+    def note_poisoned(self: Reporter, progress: Any, result: Any) -> None:
         if progress.step + 1 == step:
             result.loss.fill_(float(value))
-        note(self, progress, result, *rest)
+        note(self, progress, result)
 
     monkeypatch.setattr(Reporter, "note", note_poisoned)
 
