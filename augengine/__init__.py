@@ -10,7 +10,8 @@ The files here are what a batch meets, in this order:
     draw.py         a policy and the numbers become a plan: only here is anything drawn
     plan.py         what will happen to each view, in plain arrays
     reference.py    the plan carried out slowly and plainly: what every backend is held against
-    views.py        what happened: the finished views with their ids, labels and plan
+    views.py        what happened: the finished views with their ids, labels and plan, what was bad
+                    on the way to them, and their place in the stream
 
 The wings carry it out. A batch meets `loader` (threads; its view_loader.py has the contract),
 which asks `caches` and `decoders` for pixels and `backends` for views; these stand on `kernels` and

@@ -1,14 +1,42 @@
-"""Views: the finished views of one batch, as the trainer sees them.
+"""Views: the finished views of one batch, what was bad on the way, and their place in the stream.
 
 Legend: B images, V views of one crop size, C channels, S crop side in pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from augengine.plan import Plan
+from shards.cursor import Cursor
+
+START = Cursor(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BadSample:
+    """One sample that could not be used, and why."""
+
+    id: int
+    key: str
+    shard: str
+    reason: str
+    epoch: int = 0  # in which it was met
+    substitute: int | None = None  # the sample that was used instead; None: none was
+
+    def __str__(self) -> str:
+        return f"{self.key} in {self.shard} (sample {self.id}): {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a batch was made of: all that a record of it needs, and none of its pixels."""
+
+    epochs: np.ndarray  # [B] int64 - epoch of each image
+    ids: np.ndarray  # [B] int64 - sample ids of the images really used
+    bad: tuple[BadSample, ...]
+    cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +50,8 @@ class Views:
     ids: np.ndarray  # [B] int64 - sample ids of the images really used (substitutes included)
     labels: np.ndarray  # [B] int32 - class numbers, -1 where there is none
     plan: Plan  # what was done to make these views
+    bad: tuple[BadSample, ...] = ()  # met on the way to this batch, and replaced or left out
+    cursor: Cursor = START  # of the stream of samples, behind this batch
 
     def __post_init__(self) -> None:
         if not self.crops:
@@ -48,10 +78,15 @@ class Views:
         """Views of each image, over all crop groups."""
         return sum(crops.shape[0] for crops in self.crops)
 
+    @property
+    def origin(self) -> Origin:
+        """The batch without its pixels."""
+        return Origin(self.plan.epochs, self.ids, self.bad, self.cursor)
+
     def to(self, device: torch.device) -> "Views":
         """The same views with their crops on another device (asynchronous from pinned memory)."""
         crops = tuple(c.to(device, non_blocking=True) for c in self.crops)
-        return Views(crops, self.ids, self.labels, self.plan)
+        return replace(self, crops=crops)
 
     def __repr__(self) -> str:
         shapes = ", ".join(

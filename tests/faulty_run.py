@@ -15,7 +15,7 @@ from trainer.record.report import Reporter
 from trainer.run import main
 
 NEVER = "0"
-note = Reporter.step
+note = Reporter.note
 
 
 def note_and_fail(self: Reporter, progress: Any, result: Any) -> None:
@@ -32,7 +32,7 @@ def note_and_fail(self: Reporter, progress: Any, result: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-Reporter.step = note_and_fail  # type: ignore[method-assign]
+Reporter.note = note_and_fail  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.exit(main())

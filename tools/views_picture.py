@@ -10,11 +10,11 @@ import torch
 from augengine.backends.create_backend import BACKENDS, create_backend
 from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
-from augengine.loader.bad_samples import BadSample
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from augengine.plan import Plan
 from augengine.reference import render
+from augengine.views import BadSample
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.plugins.find import check_name

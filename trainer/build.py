@@ -4,7 +4,6 @@
 wrong is found here or before, so that a run that starts does not stop for a wrong setting.
 """
 
-import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from augengine.backends.create_backend import create_backend
 from augengine.caches.sample_cache import Cache, create_cache
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
-from augengine.loader.view_loader import START, ViewLoader
+from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
+from augengine.views import START
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.index import ShardIndex
@@ -31,7 +31,7 @@ from trainer.distributed import rank, world_size
 from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import label_sets
 from trainer.eval.online import OnlineKnn
-from trainer.methods.protocol import Method, Progress
+from trainer.methods.protocol import Method
 from trainer.nets.own_nets import other_origins
 from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
@@ -42,16 +42,19 @@ from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
 from trainer.setup.sharedcache import Neighbours
 from trainer.setup.sharednorm import share_statistics
+from trainer.setup.timeline import Timeline
 from trainer.weights.match import Taken
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a run needs, made once."""
+    """Everything a run needs, made once; no more than data."""
 
     config: TrainConfig
     device: torch.device
+    timeline: Timeline
     index: ShardIndex
+    order: SampleOrder  # which sample stands at which position of the stream
     policy: Policy
     backend: Backend
     decoder: Decoder
@@ -62,62 +65,6 @@ class Parts:
     warnings: tuple[str, ...]  # what makes the run or its scores worth little
     knn: OnlineKnn | None  # None without labelled evaluation data
     taken: Taken | None = None  # of backbone.weights, by a run that begins with them
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Samples over the global batch; not whole, since batches cross epoch borders."""
-        return len(self.index) / self.config.loop.batch_size
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return math.floor(self.config.loop.epochs * self.steps_per_epoch)
-
-    def progress(self, step: int) -> Progress:
-        """Where the run is after `step` steps."""
-        return Progress(step, self.total_steps, self.steps_per_epoch)
-
-    def steps(self, epochs: float) -> float:
-        """A number of epochs in steps, at least one; not whole in general."""
-        return max(1.0, epochs * self.steps_per_epoch)
-
-    @property
-    def images_per_forward(self) -> int:
-        """Of all ranks together; loop.accumulate forwards are a batch."""
-        return self.config.loop.batch_size // self.config.loop.accumulate
-
-    @property
-    def order(self) -> SampleOrder:
-        """Which sample stands at which position of the stream."""
-        loop = self.config.loop
-        return self.index.windowed_order(loop.seed, loop.window)
-
-    def cursor(self, step: int) -> Cursor:
-        """Where the stream of samples stands after `step` steps."""
-        return Cursor(step * self.config.loop.batch_size)
-
-    def loader(self, cursor: Cursor = START) -> ViewLoader:
-        """This rank's views from a position of the stream on, one forward's at a time."""
-        data, loop = self.config.data, self.config.loop
-        return ViewLoader(
-            self.index,
-            self.policy,
-            batch_size=self.images_per_forward,
-            seed=loop.seed,
-            backend=self.backend,
-            decoder=self.decoder,
-            cursor=cursor,
-            rank=rank(),
-            world=world_size(),
-            num_workers=data.workers,
-            prefetch=data.prefetch,
-            bad_budget=data.bad_budget,
-            on_bad=data.on_bad,
-            order=self.order,
-            verify=data.verify,
-            cache=self.cache,
-            stall_s=data.stall_seconds,
-        )
 
 
 def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True) -> Parts:
@@ -159,20 +106,47 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
     knn = _build_knn(config, index, policy, decoder, device)
     warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
+    loop = config.loop
     return Parts(
         config=config,
         device=device,
+        timeline=Timeline(len(index), loop.batch_size, loop.epochs),
         index=index,
+        order=index.windowed_order(loop.seed, loop.window),
         policy=policy,
         backend=backend,
         decoder=decoder,
         method=method,
-        optimizer=build_optimizer(method, config.optim, config.loop.batch_size),
+        optimizer=build_optimizer(method, config.optim, loop.batch_size),
         cache=cache,
         notes=tuple(filter(None, notes)),
         warnings=tuple(filter(None, warnings)),
         knn=knn,
         taken=taken,
+    )
+
+
+def open_loader(parts: Parts, cursor: Cursor = START) -> ViewLoader:
+    """This rank's views from a position of the stream on, one forward's at a time."""
+    data, loop = parts.config.data, parts.config.loop
+    return ViewLoader(
+        parts.index,
+        parts.policy,
+        batch_size=loop.images_per_forward,
+        seed=loop.seed,
+        backend=parts.backend,
+        decoder=parts.decoder,
+        cursor=cursor,
+        rank=rank(),
+        world=world_size(),
+        num_workers=data.workers,
+        prefetch=data.prefetch,
+        bad_budget=data.bad_budget,
+        on_bad=data.on_bad,
+        order=parts.order,
+        verify=data.verify,
+        cache=parts.cache,
+        stall_s=data.stall_seconds,
     )
 
 

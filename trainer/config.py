@@ -109,6 +109,11 @@ class LoopConfig:
         require(is_window, "loop.window_shards is at least 1, null or auto", window, "try auto")
 
     @property
+    def images_per_forward(self) -> int:
+        """Of all ranks together; `accumulate` forwards are a batch."""
+        return self.batch_size // self.accumulate
+
+    @property
     def window(self) -> int | None:
         """Shards that are shuffled together, None: all; known in a whole config."""
         assert self.window_shards is None or isinstance(self.window_shards, int)

@@ -37,10 +37,13 @@ def optimizer_step(
     results = []
     for part in range(loop.accumulate):
         with _exchange(model, now=part == loop.accumulate - 1):
-            result = forward(model, parts, next(batches), replace(progress, part=part))
+            views = next(batches)
+            origins = (views.origin,)
+            result = forward(model, parts, views, replace(progress, part=part))
+            del views  # the graph keeps what it needs of them
             if not looks_only:
                 (result.loss / loop.accumulate).backward()
-        results.append(replace(result, loss=result.loss.detach()))
+        results.append(replace(result, loss=result.loss.detach(), origins=origins))
     if not looks_only:
         method.before_optimizer(progress)
         clip_gradients(method, loop)
@@ -76,7 +79,7 @@ def forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) ->
 
 
 def _mean(results: Sequence[StepResult]) -> StepResult:
-    """Of the losses and the metrics; the embeddings are those of all parts."""
+    """Of the losses and the metrics; embeddings and origins are those of all parts."""
     metrics = {
         name: torch.stack(
             [torch.as_tensor(result.metrics[name]).float() for result in results]
@@ -87,4 +90,5 @@ def _mean(results: Sequence[StepResult]) -> StepResult:
         torch.stack([result.loss for result in results]).mean(),
         torch.cat([result.embeddings for result in results]),
         metrics,
+        sum((result.origins for result in results), ()),
     )

@@ -1,4 +1,4 @@
-"""A run: build, maybe load, loop [batch, step, log, save, evaluate], close.
+"""A run: build, maybe load, loop [batch, step, record, save, evaluate], close.
 
 `run.py` resolves the config and calls `train`. A step is a pure function of the weights, the config
 and its number: views come from the cursor, rates and momenta from Progress, random numbers from
@@ -6,7 +6,7 @@ and its number: views come from the cursor, rates and momenta from Progress, ran
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,27 +16,27 @@ import torch
 from torch import nn
 
 import trainer.checkpoint as checkpoint
-from augengine.views import Views
+from augengine.loader.view_loader import ViewLoader
 from shards.cursor import Cursor
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.config import TrainConfig
 from trainer.distributed import data_parallel, on_first, rank, world_size
 from trainer.fitted.pace import join_ranks
 from trainer.optim.create_optimizer import set_schedules
 from trainer.recipes.recipe import as_mapping
-from trainer.record.badlog import BadLog
 from trainer.record.continuation import describe_length, refuse_another_run
 from trainer.record.display import Display
 from trainer.record.header import describe_run
-from trainer.record.idlog import IdLog
 from trainer.record.log import RunLog
 from trainer.record.report import Reporter
 from trainer.record.rundir import open_out
-from trainer.record.scores import Scores, due
+from trainer.record.samplelog import SampleLog
+from trainer.record.scores import Scores
 from trainer.record.starts import describe_start
+from trainer.setup.timeline import due
 from trainer.step import optimizer_step
 from trainer.watch.footprint import weigh
-from trainer.watch.guards import CHECK_EVERY, Guard
+from trainer.watch.guards import Guard
 from trainer.watch.interrupt import GracefulInterrupt
 from trainer.watch.standstill import Standstill
 
@@ -47,6 +47,7 @@ class Outcome:
 
     total_steps: int
     step: int  # steps done, over all starts
+    cursor: Cursor  # behind the samples of those
     exit_code: int = 0  # 128 + the signal that ended it
     loss: float = float("nan")  # of the last step
     is_still: bool = False  # the loss is one that a constant output has
@@ -88,10 +89,10 @@ def train(
         footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
         on_first(partial(open_out, out, config, start, resume=step is not None))
-        outcome = Outcome(parts.total_steps, step or 0)
+        outcome = Outcome(parts.timeline.total_steps, step or 0, cursor)
         interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
-        loader = stack.enter_context(parts.loader(cursor))
-        display = Display(parts.total_steps, outcome.step, quiet=rank() != 0)
+        loader = stack.enter_context(open_loader(parts, cursor))
+        display = Display(outcome.total_steps, outcome.step, quiet=rank() != 0)
         log = None
         if rank() == 0:
             settings = (config.run.loggers, as_mapping(config))
@@ -104,32 +105,39 @@ def train(
             display.warn(text)
         for note in parts.notes:
             display.say(note)
-        bad_log = stack.enter_context(BadLog(out, from_step=outcome.step))
-        batches = bad_log.watch(loader, config.loop.batch_size)
-        if config.run.record_ids:
-            id_log = stack.enter_context(IdLog(out, from_step=outcome.step))
-            batches = id_log.watch(batches, loader, config.loop.batch_size)
-        standstill = Standstill(parts)
-        reporter = Reporter(stack.enter_context(display), log, loader, guard, standstill)
-        scores = Scores(parts, out, reporter, bad_log, interrupt)
+        samples = SampleLog(out, from_step=outcome.step, record_ids=config.run.record_ids)
+        reporter = Reporter(
+            stack.enter_context(display),
+            log,
+            stack.enter_context(samples),
+            meter=loader.meter,
+            guard=guard,
+            standstill=Standstill(parts),
+            interrupt=interrupt,
+            log_every=config.run.log_every,
+        )
+        scores = Scores(parts, out, reporter, samples, interrupt)
         outcome.knn = scores.by_step
         save = Saver(parts, out, outcome, saved_step=step)
-        _loop(parts, batches, reporter, scores, save, interrupt, outcome)
+        try:
+            _loop(parts, loader, reporter, scores, save, outcome)
+        finally:
+            # A batch over the budget is never given: what it met is known to the loader alone.
+            samples.add_bad(outcome.step + 1, loader.bad_samples)
         return outcome
 
 
 def _loop(
     parts: Parts,
-    batches: Iterator[Views],
+    loader: ViewLoader,
     reporter: Reporter,
     scores: Scores,
     save: "Saver",
-    interrupt: GracefulInterrupt,
     outcome: Outcome,
 ) -> None:
-    run, total = parts.config.run, parts.total_steps
-    save_every = run.save_every_steps or parts.steps(run.save_every_epochs)
-    cadences = (run.log_every, save_every, parts.steps(parts.config.eval.every_epochs))
+    config, timeline = parts.config, parts.timeline
+    save_every = config.run.save_every_steps or timeline.steps(config.run.save_every_epochs)
+    score_every = timeline.steps(config.eval.every_epochs)
     model = _wrap(parts)
     signal = 0  # that any rank got, once all know
     if outcome.best_step:
@@ -138,31 +146,24 @@ def _loop(
         if scores.due(outcome.step):
             is_made = scores.make(outcome.step)
             if not is_made:
-                signal = reporter.check(interrupt.number)
+                signal = reporter.check()
             if not is_made or outcome.step == outcome.best_step:
                 save()
-        if signal or outcome.step == total:
+        if signal or outcome.step == outcome.total_steps:
             break
-        progress = parts.progress(outcome.step)
-        lr = set_schedules(parts.optimizer, parts.config.optim, progress)
-        result = optimizer_step(model, parts, batches, progress)
-        outcome.step += 1
-        reporter.step(progress, result)
-        is_last = outcome.step == total
-        logs, saves, looks = (is_last or due(outcome.step, every) for every in cadences)
-        # Several ranks look at the same steps, or some would wait for the others.
-        alone = world_size() == 1 and interrupt.number
-        if alone or logs or saves or looks or due(outcome.step, CHECK_EVERY):
-            signal = reporter.check(interrupt.number)
-        reporter.show(outcome.step)
-        if logs or signal:
-            reporter.record(progress, result, lr)
+        progress = timeline.progress(outcome.step)
+        lr = set_schedules(parts.optimizer, config.optim, progress)
+        result = optimizer_step(model, parts, loader, progress)
+        outcome.step, outcome.cursor = outcome.step + 1, result.origins[-1].cursor
+        is_last = outcome.step == outcome.total_steps
+        saves, scored = (is_last or due(outcome.step, every) for every in (save_every, score_every))
+        signal = reporter.step(progress, lr, result, must_look=saves or scored)
         if saves or signal:
             save()
         if signal:
             break
     outcome.loss, outcome.is_still = reporter.loss, reporter.is_still
-    is_whole = outcome.step == total and not scores.due(total)
+    is_whole = outcome.step == outcome.total_steps and not scores.due(outcome.step)
     outcome.exit_code = 0 if is_whole else 128 + signal  # the shell's convention
 
 
@@ -194,7 +195,7 @@ class Saver:
             return
         state = {
             "step": outcome.step,
-            "cursor": parts.cursor(outcome.step).state_dict(),
+            "cursor": outcome.cursor.state_dict(),
             "method": parts.method.state_dict(),
             "optimizer": parts.optimizer.state_dict(),
             "seed": parts.config.loop.seed,

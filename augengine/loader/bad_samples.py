@@ -8,8 +8,8 @@ any number of workers. Failure budgets follow SPDL's `_FailCounter`.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from augengine.views import BadSample
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS
 
@@ -18,21 +18,6 @@ PROBATION_SAMPLES = 1_000  # a share says nothing before
 PROBATION_SHARE = 0.01
 NAMES_IN_MESSAGE = 5
 ON_BAD = ("substitute", "fail")
-
-
-@dataclass(frozen=True, slots=True)
-class BadSample:
-    """One sample that could not be used, and why."""
-
-    id: int
-    key: str
-    shard: str
-    reason: str
-    epoch: int = 0  # in which it was met
-    substitute: int | None = None  # the sample that was used instead; None: none was
-
-    def __str__(self) -> str:
-        return f"{self.key} in {self.shard} (sample {self.id}): {self.reason}"
 
 
 def log_bad_sample(bad: BadSample) -> None:

@@ -12,12 +12,11 @@ import torch
 
 from augengine.backends.backend import Backend
 from augengine.devices.streams import borrow_stream, numbered, sleep_until_done, upload
-from augengine.loader.bad_samples import BadSample
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
-from augengine.loader.samples import Samples
+from augengine.loader.samples import Drawn, Samples
 from augengine.plan import Plan
-from augengine.views import Views
+from augengine.views import BadSample, Views
 from shards.index import ShardIndex, labels_of, sizes_of
 
 # Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
@@ -27,7 +26,7 @@ Drawer = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]  # ids, epochs, im
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Finished views, and the bad samples met on the way to them."""
+    """What a worker hands on: finished views, or that there are none, and what it met."""
 
     views: Views | None  # None: a bad sample had no good substitute, or nothing was left
     bad: tuple[BadSample, ...]
@@ -67,16 +66,13 @@ class BatchMaker:
 
     def __call__(self, number: int) -> Batch:
         """Batch `number`: a bad sample is replaced through the samples' order, else left out."""
-        epochs, ids = self._samples.batch(number)
+        drawn = self._samples.batch(number)
         # Without a stream `torch.cuda.stream` does nothing.
-        with self._meter.batch(number, len(ids)), torch.cuda.stream(self._stream):
-            return self._make(epochs, ids)
+        with self._meter.batch(number, len(drawn.ids)), torch.cuda.stream(self._stream):
+            return self._make(drawn)
 
-    def _make(
-        self,
-        epochs: np.ndarray,  # [B] int64
-        ids: np.ndarray,  # [B] int64
-    ) -> Batch:
+    def _make(self, drawn: Drawn) -> Batch:
+        epochs, ids = drawn.epochs, drawn.ids
         used, records = ids.copy(), self._index.rows(ids)
         images = self._source.load(ids, records)
         bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
@@ -94,7 +90,9 @@ class BatchMaker:
         if not good or (self._samples.order is not None and len(good) < len(ids)):
             return Batch(None, met, num_drawn)
         rows = list(good)
-        views = self._augment(epochs[rows], used[rows], records[rows], list(good.values()))
+        used, records = used[rows], records[rows]
+        plan, crops = self._augment(epochs[rows], used, records, list(good.values()))
+        views = Views(crops, used, labels_of(records), plan, met, drawn.cursor)
         return Batch(views, met, num_drawn)
 
     def _replace(
@@ -128,7 +126,7 @@ class BatchMaker:
         ids: np.ndarray,
         records: np.ndarray,
         images: list[torch.Tensor],
-    ) -> Views:
+    ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
         with self._meter.measure("draw", len(ids)):
             plan = self._draw(ids, epochs, sizes_of(records))
         kind = self._backend.device.type
@@ -142,4 +140,4 @@ class BatchMaker:
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
                 sleep_until_done(self._stream)
-        return Views(crops, ids, labels_of(records), plan)
+        return plan, crops

@@ -15,7 +15,7 @@ from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
 from augengine.loader.ahead import Ahead
 from augengine.loader.arguments import check_kinds, whole
-from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
+from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSamples, log_bad_sample
 from augengine.loader.batches import BatchMaker
 from augengine.loader.center_plan import center_plan
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
@@ -25,7 +25,7 @@ from augengine.loader.meter import Meter
 from augengine.loader.samples import Listed
 from augengine.plan import Plan
 from augengine.policy import IMAGENET_MEAN, IMAGENET_STD
-from augengine.views import Views
+from augengine.views import BadSample, Views
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.reader import ShardReader
@@ -54,8 +54,9 @@ def iter_center_views(
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
     A bad sample has no substitute here, which would be judged by the label of another image: it is
-    left out of its batch's `ids`, named through `on_warning`, and counted against the budget
-    (DataError; with `on_bad="fail"` none is allowed). Stopping early ends the threads.
+    left out of its batch's `ids`, stands in its `bad`, is named through `on_warning` (a batch of
+    nothing else is not given) and counted against the budget (DataError; with `on_bad="fail"` none
+    is allowed). Stopping early ends the threads.
     """
     check_kinds(index=index)
     batch_size, size_px = whole("batch_size", batch_size), whole("size_px", size_px)

@@ -10,8 +10,9 @@ import torch
 
 from augengine.caches.sample_cache import Cache, NoCache
 from augengine.decoders.decoder import DecodeFailure, Decoder
-from augengine.loader.bad_samples import BadSample, too_large
+from augengine.loader.bad_samples import too_large
 from augengine.loader.meter import Meter
+from augengine.views import BadSample
 from shards.errors import DataError
 from shards.index import ShardIndex, sizes_of
 from shards.reader import SampleError, ShardReader
@@ -58,9 +59,10 @@ class ImageSource:
         encoded = {row: item for row, item in enumerate(found) if isinstance(item, bytes)}
         for row, item in zip(encoded, self._decode(list(encoded.values())), strict=True):
             found[row] = item
+        shards = records["shard"].tolist()
         images = [
-            self._checked(int(id), item, size)
-            for id, item, size in zip(ids, found, sizes, strict=True)
+            self._checked(int(id), shard, item, size)
+            for id, shard, item, size in zip(ids, shards, found, sizes, strict=True)
         ]
         good = [row for row in fresh if isinstance(images[row], torch.Tensor)]
         self._cache.put(ids[good], [encoded[row] for row in good], [found[row] for row in good])
@@ -79,7 +81,11 @@ class ImageSource:
             return self._decoder(encoded)
 
     def _checked(
-        self, id: int, item: torch.Tensor | SampleError | DecodeFailure | str, size: np.ndarray
+        self,
+        id: int,
+        shard_number: int,
+        item: torch.Tensor | SampleError | DecodeFailure | str,
+        size: np.ndarray,
     ) -> torch.Tensor | BadSample:
         if isinstance(item, torch.Tensor):
             if item.dtype == torch.uint8 and item.shape == (*size.tolist(), 3):
@@ -89,7 +95,7 @@ class ImageSource:
                 f"to {'x'.join(map(str, item.shape))} {str(item.dtype).removeprefix('torch.')}; "
                 "rebuild the index"
             )
-        shard = self._index.shards[int(self._index.rows(np.array([id]))["shard"][0])].name
+        shard = self._index.shards[shard_number].name
         if isinstance(item, SampleError):
             return BadSample(id, item.key, shard, item.reason.removesuffix(f" ({shard})"))
         return BadSample(id, self._key(id), shard, item if isinstance(item, str) else item.reason)

@@ -1,9 +1,10 @@
 """The samples of batches 0, 1, 2, ..., in training and in evaluation.
 
-A batch's number is all that a worker is given. Here it becomes epochs and ids, and the reader hears
-which shards come next, so that remote ones are fetched ahead.
+A batch's number is all that a worker is given. Here it becomes epochs, ids and a place in the
+stream, and the reader hears which shards come next, so that remote ones are fetched ahead.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,14 @@ from shards.order import SampleOrder
 from shards.reader import ShardReader
 from shards.remotecache.upcoming import Upcoming
 
-Drawn = tuple[np.ndarray, np.ndarray]  # epochs, ids: [B] int64 each
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The samples of one batch."""
+
+    epochs: np.ndarray  # [B] int64
+    ids: np.ndarray  # [B] int64
+    cursor: Cursor  # of the stream or list, behind the batch on all ranks
 
 
 class Samples(Protocol):
@@ -23,7 +31,7 @@ class Samples(Protocol):
     order: SampleOrder | None  # replaces a bad sample; None: a bad sample is left out
 
     def batch(self, number: int) -> Drawn:
-        """Epochs and ids of batch `number`."""
+        """The samples of batch `number`."""
         ...
 
 
@@ -47,10 +55,11 @@ class Shuffled:
         self._place = (rank, world)
 
     def batch(self, number: int) -> Drawn:
-        """Epochs and ids of this rank's part of batch `number`."""
+        """This rank's part of batch `number`."""
         start = self._cursor.advance(number * self._batch_size)
         self._reader.expect(self._take.shards_ahead(start.position))
-        return self._take(start.positions(self._batch_size, *self._place))
+        epochs, ids = self._take(start.positions(self._batch_size, *self._place))
+        return Drawn(epochs, ids, start.advance(self._batch_size))
 
 
 class Listed:
@@ -76,8 +85,8 @@ class Listed:
         return -(-len(self._ids) // self._batch_size)
 
     def batch(self, number: int) -> Drawn:
-        """Ids of batch `number`; their epoch is 0."""
+        """The samples of batch `number`; their epoch is 0."""
         first = number * self._batch_size
         self._reader.expect(self._upcoming.after(first))
         ids = self._ids[first : first + self._batch_size]
-        return np.zeros_like(ids), ids
+        return Drawn(np.zeros_like(ids), ids, Cursor(first + len(ids)))

@@ -8,8 +8,9 @@ The contract. Code that differs is the bug.
 
 Success. Batch b holds the samples at positions [cursor + b*G, cursor + (b+1)*G) of the stream, this
     rank's share of them, for every number of workers; its views depend on (seed, epoch, id, view)
-    alone. After a delivery `cursor` is behind the last batch delivered: a loader made from it, with
-    any number of workers, goes on with bit-equal views.
+    alone. A batch carries what was bad on the way to it (`bad`) and the place behind it (`cursor`,
+    the loader's too after the delivery): a loader made from that, with any number of workers, goes
+    on with bit-equal views.
 Bad sample. It is named once, counted against the budget, and replaced by the order's substitute:
     `ids`, `labels` and the plan are the substitute's. Over the budget, with `on_bad="fail"`, or
     when the substitutes are bad too: DataError with the names, at the same batch for every number
@@ -33,7 +34,7 @@ from augengine.decoders.decoder import Decoder
 from augengine.draw import draw_plan
 from augengine.loader.ahead import Ahead
 from augengine.loader.arguments import check_counts, check_kinds, whole
-from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSample, BadSamples, log_bad_sample
+from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSamples, log_bad_sample
 from augengine.loader.batches import BatchMaker
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
 from augengine.loader.engine import choose_engine
@@ -41,14 +42,12 @@ from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Shuffled
 from augengine.policy import Policy
-from augengine.views import Views
+from augengine.views import START, BadSample, Views
 from shards.cursor import Cursor
 from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
-
-START = Cursor(0)
 
 
 class ViewLoader:
@@ -140,7 +139,7 @@ class ViewLoader:
         except DataError as error:
             self._failure = error
             raise
-        self._cursor = self._cursor.advance(self._batch_size)
+        self._cursor = views.cursor
         return views
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
 from shards.terminal.console import new_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.record.conditions import conditions
 from trainer.settings.strict import merge, parse_override
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(parts: Parts, num_steps: int, seconds: float, num_rounds: int) -> dict[str, Any]:
     """Images a second of both kinds of step, and the ratio inside each round."""
-    with parts.loader(Cursor(0)) as loader:
+    with open_loader(parts, Cursor(0)) as loader:
         batches: dict[str, Iterator[Views]] = {
             REAL: iter(loader),
             RESIDENT: itertools.repeat(next(loader)),
@@ -59,7 +59,7 @@ def compare(parts: Parts, num_steps: int, seconds: float, num_rounds: int) -> di
 
 def _steps(parts: Parts, batches: Iterator[Views], num_steps: int) -> None:
     # Of the middle of the run: nothing is frozen or warming up.
-    progress = parts.progress(parts.total_steps // 2)
+    progress = parts.timeline.progress(parts.timeline.total_steps // 2)
     for _ in range(num_steps):
         optimizer_step(parts.method, parts, batches, progress)
     if parts.device.type == "cuda":

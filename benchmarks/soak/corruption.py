@@ -26,10 +26,10 @@ from rich.table import Table
 
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.bad_samples import BadSample
 from augengine.loader.center_loader import iter_center_views
 from augengine.loader.view_loader import ViewLoader
 from augengine.policies import load_policy
+from augengine.views import BadSample
 from benchmarks.soak.damage import CORRUPT, DAMAGES, write_set
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command

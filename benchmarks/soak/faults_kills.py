@@ -28,7 +28,7 @@ from benchmarks.soak.faults_run import BATCH, NUM_IMAGES, STEPS, expected_ids, w
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
 from trainer.record.conditions import conditions
-from trainer.record.idlog import count_ids
+from trainer.record.samplelog import count_ids
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "faults.json"
 

@@ -6,7 +6,7 @@ from story import SMALL, photo, write
 from typed import typed
 
 from trainer import checkpoint
-from trainer.record.idlog import count_ids
+from trainer.record.samplelog import count_ids
 
 
 def test_a_run_survives_all_of_it(desk: Path, times: int) -> None:

@@ -9,9 +9,9 @@ from story import SMALL, photo, write
 from typed import typed
 
 from trainer import checkpoint
-from trainer.record.idlog import count_ids
 from trainer.record.log import read_metrics
 from trainer.record.rundir import read_config
+from trainer.record.samplelog import count_ids
 from trainer.setup.networks import build_method
 
 

@@ -16,7 +16,7 @@ from trainer.eval.online import OnlineKnn
 from trainer.methods.method_table import METHODS
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
-from trainer.record.scores import due
+from trainer.setup.timeline import due
 from trainer.train import train
 
 # Epoch 2 begins inside the tenth batch (37 * 2 = 74 = 9.25 * 8): every cut around that border.
@@ -109,15 +109,15 @@ def test_a_signal_saves_and_the_run_goes_on(
     """A signal finishes the step, saves, and gives the shell's code; resume completes the run."""
     config = tiny_config(shard_folder, loop={"epochs": 1.3, "batch_size": 8})
     train(config, tmp_path / "whole")
-    step, former = Reporter.step, signal.getsignal(number)
+    note, former = Reporter.note, signal.getsignal(number)
 
-    def step_and_kill(self: Reporter, *args: Any) -> None:
-        step(self, *args)
+    def note_and_kill(self: Reporter, *args: Any) -> None:
+        note(self, *args)
         if args[0].step == 2:
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "step", step_and_kill)
+        patch.setattr(Reporter, "note", note_and_kill)
         outcome = train(config, tmp_path / "cut")
     assert (outcome.exit_code, outcome.step) == (code, 3)
     assert final_state(tmp_path / "cut")["step"] == 3
@@ -131,14 +131,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 ) -> None:
     """It names step and samples, and no checkpoint after it exists."""
     config = tiny_config(shard_folder, **EVERY_STEP)
-    step = Reporter.step
+    note = Reporter.note
 
-    def step_then_nan(self: Reporter, progress: Any, result: Any) -> None:
+    def note_nan(self: Reporter, progress: Any, result: Any) -> None:
         if progress.step == 4:
             result.loss.detach().fill_(float("nan"))
-        step(self, progress, result)
+        note(self, progress, result)
 
-    monkeypatch.setattr(Reporter, "step", step_then_nan)
+    monkeypatch.setattr(Reporter, "note", note_nan)
     with pytest.raises(DataError, match=r"finite, got nan at step 5 \(rank 0: samples \d+, "):
         train(config, tmp_path / "run")
     assert final_state(tmp_path / "run")["step"] == 4

@@ -10,7 +10,7 @@ from tiny_run import tiny_config
 from torch import nn
 
 from trainer import checkpoint
-from trainer.build import build_parts
+from trainer.build import build_parts, open_loader
 from trainer.config import LoopConfig
 from trainer.eval.online import OnlineKnn
 from trainer.evaluate import main as evaluate
@@ -65,7 +65,7 @@ def test_views_come_as_the_network_takes_them(
         shard_folder, loop={"precision": precision}, eval={"data": str(shard_folder), "k": 3}
     )
     parts = build_parts(config)
-    with parts.loader(parts.cursor(0)) as loader:
+    with open_loader(parts, parts.timeline.cursor(0)) as loader:
         assert {crop.dtype for crop in next(loader).crops} == {dtype}
     assert parts.knn is not None
     views = next(iter(parts.knn.views(parts.knn.sets.train)))

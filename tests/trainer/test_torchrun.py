@@ -8,7 +8,7 @@ from typed import typed
 
 from trainer import checkpoint
 from trainer.recipes.recipe import to_yaml
-from trainer.record.idlog import count_ids
+from trainer.record.samplelog import count_ids
 
 
 @pytest.mark.slow

@@ -17,17 +17,39 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+from augengine.loader.view_loader import ViewLoader
+from augengine.views import START
+from shards.cursor import Cursor
 from shards.errors import UsageError
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.command.command_config import FLAGS, key_names, resolve_config
 from trainer.config import TrainConfig
+from trainer.methods.protocol import Progress
 from trainer.recipes.recipe import as_mapping
 
 _FLAG = re.compile(rf"--({'|'.join((*FLAGS, 'config', 'minutes')).replace('_', '-')})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Parts):
+    """The parts of a run, with what a loop asks for at hand."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.timeline.total_steps
+
+    def progress(self, step: int) -> Progress:
+        """Where the run is after `step` steps."""
+        return self.timeline.progress(step)
+
+    def loader(self, cursor: Cursor = START) -> ViewLoader:
+        """The views from a position of the stream on, one forward's at a time."""
+        return open_loader(self, cursor)
 
 
 def build_run(
@@ -35,7 +57,7 @@ def build_run(
     *overrides: str,
     minutes: float | None = None,
     **flags: Any,
-) -> Parts:
+) -> Run:
     """The method, its optimizer, its loader and where the run stands after each step.
 
     `notes` and `warnings` of what comes back tell how the config came to be, as the command does.
@@ -61,7 +83,9 @@ def build_run(
         raise UsageError(_of_a_call(str(error))) from None
     parts.method.train()
     told, warnings = map(_of_a_call, (*notes, *parts.notes)), map(_of_a_call, parts.warnings)
-    return replace(parts, notes=tuple(told), warnings=tuple(warnings))
+    made: dict[str, Any] = {field.name: getattr(parts, field.name) for field in fields(parts)}
+    made |= {"notes": tuple(told), "warnings": tuple(warnings)}
+    return Run(**made)
 
 
 def _words(

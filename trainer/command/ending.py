@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from trainer.config import TrainConfig
-from trainer.record.badlog import describe_bad_samples
+from trainer.record.samplelog import describe_bad_samples
 from trainer.setup.beginning import name_of_beginning
 from trainer.train import Outcome
 from trainer.watch.verdict import describe_verdict

@@ -12,10 +12,9 @@ from functools import partial
 
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
-from augengine.loader.bad_samples import BadSample
 from augengine.loader.center_loader import iter_center_views
 from augengine.policy import Policy
-from augengine.views import Views
+from augengine.views import BadSample, Views
 from shards.errors import DataError
 from trainer.config import EvalConfig
 from trainer.eval.labelled import LabelledSet, LabelledSets

@@ -14,7 +14,7 @@ import torch
 from shards.cursor import Cursor
 from shards.errors import UsageError
 from shards.terminal.console import new_console
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.config import TrainConfig
 from trainer.distributed import (
     data_parallel,
@@ -70,7 +70,8 @@ def measure_pace(config: TrainConfig, local_rank: int) -> Pace:
     seconds = _time_steps(parts)
     step_s = on_first(lambda: seconds)
     images_per_s = config.loop.batch_size / step_s
-    return Pace(step_s, images_per_s, _eval_s(parts, images_per_s), parts.steps_per_epoch)
+    eval_s = _eval_s(parts, images_per_s)
+    return Pace(step_s, images_per_s, eval_s, parts.timeline.steps_per_epoch)
 
 
 def _time_steps(parts: Parts) -> float:
@@ -78,14 +79,14 @@ def _time_steps(parts: Parts) -> float:
     parts.method.train()
     model = parts.method if world_size() == 1 else data_parallel(parts.method)
     ends: list[float] = []
-    with parts.loader(Cursor(0)) as loader:
-        batches = iter(loader)
+    timeline = parts.timeline
+    with open_loader(parts, Cursor(0)) as loader:
         is_over = False
         while not is_over:
             # Not step 0, whose rate may be 0 and whose method may only look.
-            progress = parts.progress(min(len(ends), parts.total_steps - 1))
+            progress = timeline.progress(min(len(ends), timeline.total_steps - 1))
             set_schedules(parts.optimizer, parts.config.optim, progress)
-            optimizer_step(model, parts, batches, progress)
+            optimizer_step(model, parts, loader, progress)
             if parts.device.type == "cuda":
                 torch.cuda.synchronize(parts.device)
             ends.append(time.perf_counter())

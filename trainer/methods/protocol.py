@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from augengine.views import Views
+from augengine.views import Origin, Views
 from shards.errors import UsageError
 
 
@@ -46,6 +46,7 @@ class StepResult:
     loss: torch.Tensor  # [] float32 - to call backward on
     embeddings: torch.Tensor  # [N, D] - detached projector outputs, for the collapse monitor
     metrics: Mapping[str, torch.Tensor | float] = field(default_factory=dict)  # scalars to log
+    origins: tuple[Origin, ...] = ()  # of the step's batches; step.py fills it in, no method does
 
 
 class Method(nn.Module):

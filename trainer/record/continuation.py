@@ -54,9 +54,9 @@ def refuse_another_run(parts: Parts, state: Mapping[str, Any]) -> None:
             f"(fingerprint {parts.index.fingerprint[:12]}, not {state['data_fingerprint'][:12]}); "
             "give the former --data"
         )
-    if state["step"] > parts.total_steps:
+    if state["step"] > parts.timeline.total_steps:
         # Rounded up, or what is advised would end a step early.
-        done = math.ceil(1e4 * state["step"] / parts.steps_per_epoch) / 1e4
+        done = math.ceil(1e4 * state["step"] / parts.timeline.steps_per_epoch) / 1e4
         raise UsageError(
             f"a run ends where it is or later, got --epochs {parts.config.loop.epochs:g} at step "
             f"{state['step']:,}; give --epochs {done:g} or more"
@@ -72,9 +72,9 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
     if old == new:
         return None
     return (
-        f"the run now has {new:g} epochs, {parts.total_steps:,} steps, in place of {old}: from "
-        f"step {step:,} on every schedule is the one of {new:g} epochs, as if it had been so from "
-        "the start (a rate that had fallen rises again)"
+        f"the run now has {new:g} epochs, {parts.timeline.total_steps:,} steps, in place of {old}: "
+        f"from step {step:,} on every schedule is the one of {new:g} epochs, as if it had been so "
+        "from the start (a rate that had fallen rises again)"
     )
 
 

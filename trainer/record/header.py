@@ -12,7 +12,7 @@ from trainer.watch.footprint import Footprint
 def describe_run(parts: Parts, footprint: Footprint | str, first_step: int = 0) -> str:
     """Data, encoder, views, length, machine, memory: a person sees what is not as meant."""
     config, loop = parts.config, parts.config.loop
-    groups = parts.policy.groups
+    groups, steps = parts.policy.groups, parts.timeline.total_steps
     views = " + ".join(f"{group.count} x {group.size_px} px" for group in groups)
     encoder = sum(p.numel() for p in parts.method.encoder.parameters())
     trained = sum(p.numel() for p in parts.method.parameters() if p.requires_grad)
@@ -22,7 +22,7 @@ def describe_run(parts: Parts, footprint: Footprint | str, first_step: int = 0) 
         f"{len(parts.index):,} images{_classes(parts)}; {config.method.name}, "
         f"{config.backbone.arch} of {_millions(encoder)} parameters, {_millions(trained)} trained; "
         f"views {views}\n"
-        f"{parts.total_steps:,} steps of {loop.batch_size:,} images, {loop.epochs:g} epochs{again}"
+        f"{steps:,} steps of {loop.batch_size:,} images, {loop.epochs:g} epochs{again}"
         f"; on {_machine(parts.device)}{ranks}, {config.data.workers} loader threads, "
         f"{parts.backend.name}\n"
         f"{footprint if isinstance(footprint, str) else footprint.describe()}"

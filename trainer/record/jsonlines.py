@@ -1,7 +1,7 @@
 """Files of one JSON object a line: appended to, read up to a torn line, cut back after a step.
 
-log.py keeps a run's records in one, idlog.py the samples of its steps, badlog.py those that were
-bad; every record has a `step`.
+log.py keeps a run's records in one, samplelog.py the samples of its steps and those that were bad;
+every record has a `step`.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Turns what the loop sees into records, a progress bar and warnings.
+"""The reporter of a run: turns a step into lists of samples, records, a bar and warnings.
 
-`train.py` calls `step` after every step, `check` and `record` now and then; this file knows the
-loader, the guard of the losses, the collapse monitor, metrics.jsonl and the display, so that the
-loop stays a loop.
+The loop calls `step` after every optimizer step, and nothing else that writes. A step's samples are
+on the disk before its losses are read; ranks read theirs together, and the loop saves after that.
+So a checkpoint is of steps whose samples all ranks have written down.
 """
 
 import resource
@@ -12,12 +12,15 @@ from contextlib import contextmanager
 
 import torch
 
-from augengine.loader.meter import MeterSnapshot
-from augengine.loader.view_loader import ViewLoader
+from augengine.loader.meter import Meter, MeterSnapshot
+from trainer.distributed import world_size
 from trainer.methods.protocol import Progress, StepResult
 from trainer.record.display import FIRST_STEPS, Display, Speed
 from trainer.record.log import RunLog
-from trainer.watch.guards import Guard
+from trainer.record.samplelog import SampleLog
+from trainer.setup.timeline import due
+from trainer.watch.guards import CHECK_EVERY, Guard
+from trainer.watch.interrupt import GracefulInterrupt
 from trainer.watch.monitor import CollapseMonitor
 from trainer.watch.standstill import Standstill
 
@@ -29,42 +32,74 @@ class Reporter:
         self,
         display: Display,
         log: RunLog | None,
-        loader: ViewLoader,
+        samples: SampleLog,
+        *,
+        meter: Meter,  # of the loader
         guard: Guard,
         standstill: Standstill,
+        interrupt: GracefulInterrupt,
+        log_every: int,  # steps
     ) -> None:
         self._display = display
         self._log = log
-        self._loader = loader
-        self._meter = loader.meter
+        self._samples = samples
+        self._meter = meter
         self._guard = guard
-        self._since = loader.meter.snapshot()
-        self._monitor = CollapseMonitor()
         self._standstill = standstill
+        self._interrupt = interrupt
+        self._log_every = log_every
+        self._monitor = CollapseMonitor()
+        self._since = meter.snapshot()
         self._num_steps = 0  # of this start
         self._after_first: MeterSnapshot | None = None  # until the first record
         self._speed: Speed | None = None  # not known yet
         self.loss = float("nan")  # of the last step that was looked at
 
-    def step(self, progress: Progress, result: StepResult) -> None:
+    def step(
+        self,
+        progress: Progress,  # that the step was taken with
+        lr: float,
+        result: StepResult,
+        *,
+        must_look: bool,  # the loop saves or scores what the step made
+    ) -> int:
+        """Write a step down; returns the signal that any rank got, once all ranks know, else 0.
+
+        Raises:
+            DataError: a loss or a weight is not finite, or the disk is full.
+        """
+        self.note(progress, result)
+        step = progress.step + 1
+        logs = step == progress.total_steps or due(step, self._log_every)
+        # Several ranks look at the same steps, or some would wait for the others.
+        alone = world_size() == 1 and self._interrupt.number
+        signal = 0
+        if alone or logs or must_look or due(step, CHECK_EVERY):
+            signal = self.check()
+        self._show(step)
+        if logs or signal:
+            self._record(progress, result, lr)
+        return signal
+
+    def note(self, progress: Progress, result: StepResult) -> None:
         """Take note of a step; does not wait for the device."""
+        self._samples.add_step(progress.step + 1, result.origins)
         self._guard.note(progress.step + 1, result.loss)
         self._monitor.update(result.embeddings)
         self._num_steps += 1
         if self._num_steps == FIRST_STEPS:
             self._after_first = self._meter.snapshot()
 
-    def check(self, signal: int) -> int:
+    def check(self) -> int:
         """Read the losses so far, DataError when one is not finite; the signal that any rank got.
 
         All ranks call it after the same steps.
         """
-        bad_ids = [sample.id for sample in self._loader.bad_samples]
-        loss, signal = self._guard.check(signal, bad_ids)
+        loss, signal = self._guard.check(self._interrupt.number, self._samples.replaced_ids)
         self.loss = self.loss if loss is None else loss
         return signal
 
-    def record(self, progress: Progress, result: StepResult, lr: float) -> None:
+    def _record(self, progress: Progress, result: StepResult, lr: float) -> None:
         """Write a record of the step that `progress` was about, and warn of a collapse."""
         now = self._meter.snapshot()
         recent = self._recent(now)
@@ -129,7 +164,7 @@ class Reporter:
         """A sentence for the person who watches."""
         self._display.say(text)
 
-    def show(self, step: int) -> None:
+    def _show(self, step: int) -> None:
         """Move the bar; the loss is that of the last check."""
         now = self._meter.snapshot()
         recent = self._recent(now)

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import trainer.checkpoint as checkpoint
-import trainer.record.badlog as badlog
-import trainer.record.idlog as idlog
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from shards.plugins.importing import never_from
 from trainer.config import TrainConfig
 from trainer.recipes.former import as_it_was
 from trainer.recipes.recipe import read_recipe, resolve, to_yaml
+from trainer.record.samplelog import PATTERNS
 from trainer.record.starts import head_of, read_starts
 
 CONFIG_NAME = "config.yaml"
@@ -93,7 +92,7 @@ def read_config(run: Path) -> TrainConfig:
 def _remove_run(out: Path) -> None:
     for name in (checkpoint.FOLDER_NAME, "tensorboard", "wandb"):
         shutil.rmtree(out / name, ignore_errors=True)
-    logs = ("metrics.jsonl", "mlflow-run-id", idlog.PATTERN, badlog.PATTERN)
+    logs = ("metrics.jsonl", "mlflow-run-id", *PATTERNS)
     for pattern in (*logs, "nonfinite-step-*.npz"):
         for path in out.glob(pattern):
             path.unlink()

@@ -7,7 +7,6 @@ may change when a run continues, and the encoder of step 0, a random one or the 
 was given, is then scored again.
 """
 
-import math
 import time
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,13 @@ from torch import nn
 from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.online import GivenUp
-from trainer.record.badlog import BadLog
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 from trainer.record.rundir import CONFIG_NAME
+from trainer.record.samplelog import SampleLog
 from trainer.record.starts import weights_taken
 from trainer.setup.beginning import encoder_as_begun, name_of_beginning
+from trainer.setup.timeline import due
 from trainer.watch.interrupt import GracefulInterrupt
 
 
@@ -35,14 +35,14 @@ class Scores:
         parts: Parts,
         out: Path,
         reporter: Reporter,
-        bad_log: BadLog,
+        samples: SampleLog,
         interrupt: GracefulInterrupt,  # that the first rank gives an evaluation up for
     ) -> None:
         self._parts = parts
         self._out = out
         self._before = name_of_beginning(parts.config)
         self._reporter = reporter
-        self._bad_log = bad_log
+        self._samples = samples
         self._interrupt = interrupt
         # Share of held-out images classified rightly, by step; step 0 is before training.
         self.by_step: dict[int, float] = on_first(partial(self._read, out))
@@ -52,8 +52,9 @@ class Scores:
         parts = self._parts
         if parts.knn is None or step in self.by_step:
             return False
-        every = parts.steps(parts.config.eval.every_epochs)
-        return step in (0, parts.total_steps) or due(step, every)
+        timeline = parts.timeline
+        every = timeline.steps(parts.config.eval.every_epochs)
+        return step in (0, timeline.total_steps) or due(step, every)
 
     def make(self, step: int) -> bool:
         """Score the encoder as it is, and before it that of step 0 if there is no such score.
@@ -96,8 +97,8 @@ class Scores:
         except GivenUp:
             return None
         finally:
-            self._bad_log.add_evaluated(at, knn.views.bad)
-        epoch = round(at / self._parts.steps_per_epoch, 6)
+            self._samples.add_evaluated(at, knn.views.bad)
+        epoch = round(at / self._parts.timeline.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
         record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
         what, beside = f"{'the' if self._parts.config.backbone.weights else 'a'} {self._before}", ""
@@ -117,11 +118,3 @@ class Scores:
 
     def _is_stopped(self) -> bool:
         return self._interrupt.number != 0
-
-
-def due(step: int, every: float) -> bool:
-    """Whether a whole multiple of `every` steps has been passed by the last of `step` steps.
-
-    Epochs are no whole number of steps: every 2 epochs of 93.75 steps is after 188, 375, 563, ...
-    """
-    return math.floor(step / every) > math.floor((step - 1) / every)

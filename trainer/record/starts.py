@@ -44,7 +44,7 @@ def describe_start(
         "command": command,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step or 0,
-        "of_steps": parts.total_steps,
+        "of_steps": parts.timeline.total_steps,
         "ranks": world_size(),
         "versions": _versions(),
         "machine": _machine(parts.device),

@@ -84,7 +84,7 @@ def weigh(parts: Parts) -> Footprint | str:
 
 
 def _weigh(parts: Parts, world: int, neighbours: int) -> Footprint | str:
-    images = parts.images_per_forward // world
+    images = parts.config.loop.images_per_forward // world
     try:
         step = step_bytes_by_trial(parts, images, (_free(parts) or 0) // (4 * neighbours))
         if step is not None:
@@ -108,7 +108,7 @@ def _weigh(parts: Parts, world: int, neighbours: int) -> Footprint | str:
 
 
 def _footprint(parts: Parts, step: int, world: int, neighbours: int) -> Footprint:
-    images = parts.images_per_forward // world
+    images = parts.config.loop.images_per_forward // world
     tensors = [*parts.method.parameters(), *parts.method.buffers()]
     if world > 1:  # gradients once more, in the buckets that ranks exchange
         step += sum(_size(p) for p in parts.method.parameters() if p.requires_grad)
@@ -161,7 +161,7 @@ def _remedy(parts: Parts, world: int, neighbours: int) -> str:
             check_batch(smaller.config, parts.method)
         except UsageError:
             break
-        step = step_bytes(smaller, smaller.images_per_forward // world)
+        step = step_bytes(smaller, loop.images_per_forward // world)
         found = _footprint(smaller, step, world, neighbours)
         if found.surely_fits:
             return f"try --batch-size {batch}"

@@ -116,8 +116,8 @@ def redraw(parts: Parts, step: int, ranks: Collection[int], bad_ids: Collection[
     stand in the plan themselves.
     """
     loop, world = parts.config.loop, world_size()
-    images = parts.images_per_forward
-    start = parts.cursor(step - 1)
+    images = loop.images_per_forward
+    start = parts.timeline.cursor(step - 1)
     positions = [
         start.advance(part * images).positions(images, number, world)
         for part in range(loop.accumulate)

@@ -22,11 +22,12 @@ class Standstill:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._warm_steps = math.ceil(parts.config.optim.warmup_epochs * parts.steps_per_epoch)
+        steps_per_epoch = parts.timeline.steps_per_epoch
+        self._warm_steps = math.ceil(parts.config.optim.warmup_epochs * steps_per_epoch)
         # `prepare` is what sizes something by the number of images.
         is_by_image = type(parts.method).prepare is not Method.prepare
         epochs = STILL_EPOCHS if is_by_image else 0
-        self._num_steps = max(STILL_STEPS, math.ceil(epochs * parts.steps_per_epoch))
+        self._num_steps = max(STILL_STEPS, math.ceil(epochs * steps_per_epoch))
         # Steps and their losses, of the last looks, as long as they are near the constant's.
         self._near: deque[tuple[int, float]] = deque()
         self._is_told = False
@@ -36,7 +37,8 @@ class Standstill:
         """The least loss of a constant output now; None where the method does not say."""
         parts = self._parts
         counts = [group.count for group in parts.policy.groups]
-        return parts.method.constant_loss(parts.images_per_forward, (counts[0], sum(counts)))
+        images = parts.config.loop.images_per_forward
+        return parts.method.constant_loss(images, (counts[0], sum(counts)))
 
     @property
     def is_near(self) -> bool:
@@ -71,7 +73,7 @@ class Standstill:
         """A warning, when `num_images` held-out images are told apart worse than untrained."""
         # Twice the standard error of a share, so that chance is no reason to stop a run.
         error = math.sqrt(random_knn * (1 - random_knn) / num_images)
-        is_due = self._warm_steps + self._num_steps <= step < self._parts.total_steps
+        is_due = self._warm_steps + self._num_steps <= step < self._parts.timeline.total_steps
         if not is_due or knn >= random_knn - 2 * error:
             return None
         return self._once(

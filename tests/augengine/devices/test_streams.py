@@ -14,10 +14,13 @@ from augengine.loader.batches import Batch, BatchMaker
 from augengine.loader.center_plan import center_plan
 from augengine.loader.deliver import deliver
 from augengine.loader.meter import Meter
+from augengine.loader.samples import Drawn
 from augengine.views import Views
+from shards.cursor import Cursor
 from shards.format import INDEX_DTYPE
 
 CUDA = torch.device("cuda", 0)
+DRAWN = Drawn(np.zeros(2, int), np.arange(2), Cursor(2))
 SIZES = np.full((2, 2), 8)
 RECORDS = np.zeros(2, INDEX_DTYPE)
 
@@ -90,7 +93,7 @@ def test_a_worker_waits_for_its_kernels_before_it_drops_images(
 
     augment.device = CUDA
     index: Any = SimpleNamespace(rows=lambda ids: RECORDS)
-    samples: Any = SimpleNamespace(batch=lambda _: (np.zeros(2, int), np.arange(2)), order=None)
+    samples: Any = SimpleNamespace(batch=lambda _: DRAWN, order=None)
     source: Any = SimpleNamespace(load=lambda ids, records: [Image(calls) for _ in ids])
     make = BatchMaker(index, samples, source, plan_of, augment, Meter())  # pyright: ignore
     batch = make(0)

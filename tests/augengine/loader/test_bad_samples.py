@@ -1,6 +1,7 @@
 import pytest
 
-from augengine.loader.bad_samples import BadSample, BadSamples, log_bad_sample, too_large
+from augengine.loader.bad_samples import BadSamples, log_bad_sample, too_large
+from augengine.views import BadSample
 from shards.errors import DataError, UsageError
 
 

@@ -1,6 +1,7 @@
 import gc
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,7 +116,8 @@ def test_resume_from_every_cursor_is_exact(index, num_workers):
     with loader_of(index, num_workers=num_workers) as loader:
         for _ in range(7):
             whole.append(next(loader))
-            cursors.append(loader.cursor)
+            assert whole[-1].cursor == loader.cursor
+            cursors.append(whole[-1].cursor)
     assert [cursor.position for cursor in cursors] == [8 * i for i in range(8)]
     for step, cursor in enumerate(cursors[:-1]):
         resumed = take(7 - step, index, cursor=cursor, num_workers=4 - num_workers)
@@ -133,7 +135,10 @@ def test_a_corrupt_sample_is_named_and_replaced(new_shards):
         substitute = SampleOrder(len(index), 3).substitute(np.array([0]), np.array([bad_id]), 0)[0]
         assert views.ids.tolist() == [*clean[0].ids[:5], substitute, *clean[0].ids[6:]]
         assert views.labels[5] == substitute % 3
-        assert_equal_views([next(loader), next(loader)], clean[1:])
+        others = [next(loader), next(loader)]
+        assert_equal_views(others, clean[1:])
+        assert views.bad == (replace(warned[0], substitute=int(substitute)),)
+        assert [batch.bad for batch in others] == [(), ()]
         assert loader.meter.snapshot().bad_samples == 1
         assert loader.bad_samples == tuple(warned)
     assert [(bad.id, bad.key) for bad in warned] == [(bad_id, f"{bad_id:08d}")]
@@ -141,6 +146,20 @@ def test_a_corrupt_sample_is_named_and_replaced(new_shards):
     others = [0, 1, 2, 3, 4, 6, 7]
     assert torch.equal(views.crops[0][:, others], clean[0].crops[0][:, others])
     assert views_by_sample([views]).items() <= views_by_sample(take(5, index)).items()
+
+
+def test_a_batch_carries_what_was_bad_each_time(new_shards):
+    """In every epoch anew, although the loader names it once; on two ranks the one that met it."""
+    index = ShardIndex.open(new_shards())
+    bad_id = int(stream_ids(index, 8)[5])
+    overwrite(index, bad_id)
+    with loader_of(index) as loader:
+        met = [(bad.id, bad.epoch) for _ in range(9) for bad in next(loader).bad]
+        assert met == [(bad_id, 0), (bad_id, 1)]
+        assert [bad.id for bad in loader.bad_samples] == [bad_id]
+    first, second = (take(1, index, rank=rank, world=2)[0] for rank in (0, 1))
+    assert (len(first.bad), len(second.bad)) == (0, 1)
+    assert first.cursor == second.cursor == Cursor(8)
 
 
 def test_a_bad_substitute_is_replaced_in_turn(new_shards):
@@ -331,8 +350,11 @@ def test_center_views_leave_bad_samples_out_and_say_so(new_shards):
     index = ShardIndex.open(new_shards())
     overwrite(index, 9)
     warned = []
-    ids = np.concatenate([views.ids for views in center(index, on_warning=warned.append)])
+    batches = center(index, on_warning=warned.append)
+    ids = np.concatenate([views.ids for views in batches])
     assert ids.tolist() == [id for id in range(37) if id != 9]
+    assert [[bad.id for bad in views.bad] for views in batches] == [[], [9], [], [], []]
+    assert [views.cursor.position for views in batches] == [8, 16, 24, 32, 37]
     assert [bad.id for bad in warned] == [9]
     with pytest.raises(DataError, match=f"at most 0 of 16 samples of {index.directory} may be bad"):
         center(index, on_warning=warned.append, on_bad="fail")

@@ -24,7 +24,7 @@ def at_step(act: Callable[[Any], None]) -> Callable[[int], None]:
     """On rank 1, `act` with the result of step STEP."""
 
     def prepare(rank: int) -> None:
-        note = Reporter.step
+        note = Reporter.note
 
         def note_and_act(self: Reporter, progress: Any, result: Any) -> None:
             if progress.step + 1 == STEP:
@@ -32,7 +32,7 @@ def at_step(act: Callable[[Any], None]) -> Callable[[int], None]:
             note(self, progress, result)
 
         if rank == 1:
-            Reporter.step = note_and_act  # type: ignore[method-assign]
+            Reporter.note = note_and_act  # type: ignore[method-assign]
 
     return prepare
 

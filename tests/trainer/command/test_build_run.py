@@ -15,8 +15,7 @@ from tiny_run import tiny_config
 import augengine
 import trainer
 from shards.errors import DataError, UsageError
-from trainer.build import Parts
-from trainer.command.build_run import build_run
+from trainer.command.build_run import Run, build_run
 from trainer.command.command_config import resolve_config
 from trainer.optim.create_optimizer import set_schedules
 from trainer.recipes.recipe import as_mapping, to_yaml
@@ -25,7 +24,7 @@ from trainer.step import forward
 from trainer.train import train
 
 
-def own_losses(run: Parts) -> Iterator[float]:
+def own_losses(run: Run) -> Iterator[float]:
     """The README's loop."""
     with run.loader() as loader:
         for step, views in zip(range(run.total_steps), loader, strict=False):

@@ -18,8 +18,8 @@ from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled import LabelledSets, label_sets
 from trainer.evaluate import main as evaluate
 from trainer.recipes.recipe import to_yaml
-from trainer.record.badlog import describe_bad_samples
 from trainer.record.jsonlines import read_lines
+from trainer.record.samplelog import describe_bad_samples
 from trainer.run import main as run
 from trainer.train import train
 

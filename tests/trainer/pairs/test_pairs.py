@@ -30,8 +30,8 @@ from toy_methods import TOY
 from typed import typed
 
 from trainer import checkpoint
-from trainer.record.idlog import count_ids
 from trainer.record.log import read_metrics
+from trainer.record.samplelog import count_ids
 
 # boto3 and moto still use what Python wants to be without.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

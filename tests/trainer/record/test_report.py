@@ -10,6 +10,7 @@ from augengine.loader.meter import Meter
 from trainer.methods.protocol import Progress, StepResult
 from trainer.record.display import Display
 from trainer.record.report import Reporter
+from trainer.watch.interrupt import GracefulInterrupt
 
 
 def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -18,20 +19,27 @@ def speeds(log_every: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("augengine.loader.meter.time.perf_counter", lambda: clock.now)
     written: list[float] = []
     log: Any = SimpleNamespace(write=lambda step, values: written.append(values["images_per_s"]))
-    guard: Any = SimpleNamespace(note=lambda step, loss: None)
+    guard: Any = SimpleNamespace(
+        note=lambda step, loss: None, check=lambda signal, bad_ids: (0.5, signal)
+    )
     meter = Meter()
-    loader: Any = SimpleNamespace(meter=meter)
+    samples: Any = SimpleNamespace(add_step=lambda step, origins: None, replaced_ids=())
     still: Any = SimpleNamespace(constant_loss=None, look=lambda step, loss: None)
-    reporter = Reporter(Display(6, quiet=True), log, loader, guard, still)
+    reporter = Reporter(
+        Display(6, quiet=True),
+        log,
+        samples,
+        meter=meter,
+        guard=guard,
+        standstill=still,
+        interrupt=GracefulInterrupt(),
+        log_every=log_every,
+    )
     result = StepResult(torch.zeros(()), torch.randn(8, 4), {})
     for step in range(6):
         meter.delivered(8, 8)
         clock.now += 60.0 if step == 0 else 1.0
-        progress = Progress(step, 6, 6.0)
-        reporter.step(progress, result)
-        reporter.show(step + 1)
-        if (step + 1) % log_every == 0:
-            reporter.record(progress, result, 0.1)
+        reporter.step(Progress(step, 6, 6.0), 0.1, result, must_look=False)
         with reporter.paused():
             clock.now += 1000.0  # an evaluation
     return written

@@ -94,15 +94,15 @@ def test_a_signal_in_the_last_step_leaves_the_last_score_to_resume(
     """The end says that it is missing and gives no other as the last; --resume alone makes it."""
     recipe, run = tmp_path / "tiny.yaml", tmp_path / "run"
     recipe.write_text(to_yaml(config_of(shard_folder, test_set)))
-    step = Reporter.step
+    note = Reporter.note
 
-    def step_and_kill(self: Reporter, *args: Any) -> None:
-        step(self, *args)
+    def note_and_kill(self: Reporter, *args: Any) -> None:
+        note(self, *args)
         if args[0].step == 2:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "step", step_and_kill)
+        patch.setattr(Reporter, "note", note_and_kill)
         assert main(["--config", str(recipe), "--out", str(run)]) == 138
     said = capsys.readouterr().out
     assert "stopped after step 3 of 3, before its last kNN; continue with" in said
@@ -117,14 +117,14 @@ def test_without_evaluation_a_signal_in_the_last_step_ends_a_whole_run(
     shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is missing then: exit code 0."""
-    step = Reporter.step
+    note = Reporter.note
 
-    def step_and_kill(self: Reporter, *args: Any) -> None:
-        step(self, *args)
+    def note_and_kill(self: Reporter, *args: Any) -> None:
+        note(self, *args)
         if args[0].step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Reporter, "step", step_and_kill)
+    monkeypatch.setattr(Reporter, "note", note_and_kill)
     assert train(config_of(shard_folder, None), tmp_path / "run").exit_code == 0
 
 

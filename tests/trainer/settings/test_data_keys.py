@@ -51,7 +51,7 @@ def test_a_cache_is_the_runs_not_the_loaders(shard_folder: Path) -> None:
     parts = build.build_parts(config_of(shard_folder, cache="host"))
     reads = []
     for _ in range(2):
-        with parts.loader(Cursor(0)) as loader:
+        with build.open_loader(parts, Cursor(0)) as loader:
             for _ in range(10):
                 next(loader)
             reads.append(loader.meter.snapshot().stages["read"].images)

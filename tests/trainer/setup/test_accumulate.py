@@ -11,7 +11,7 @@ from shards.errors import UsageError
 from trainer import checkpoint
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import as_mapping, resolve
-from trainer.record.idlog import count_ids
+from trainer.record.samplelog import count_ids
 from trainer.run import main as run
 from trainer.settings.strict import merge
 from trainer.train import train

@@ -13,7 +13,7 @@ from typed import typed
 
 from shards.cursor import Cursor
 from shards.errors import UsageError
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.methods.method_table import METHODS
 from trainer.optim.create_optimizer import OPTIMIZERS
 from trainer.recipes.recipe import as_mapping, resolve
@@ -45,10 +45,10 @@ def saved_bytes(parts: Parts) -> int:
         storages[storage.data_ptr()] = storage
         return tensor
 
-    with parts.loader(Cursor(0)) as loader, saved_tensors_hooks(keep, lambda tensor: tensor):
+    with open_loader(parts, Cursor(0)) as loader, saved_tensors_hooks(keep, lambda tensor: tensor):
         parts.method.train()
         # In the second epoch: the first step of some only looks.
-        optimizer_step(parts.method, parts, iter(loader), parts.progress(6))
+        optimizer_step(parts.method, parts, iter(loader), parts.timeline.progress(6))
     state = parts.method.state_dict().values()
     own = {t.untyped_storage().data_ptr() for t in state if isinstance(t, torch.Tensor)}
     return sum(s.nbytes() for pointer, s in storages.items() if pointer not in own)
@@ -93,9 +93,9 @@ def test_what_an_optimizer_keeps_is_known(name: str, shard_folder: Path) -> None
     """As many tensors of the gradients' sizes as STATES says, and a few numbers."""
     optim = {"name": name, "base_lr": 0.1, "warmup_epochs": 0.0}
     parts = build_parts(tiny_config(shard_folder, "byol", optim=optim))
-    with parts.loader(Cursor(0)) as loader:
+    with open_loader(parts, Cursor(0)) as loader:
         parts.method.train()
-        optimizer_step(parts.method, parts, iter(loader), parts.progress(1))
+        optimizer_step(parts.method, parts, iter(loader), parts.timeline.progress(1))
     states = [
         tensor
         for state in parts.optimizer.state.values()

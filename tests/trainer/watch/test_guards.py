@@ -18,7 +18,7 @@ from shards.errors import DataError
 from shards.index import ShardIndex
 from tools.show_views import main as show_views
 from trainer import checkpoint
-from trainer.build import Parts, build_parts
+from trainer.build import Parts, build_parts, open_loader
 from trainer.config import LoopConfig
 from trainer.record.report import Reporter
 from trainer.train import train
@@ -29,14 +29,14 @@ RARELY = {"run": {"log_every": 100, "keep": 100, "device": "cpu", "save_every_st
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int, value: str) -> None:
     """The loss of the `step`-th step is `value`."""
-    note = Reporter.step
+    note = Reporter.note
 
     def note_poisoned(self: Reporter, progress: Any, result: Any) -> None:
         if progress.step + 1 == step:
             result.loss.fill_(float(value))
         note(self, progress, result)
 
-    monkeypatch.setattr(Reporter, "step", note_poisoned)
+    monkeypatch.setattr(Reporter, "note", note_poisoned)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -134,7 +134,7 @@ def test_a_step_is_drawn_again_from_its_number(accumulate: int, new_shards: Any)
     loop = {"epochs": 3, "batch_size": 8, "accumulate": accumulate}
     config = tiny_config(folder, loop=loop, data={"bad_budget": 1.0})
     parts = build_parts(config)
-    with parts.loader(Cursor(0)) as loader:
+    with open_loader(parts, Cursor(0)) as loader:
         for step in range(1, 11):
             drawn = [next(loader).plan for _ in range(accumulate)]
             bad = [sample.id for sample in loader.bad_samples]

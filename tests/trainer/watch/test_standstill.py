@@ -13,6 +13,7 @@ from trainer.methods.protocol import Method
 from trainer.recipes.recipe import as_mapping, resolve, to_yaml
 from trainer.record.log import read_metrics
 from trainer.settings.strict import merge
+from trainer.setup.timeline import Timeline
 from trainer.watch.standstill import NEAR, STILL_EPOCHS, STILL_STEPS, Standstill
 
 WARM_EPOCHS = 2.0
@@ -40,9 +41,7 @@ def judge(method: Method | None = None) -> Standstill:
         config=tiny_config(Path("x"), "swav", optim={"warmup_epochs": WARM_EPOCHS}),
         method=method or Toy(),
         policy=SimpleNamespace(groups=groups),
-        images_per_forward=8,
-        steps_per_epoch=100.0,
-        total_steps=10_000,
+        timeline=Timeline(num_images=800, batch_size=8, epochs=100),
     )
     return Standstill(parts)
 

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from tiny_run import tiny_config
 
+import trainer.step
 from shards.errors import DataError
 from shards.index import ShardIndex
 from trainer import checkpoint, run
 from trainer.config import TrainConfig
 from trainer.recipes.recipe import to_yaml
-from trainer.record.badlog import describe_bad_samples
 from trainer.record.jsonlines import read_lines
+from trainer.record.samplelog import describe_bad_samples
 from trainer.train import train
+from trainer.watch.guards import Guard
 
 DAMAGED = (3, 20)
 
@@ -90,3 +92,62 @@ def test_the_end_of_a_run_says_so(
     argv = ["--config", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]
     assert run.main(argv) == 0
     assert "2 bad samples, listed in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_steps_samples_are_on_the_disk_before_its_loss_is_read(
+    accumulate: int, shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks read losses together and save after that: a saved step has all its lines."""
+    loop = {"epochs": 1, "batch_size": 8, "accumulate": accumulate}
+    run = {"record_ids": True, "save_every_steps": 1}
+    out, check, seen = tmp_path / "run", Guard.check, []
+
+    def look_and_check(self: Guard, *args: Any) -> Any:
+        seen.append([line["step"] for line in read_lines(out / "ids-rank0.jsonl")])
+        return check(self, *args)
+
+    monkeypatch.setattr(Guard, "check", look_and_check)
+    train(tiny_config(shard_folder, loop=loop, run=run), out)
+    steps = [step for step in range(1, 5) for _ in range(accumulate)]
+    assert seen == [steps[: accumulate * step] for step in range(1, 5)]
+
+
+def test_ids_of_steps_that_come_again_are_dropped_also_when_no_more_are_recorded(
+    shard_folder: Path, tmp_path: Path
+) -> None:
+    """What the file says then is what was trained on while it was recorded, no step twice."""
+    out, loop = tmp_path / "run", {"epochs": 1, "batch_size": 8}
+    config = tiny_config(shard_folder, loop=loop, run={"record_ids": True, "save_every_steps": 1})
+    train(config, out)
+    for path in checkpoint.steps(out)[2:]:
+        path.unlink()
+    run = {"record_ids": False, "save_every_steps": 1}
+    train(tiny_config(shard_folder, loop=loop, run=run), out, resume=True)
+    assert [line["step"] for line in read_lines(out / "ids-rank0.jsonl")] == [1, 2]
+
+
+def test_what_a_step_met_before_it_failed_is_listed(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its first forward, although its second one fails; the samples of neither count as seen."""
+    loop = {"epochs": 2.2, "batch_size": 8, "accumulate": 2}
+    data = {"train": str(damaged), "verify": True, "bad_budget": 1.0}
+    config = tiny_config(damaged, data=data, loop=loop, run={"record_ids": True})
+    out, forward, failed_at = tmp_path / "run", trainer.step.forward, []
+
+    def fail_after_bad(model: Any, parts: Any, views: Any, progress: Any) -> Any:
+        if failed_at:
+            raise RuntimeError("the device is gone")
+        if views.bad and progress.part == 0:
+            failed_at.append(progress.step + 1)
+        return forward(model, parts, views, progress)
+
+    monkeypatch.setattr(trainer.step, "forward", fail_after_bad)
+    with pytest.raises(RuntimeError, match="device is gone"):
+        train(config, out)
+    bad = read_lines(out / "bad-samples-rank0.jsonl")
+    assert bad[-1]["step"] == failed_at[0]
+    assert {line["step"] for line in read_lines(out / "ids-rank0.jsonl")} == set(
+        range(1, failed_at[0])
+    )
