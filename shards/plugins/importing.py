@@ -134,7 +134,7 @@ def _refuse_never(what: str, name: str, module: str) -> None:
                 raise UsageError(
                     f"{what} {name} comes from an installed package or the working folder, never "
                     f"from the run or another folder that was handed over, got {place}; move the "
-                    f"code out of there, and type the command where it lies"
+                    f"code or the recipe out of there, and type the command where it lies"
                 )
 
 
