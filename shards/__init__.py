@@ -17,5 +17,6 @@ from shards.cursor import Cursor
 from shards.errors import DataError, UsageError
 from shards.format import Entry
 from shards.index import ShardIndex
+from shards.mixture.mixed_index import MixedIndex
 from shards.order import SampleOrder
 from shards.reader import SampleError, ShardReader

@@ -49,8 +49,14 @@ class Files(Protocol):
         ...
 
 
-def open_files(directory: Path | RemoteFolder, manifest: Manifest) -> Files:
+def open_files(
+    directory: Path | RemoteFolder,
+    manifest: Manifest,
+    cache_share: float = 1.0,  # of the cache of remote shards, that may be filled ahead
+) -> Files:
     """The tars of a folder; nothing is opened before it is read."""
     if not isinstance(directory, RemoteFolder):
         return ShardFiles(directory, [shard.name for shard in manifest.shards])
-    return (RangeFiles if directory.mode == "range" else CachedFiles)(directory, manifest)
+    if directory.mode == "range":
+        return RangeFiles(directory, manifest)
+    return CachedFiles(directory, manifest, cache_share)

@@ -9,17 +9,19 @@ with what it said when they were indexed; no tar is read unless that differs
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shards.errors import DataError
-from shards.files import open_files
+from shards.files import Files, open_files
 from shards.format import INDEX_NAME, Entry, Manifest, ShardInfo
 from shards.indexing.local_index import index_anew, local_index
 from shards.indexing.tar_folder import local_folder
 from shards.order import SampleOrder
-from shards.remote.address import Location, RemoteFolder, default_window, remote_folder
+from shards.remote.address import DEFAULT_WINDOW_SHARDS, Location, RemoteFolder, remote_folder
 from shards.remote.remote_index import fetch_index
+from shards.remote.several_folders import SeveralFolders, remote_parts
 from shards.store import write_index
 from shards.tars.file_names import read_file_name
 
@@ -27,7 +29,12 @@ __all__ = ["ShardIndex", "build_index", "write_index"]
 
 
 class ShardIndex:
-    """A read-only table of samples, ids 0 to N-1; shared by threads, cheap to pickle."""
+    """A read-only table of samples, ids 0 to N-1; shared by threads, cheap to pickle.
+
+    Of several folders a `MixedIndex` (`mixture/mixed_index.py`) is one.
+    """
+
+    directory: Path | RemoteFolder | SeveralFolders
 
     def __init__(
         self, directory: Path | RemoteFolder, records: np.ndarray, manifest: Manifest
@@ -65,6 +72,17 @@ class ShardIndex:
     def __len__(self) -> int:
         """Samples, N."""
         return len(self.records)
+
+    @property
+    def folder(self) -> Path | RemoteFolder:
+        """The directory of a set that is no mixture."""
+        assert not isinstance(self.directory, SeveralFolders)
+        return self.directory
+
+    @property
+    def epoch_samples(self) -> int:
+        """Samples of an epoch: all of them, once."""
+        return len(self)
 
     def entry(self, sample_id: int) -> Entry:
         """One sample in plain numbers; raises IndexError outside [0, N)."""
@@ -115,6 +133,23 @@ class ShardIndex:
             )
         return rows
 
+    def chunk(self, first: int, end: int) -> np.ndarray:
+        """Records of the samples first to end-1, not to be written to; mapped, not copied."""
+        return np.asarray(self.records[first:end])
+
+    def column(self, name: str) -> np.ndarray:
+        """One field of INDEX_DTYPE of every sample, [N]."""
+        return self.records[name]
+
+    def spread(self, number: int) -> np.ndarray:
+        """Ids [B] int64 of about so many samples, evenly spaced: what stands for the set."""
+        ids = np.linspace(0, len(self) - 1, min(number, len(self)))
+        return np.unique(ids.astype(np.int64))
+
+    def shard_name(self, shard: int) -> str:
+        """What to call a shard in a message."""
+        return self.shards[shard].name
+
     def sizes(self, ids: np.ndarray) -> np.ndarray:
         """Height and width of the upright images, [B, 2] int32."""
         return sizes_of(self.rows(ids))
@@ -128,14 +163,19 @@ class ShardIndex:
 
         Everything is shuffled together; of a remote folder, a few shards at a time.
         """
-        return self.windowed_order(seed, default_window(self.directory))
+        is_remote = remote_parts(self.directory)
+        return self.windowed_order(seed, DEFAULT_WINDOW_SHARDS if is_remote else None)
 
     def windowed_order(self, seed: int, window_shards: int | None) -> SampleOrder:
         """The order with windows of so many shards; None shuffles everything together."""
         sizes = [shard.num_samples for shard in self.shards]
         return SampleOrder(len(self), seed, shard_sizes=sizes, window_shards=window_shards)
 
-    def __reduce__(self) -> tuple[object, tuple[Path | RemoteFolder]]:
+    def open_files(self) -> Files:
+        """The bytes of the shards, for a reader; nothing is opened before it is read."""
+        return open_files(self.folder, self.manifest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
         # A worker process maps the same files again instead of receiving their content.
         return ShardIndex.open, (self.directory,)
 

@@ -20,7 +20,7 @@ _ROUNDS = 8
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ROUND_KEYS = np.arange(1, _ROUNDS + 1, dtype=np.uint64) * _GOLDEN
 _MAX_SAMPLES = 1 << 48
-_SHARDS, _SAMPLES, _SUBSTITUTES = range(3)  # what a key is for
+_SHARDS, _SAMPLES, _SUBSTITUTES, _SETS = range(4)  # what a key is for
 
 
 class SampleOrder:
@@ -161,6 +161,11 @@ class _Layout:
     shard_starts: np.ndarray  # [S] int64 - place of each shard's first sample
     first_ids: np.ndarray  # [S] int64 - its id
     window_starts: np.ndarray  # [W + 1] int64 - place of each window's first sample, and N
+
+
+def seed_of_set(seed: int, number: int) -> int:
+    """The seed of one set of several: sets of one size would otherwise have one order."""
+    return int(_keys(seed, _SETS, np.array([number]))[0])
 
 
 def permute(indices: np.ndarray, sizes: np.ndarray | int, keys: np.ndarray) -> np.ndarray:

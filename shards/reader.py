@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from shards.errors import DataError
-from shards.files import open_files
 from shards.index import ShardIndex
 from shards.tars.local_files import Place
 
@@ -36,7 +35,7 @@ class ShardReader:
             verify: compare the bytes with the index's crc32 also where a disk gives them.
         """
         self._index = index
-        self._files = open_files(index.directory, index.manifest)
+        self._files = index.open_files()
         self._verify = verify or self._files.is_remote
 
     def read(self, ids: np.ndarray, records: np.ndarray | None = None) -> list[bytes | SampleError]:
@@ -103,7 +102,7 @@ class ShardReader:
         # What a network did not bring now would be waited for once more.
         has_key = isinstance(found, bytes) or not self._files.is_remote
         key = self._key(place) if has_key else self._place(place)
-        return SampleError(sample_id, key, f"{wrong} ({self._index.shards[place[0]].name})")
+        return SampleError(sample_id, key, f"{wrong} ({self._index.shard_name(place[0])})")
 
     def _wrong(self, place: Place, crc32: int, found: bytes | OSError) -> str:
         """The fault of the bytes of a place, empty when there is none."""
@@ -122,4 +121,4 @@ class ShardReader:
             return self._place(place)
 
     def _place(self, place: Place) -> str:
-        return f"byte {place[1]} of {self._index.shards[place[0]].name}"
+        return f"byte {place[1]} of {self._index.shard_name(place[0])}"

@@ -17,7 +17,12 @@ _FLAGS = ("data", "policy", "views", "sizes", "seed")
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add --data, --config, --policy, --views, --sizes, --seed and key=value."""
-    parser.add_argument("--data", metavar="DIR", help="folder or address of shards, or demo")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        action="append",
+        help="folder or address of shards, or demo; again for another set, a weight as B:0.3",
+    )
     parser.add_argument(
         "--config", metavar="RECIPE", help="a recipe or a run: its data, policy and seed"
     )
@@ -53,7 +58,7 @@ def policy_of(options: argparse.Namespace) -> Policy:
 
 def index_of(options: argparse.Namespace) -> ShardIndex:
     """The index of the data, built when missing; UsageError without any, DataError when empty."""
-    from trainer.build import open_index
+    from trainer.setup.data_sets import open_training
 
     config = config_of(options)
     if config.data.train is None:
@@ -61,7 +66,7 @@ def index_of(options: argparse.Namespace) -> ShardIndex:
             "--data needs a folder of shards, got none; --data demo is the demo set, and "
             "python -m tools.make_shards demo sets/demo makes a folder of it"
         )
-    index = open_index(config.data.train, config)
+    index = open_training(config)
     if not len(index):
         raise DataError(f"a data set has at least one sample, got none in {config.data.train}")
     return index

@@ -87,8 +87,8 @@ def _ids(options: argparse.Namespace, index: ShardIndex, seed: int) -> np.ndarra
         return _parse_ids(options.ids, len(index))
     if not 1 <= options.num_images <= MAX_IMAGES:
         raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
-    count = min(options.num_images, len(index))
-    positions = options.epoch * len(index) + np.arange(count, dtype=np.int64)
+    count = min(options.num_images, index.epoch_samples)
+    positions = options.epoch * index.epoch_samples + np.arange(count, dtype=np.int64)
     return index.order(seed)(positions)[1]
 
 

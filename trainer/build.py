@@ -4,9 +4,7 @@
 wrong is found here or before, so that a run that starts does not stop for a wrong setting.
 """
 
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 
@@ -19,17 +17,13 @@ from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
 from augengine.views import START
 from shards.cursor import Cursor
-from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
-from shards.packing.demo_folder import data_folder
-from shards.remote.address import remote_folder
 from shards.remotecache.cache_window import note_on_window
-from shards.terminal.bytesize import parse_size
 from trainer.config import TrainConfig
 from trainer.distributed import rank, world_size
 from trainer.eval.center_views import CenterViews
-from trainer.eval.labelled import label_sets
+from trainer.eval.labelled_pair import open_labelled
 from trainer.eval.online import OnlineKnn
 from trainer.methods.protocol import Method
 from trainer.nets.own_nets import other_origins
@@ -37,6 +31,13 @@ from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
 from trainer.setup.accumulate import check_batch, describe_parts
 from trainer.setup.beginning import Beginning
+from trainer.setup.data_sets import (
+    check_shares,
+    notes_on_sets,
+    open_training,
+    window_sets,
+    with_sets_named,
+)
 from trainer.setup.device import choose_device, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
@@ -77,12 +78,10 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     beginning = Beginning(config)
     method = build_method(config, policy, beginning.fill if begins else None)
     check_batch(config, method)
-    if config.data.train is None:
-        raise UsageError(
-            "data.train is the folder of the training shards, got null; give --data DIR"
-        )
-    index = open_index(config.data.train, config)
+    config = with_sets_named(config)
+    index = open_training(config)
     check_length(config.loop, index)
+    check_shares(method, index)
     method.check_classes(index.classes)
     method.prepare(len(index))
     method.to(device)
@@ -98,19 +97,20 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     cache = create_cache(
         config.data.cache, index, device, config.data.max_cache_bytes, Neighbours()
     )
-    window = note_on_window(index.directory, index.shards, config.loop.window)
+    window = note_on_window(window_sets(index), config.loop.window)
     arch = describe_options(method.backbone)
     taken = beginning.taken
     begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
+    notes += notes_on_sets(index)
     knn = _build_knn(config, index, policy, decoder, device)
-    warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
+    warnings = (warn_of_few_steps(config.loop, index.epoch_samples), _warn_of_overlap(knn))
     loop = config.loop
     return Parts(
         config=config,
         device=device,
-        timeline=Timeline(len(index), loop.batch_size, loop.epochs),
+        timeline=Timeline(index.epoch_samples, loop.batch_size, loop.epochs),
         index=index,
         order=index.windowed_order(loop.seed, loop.window),
         policy=policy,
@@ -150,24 +150,6 @@ def open_loader(parts: Parts, cursor: Cursor = START) -> ViewLoader:
     )
 
 
-def open_index(data: str, config: TrainConfig) -> ShardIndex:
-    """The index of a folder or an address of shards, or of the demo set by its name."""
-    show = rank() == 0 and sys.stderr.isatty()
-    remote = remote_folder(data)
-    if remote is not None:
-        settings = config.data
-        cache, bound = settings.remote_cache, settings.remote_cache_bytes
-        remote = replace(
-            remote,
-            mode=settings.remote,
-            cache=None if cache is None else Path(cache).expanduser(),
-            cache_bytes=None if bound is None else parse_size(bound),
-            timeout_s=settings.remote_timeout_s,
-        )
-        return ShardIndex.open(remote)
-    return ShardIndex.open(data_folder(data, progress=show), progress=show)
-
-
 def _build_knn(
     config: TrainConfig,
     train: ShardIndex,
@@ -177,8 +159,7 @@ def _build_knn(
 ) -> OnlineKnn | None:
     if config.eval.data is None:
         return None
-    sizes = (config.eval.max_train_images, config.eval.max_test_images)
-    sets = label_sets(train, open_index(config.eval.data, config), *sizes)
+    sets = open_labelled(config, train)
     # Not training's backend, which may make views in bf16.
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, policy, backend, decoder)
@@ -187,6 +168,8 @@ def _build_knn(
 
 def _warn_of_overlap(knn: OnlineKnn | None) -> str | None:
     """A sentence when a score would be of images that the encoder is trained on."""
-    if knn is None or not knn.sets.num_shared:
-        return None
-    return f"{knn.sets.overlap}: their nearest neighbour is themselves; evaluate on others"
+    if knn is not None and knn.sets.num_shared:
+        return f"{knn.sets.overlap}: their nearest neighbour is themselves; evaluate on others"
+    if knn is not None and knn.sets.num_seen:
+        return f"{knn.sets.overlap_with_seen}, without their labels; evaluate on others"
+    return None

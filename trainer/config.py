@@ -126,6 +126,10 @@ class EvalConfig:
 
     # Labelled shards; null: no kNN (the demo set brings its own).
     data: str | None = field(default=None, metadata=PATH)
+    # Labelled shards whose images vote on those of `data`, and are fitted by a probe: another pair
+    # while the training images have no labels. null: data.train.
+    train: str | None = field(default=None, metadata=PATH)
+    probe: bool = False  # beside every kNN a linear probe on the same features
     every_epochs: float = 10  # and once before training and once at the end
     k: int = 20
     temperature: float = 0.07
@@ -136,7 +140,12 @@ class EvalConfig:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        remote_folder(self.data)
+        for place in (self.data, self.train):
+            remote_folder(place)
+        for name, is_given in (("train", self.train is not None), ("probe", self.probe)):
+            is_idle = is_given and self.data is None
+            rule = f"eval.{name} is about the images of eval.data, which are scored"
+            require(not is_idle, rule, "no eval.data", "give --eval-data LABELLED_SHARDS")
         for name in ("every_epochs", "temperature"):
             value = getattr(self, name)
             require(value > 0, f"eval.{name} is positive", value, f"change eval.{name}")
@@ -199,7 +208,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         # Written out, so that a run that goes on with its data elsewhere keeps its order.
         if self.loop.window_shards == "auto":
-            loop = replace(self.loop, window_shards=default_window(self.data.train))
+            windows = map(default_window, self.data.train_places)
+            loop = replace(self.loop, window_shards=next(filter(None, windows), None))
             object.__setattr__(self, "loop", loop)
         # Or the others give up first, and do not know why.
         require(

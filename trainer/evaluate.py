@@ -46,7 +46,9 @@ def _main(args: argparse.Namespace) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser("python -m trainer.evaluate", __doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
-    parser.add_argument("--data", metavar="DIR", help="training shards (default: the run's)")
+    parser.add_argument(
+        "--data", metavar="DIR", action="append", help="training shards (default: the run's)"
+    )
     parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")
     parser.add_argument(
         "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"

@@ -34,7 +34,9 @@ examples:
   python -m trainer.run                                   the demo set, a few CPU minutes
   python -m trainer.run --data sets/train --eval-data sets/val --minutes 20     all fitted
   python -m trainer.run --data sets/train --eval-data sets/val --method swav --views 2+6
+  python -m trainer.run --data sets/a --data sets/b:0.3     an epoch: all of a, 30 % of b
   python -m trainer.run --data sets/train --config byol --epochs 100 optim.base_lr=0.45
+  python -m trainer.run --data sets/web --eval-train sets/train --eval-data sets/val eval.probe=true
   python -m trainer.run --out runs/mine --resume          continue a run exactly
   torchrun --nproc-per-node 8 -m trainer.run --data sets/train --out runs/eight --resume auto
 
@@ -145,8 +147,17 @@ def _parser() -> CommandParser:
         _key_names,
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--data", metavar="DIR", help="training shards, also s3://...; else: demo")
+    data.add_argument(
+        "--data",
+        metavar="DIR[:W]",
+        action="append",
+        help="training shards, also s3://...; else: demo. Again for another set: an epoch takes "
+        "W x its images, 1 if left out",
+    )
     data.add_argument("--eval-data", metavar="DIR", help="labelled shards: kNN while training")
+    data.add_argument(
+        "--eval-train", metavar="DIR", help="labelled shards that vote on them (default: --data)"
+    )
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument("--method", metavar="NAME", help="byol, ... (--list; default: fitted)")

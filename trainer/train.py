@@ -29,6 +29,7 @@ from trainer.record.display import Display
 from trainer.record.header import describe_run
 from trainer.record.log import RunLog
 from trainer.record.report import Reporter
+from trainer.record.reweighted import with_past
 from trainer.record.rundir import open_out
 from trainer.record.samplelog import SampleLog
 from trainer.record.scores import Scores
@@ -36,7 +37,7 @@ from trainer.record.starts import describe_start
 from trainer.setup.timeline import due
 from trainer.step import optimizer_step
 from trainer.watch.footprint import weigh
-from trainer.watch.guards import Guard
+from trainer.watch.guards import Guard, odd_tensors
 from trainer.watch.interrupt import GracefulInterrupt
 from trainer.watch.standstill import Standstill
 
@@ -82,20 +83,21 @@ def train(
         out = on_first(lambda: out)
         begins = on_first(lambda: not resume)
         parts = build_parts(config, local_rank, begins=begins)
-        guard = Guard(parts, out)
         warnings: list[str] = []
-        step, cursor = _load(parts, out, resume, guard.odd, warnings.append)
+        odd = odd_tensors(parts.method)
+        parts, step, cursor = _load(parts, out, resume, odd, warnings.append)
+        guard = Guard(parts, out, odd)
         warnings += parts.warnings
         footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
-        on_first(partial(open_out, out, config, start, resume=step is not None))
+        on_first(partial(open_out, out, parts.config, start, resume=step is not None))
         outcome = Outcome(parts.timeline.total_steps, step or 0, cursor)
         interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
         loader = stack.enter_context(open_loader(parts, cursor))
         display = Display(outcome.total_steps, outcome.step, quiet=rank() != 0)
         log = None
         if rank() == 0:
-            settings = (config.run.loggers, as_mapping(config))
+            settings = (config.run.loggers, as_mapping(parts.config))
             log = RunLog(out, *settings, from_step=outcome.step, warn=display.warn)
             stack.enter_context(log)
         for note in notes:
@@ -212,7 +214,7 @@ def _load(
     resume: bool,
     may_be_odd: Collection[str],  # tensors of the method that hold NaN or infinity on purpose
     warn: Callable[[str], None],
-) -> tuple[int | None, Cursor]:
+) -> tuple[Parts, int | None, Cursor]:
     """Put the checkpoint that the first rank takes into the parts; no step: none is to be taken."""
     state = None
 
@@ -227,15 +229,18 @@ def _load(
 
     step = on_first(newest)
     if step is None:
-        return None, Cursor(0)
+        return parts, None, Cursor(0)
     if state is None:
         state = checkpoint.load_step(out, step)
     refuse_another_run(parts, state)
+    parts, reweighted = with_past(parts, state)
+    if reweighted:
+        warn(reweighted)
     if length := describe_length(state["config"], parts, step):
         warn(length)
     parts.method.load_state_dict(state["method"])
     parts.optimizer.load_state_dict(state["optimizer"])
-    return step, Cursor.from_state_dict(state["cursor"])
+    return parts, step, Cursor.from_state_dict(state["cursor"])
 
 
 if __name__ == "__main__":

@@ -198,10 +198,10 @@ def create_cache(
             "run on a GPU"
         )
     if name == "host":
-        return _on_host(index.records["size"], max_bytes, neighbours)
+        return _on_host(index.column("size"), max_bytes, neighbours)
     if max_bytes is None:
         max_bytes = int(GPU_SHARE * free_bytes(device))
-    sizes = np.stack([index.records["height"], index.records["width"]], axis=-1)
+    sizes = np.stack([index.column("height"), index.column("width")], axis=-1)
     return ImageCache(sizes, max_bytes, device)
 
 

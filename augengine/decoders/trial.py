@@ -59,7 +59,7 @@ def create_tuned_decoder(
 
 def sample_jpegs(index: ShardIndex, decoder: Decoder) -> list[bytes]:
     """Encoded JPEGs of the set that decode well, at most NUM_IMAGES."""
-    ids = np.unique(np.linspace(0, len(index) - 1, NUM_IMAGES).astype(np.int64))
+    ids = index.spread(NUM_IMAGES)
     order = index.order(0)
     if order.window_shards is not None:  # of remote data: all from a few shards
         ids = order(np.arange(len(ids)))[1]

@@ -95,7 +95,7 @@ class ImageSource:
                 f"to {'x'.join(map(str, item.shape))} {str(item.dtype).removeprefix('torch.')}; "
                 "rebuild the index"
             )
-        shard = self._index.shards[shard_number].name
+        shard = self._index.shard_name(shard_number)
         if isinstance(item, SampleError):
             return BadSample(id, item.key, shard, item.reason.removesuffix(f" ({shard})"))
         return BadSample(id, self._key(id), shard, item if isinstance(item, str) else item.reason)

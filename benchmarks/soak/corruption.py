@@ -122,7 +122,7 @@ def load_epoch(index: ShardIndex, **settings: Any) -> dict[str, Any]:
 def open_again(index: ShardIndex) -> dict[str, Any]:
     """What the next run says: the tars that changed are named, or the index is still right."""
     try:
-        return {"samples": len(ShardIndex.open(index.directory))}
+        return {"samples": len(ShardIndex.open(index.folder))}
     except DataError as error:
         return {"stopped": str(error)}
 

@@ -35,9 +35,15 @@ class CachedFiles:
 
     is_remote = True
 
-    def __init__(self, folder: RemoteFolder, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        folder: RemoteFolder,
+        manifest: Manifest,
+        share: float = 1.0,  # of the cache; the rest is for other folders of the same run
+    ) -> None:
         """Make the cache's folder; UsageError when its bound is below the largest shard."""
         self._folder = folder
+        self._share = share
         self._shards = shards = manifest.shards
         self._names = [_cached_name(folder, shard, manifest.index_sha256) for shard in shards]
         self._store = RemoteStore(folder)
@@ -107,7 +113,7 @@ class CachedFiles:
     def expect(self, shards: Sequence[int]) -> None:
         """These shards will be read in full: fetch them whole, as far ahead as the cache holds."""
         said = tuple(int(shard) for shard in shards)
-        ahead, room = [], self._cache.max_bytes
+        ahead, room = [], self._share * self._cache.max_bytes
         for shard in said:
             room -= self._shards[shard].size_bytes
             if room < 0:

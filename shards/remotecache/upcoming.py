@@ -6,13 +6,11 @@ read image by image, where the server can send parts of files.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from shards.format import ShardInfo
-from shards.remote.address import RemoteFolder
-from shards.remotecache.cache_window import cache_bound
+from shards.remotecache.cache_window import AnyFolder, cache_bound
 
 # Of its samples, from which on a whole shard is fetched instead of single images.
 _SHARE = 0.25
@@ -22,7 +20,7 @@ class Upcoming:
     """The shards that a list of samples reads much of, from any place in the list on."""
 
     def __init__(
-        self, folder: Path | RemoteFolder, shards: Sequence[ShardInfo], shard_of: np.ndarray
+        self, folder: AnyFolder, shards: Sequence[ShardInfo], shard_of: np.ndarray
     ) -> None:
         """Look at the whole list once.
 
@@ -50,7 +48,7 @@ class Upcoming:
 
 
 def repeated_shards(
-    folder: Path | RemoteFolder, shards: Sequence[ShardInfo], shard_of: np.ndarray
+    folder: AnyFolder, shards: Sequence[ShardInfo], shard_of: np.ndarray
 ) -> np.ndarray:
     """[S] bool: shards to fetch whole for samples that are read in every epoch.
 

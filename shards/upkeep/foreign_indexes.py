@@ -42,7 +42,7 @@ def export_wids(index: ShardIndex) -> list[Path]:
     Raises:
         DataError: a tar is torn, or the folder cannot be written.
     """
-    folder = local_folder(index.directory)
+    folder = local_folder(index.folder)
     shardlist = [
         {
             "url": shard.name,
@@ -63,7 +63,7 @@ def export_wids(index: ShardIndex) -> list[Path]:
 
 
 def _export_shard(index: ShardIndex, number: int) -> Path:
-    path = local_folder(index.directory) / index.shards[number].name
+    path = local_folder(index.folder) / index.shards[number].name
     records = index.records
     ours = set(records["offset"][records["shard"] == np.uint32(number)].tolist())
     lines = [

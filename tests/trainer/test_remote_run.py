@@ -11,13 +11,13 @@ from tiny_run import tiny_config
 from shards.errors import UsageError
 from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
 from trainer import checkpoint
-from trainer.build import open_index
 from trainer.config import EvalConfig
 from trainer.recipes.recipe import as_mapping, read_recipe, resolve
 from trainer.record.continuation import changed_on_resume
 from trainer.record.rundir import CONFIG_NAME
 from trainer.run import main
 from trainer.settings.data_config import DataConfig
+from trainer.setup.data_sets import open_index
 from trainer.train import train
 
 Serve = Callable[..., FaultyServer]

@@ -12,7 +12,7 @@ from tiny_run import tiny_config
 
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
-from trainer.eval.online import OnlineKnn
+from trainer.eval.online import OnlineKnn, OnlineScore
 from trainer.methods.method_table import METHODS
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
@@ -166,7 +166,7 @@ def test_the_best_checkpoint_stays(
     shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """best.pt names the highest kNN score although keep=1, and a resumed run remembers it."""
-    scores = iter([0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.3])
+    scores = map(OnlineScore, [0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.3])
     monkeypatch.setattr(OnlineKnn, "__call__", lambda self, encoder, stop: next(scores))
     settings = {
         "eval": {"data": str(shard_folder), "k": 3, "every_epochs": 0.25},

@@ -12,7 +12,7 @@ from torch import nn
 from trainer import checkpoint
 from trainer.build import build_parts, open_loader
 from trainer.config import LoopConfig
-from trainer.eval.online import OnlineKnn
+from trainer.eval.online import OnlineKnn, OnlineScore
 from trainer.evaluate import main as evaluate
 from trainer.step import clip_gradients
 from trainer.train import train
@@ -79,7 +79,7 @@ def test_the_encoder_is_what_is_scored(
     scored: list[list[torch.Tensor]] = []
     score = OnlineKnn.__call__
 
-    def score_and_keep(self: OnlineKnn, encoder: nn.Module, *rest: Any) -> float:
+    def score_and_keep(self: OnlineKnn, encoder: nn.Module, *rest: Any) -> OnlineScore:
         scored.append([p.detach().clone() for p in encoder.parameters()])
         return score(self, encoder, *rest)
 

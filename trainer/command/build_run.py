@@ -67,8 +67,8 @@ def build_run(
             fits the data, or without data the demo.
         *overrides: "key=value", such as "optim.base_lr=0.3".
         minutes: train for so long; the pace is measured first.
-        **flags: data, eval_data, method, policy, views, sizes, arch, epochs, batch_size, seed,
-            backend, device: as the command's flags.
+        **flags: data (or a list of sets), eval_data, eval_train, method, policy, views, sizes,
+            arch, epochs, batch_size, seed, backend, device: as the command's flags.
 
     Raises:
         UsageError: what cannot be, with what to write instead.
@@ -135,6 +135,8 @@ def _plain(flag: str, value: Any) -> Any:
     """Paths as text, counts such as (2, 6) as 2+6, numpy's numbers as Python's."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if flag == "data" and isinstance(value, list | tuple):
+        return [_plain("place", place) for place in value]
     if flag in ("views", "sizes") and isinstance(value, list | tuple):
         return "+".join(map(str, value))
     return value.item() if hasattr(value, "item") else value

@@ -39,6 +39,7 @@ DEMO_METHOD = "swav"
 FLAGS = {
     "data": "data.train",
     "eval_data": "eval.data",
+    "eval_train": "eval.train",
     "method": "method.name",
     "policy": "policy.name",
     "views": "policy.views",
@@ -91,7 +92,7 @@ def resolve_config(
             f"--method names a method, got recipe {args.method}; give --config {args.method}"
         )
     is_of_run = args.resume and args.config is None
-    if args.config is None and not is_of_run and _named(command, "data", "train", None):
+    if args.config is None and not is_of_run and command.get("data", {}).get("train"):
         config, notes = fitted_config(command, args.minutes, stack)
     else:
         recipe, notes = _recipe(args, command)
@@ -121,6 +122,7 @@ def command_of(args: argparse.Namespace, flags: Iterable[str] = tuple(FLAGS)) ->
         if value is not None:
             command = merge(command, parse_override(f"{FLAGS[flag]}={_quoted(value)}"))
     for override in args.overrides:
+        _refuse_folder(override)
         command = merge(command, parse_override(override))
     if given["views"] is not None and given["sizes"] is not None:
         _check_pairs(given["views"], given["sizes"])
@@ -205,6 +207,21 @@ def _named(values: Mapping[str, Any], section: str, key: str, default: Any) -> A
     return found if isinstance(found, str) else default
 
 
+def _refuse_folder(word: str) -> None:
+    """A shell has made several words of a pattern, or several sets stand after one flag."""
+    if "=" not in word and ("://" in word or Path(word).is_dir()):
+        raise UsageError(
+            f"every set has its own --data, got {word} after another; give --data {word}, or a "
+            "pattern in quotes: --data 'sets/*'"
+        )
+
+
 def _quoted(value: object) -> str:
-    """A flag's value as YAML: texts in quotes, so that --out 1e3 stays a text."""
+    """A flag's value as YAML: texts in quotes, so that --out 1e3 stays a text.
+
+    Of a flag that may be given several times a list of them, or the only one.
+    """
+    if isinstance(value, list):
+        texts = [_quoted(item) for item in value]
+        return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return repr(value) if not isinstance(value, str) else "'" + value.replace("'", "''") + "'"

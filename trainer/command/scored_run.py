@@ -17,7 +17,6 @@ import trainer.checkpoint as checkpoint
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
 from shards.errors import DataError, UsageError
-from trainer.build import open_index
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import (
@@ -33,7 +32,7 @@ from trainer.eval.center_views import CenterViews
 from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
-from trainer.eval.labelled import label_sets
+from trainer.eval.labelled_pair import open_labelled
 from trainer.record.rundir import CONFIG_NAME, read_config
 from trainer.record.starts import weights_taken
 from trainer.setup.beginning import GIVEN, RANDOM, encoder_as_begun
@@ -59,7 +58,9 @@ def score_run(args: argparse.Namespace) -> int:
 
     def conditions() -> dict[str, Any]:
         # As they were named: where the demo set is cached says nothing to another reader.
-        names = {"train": str(config.data.train), "test": str(config.eval.data)}
+        labelled = config.eval.train or config.data.train
+        train = labelled if isinstance(labelled, str) else ", ".join(labelled or ())
+        names = {"train": train, "test": str(config.eval.data)}
         if args.baselines:
             names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
         return evaluation.conditions() | names | {"run": str(run), "checkpoint": str(path)}
@@ -87,13 +88,7 @@ def score_run(args: argparse.Namespace) -> int:
 
 
 def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
-    if config.data.train is None or config.eval.data is None:
-        raise UsageError(
-            "kNN and a linear probe need labelled held-out images, got no --eval-data; "
-            "pack some with python -m tools.make_shards"
-        )
-    train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
-    sets = label_sets(train, test, config.eval.max_train_images, config.eval.max_test_images)
+    sets = open_labelled(config)
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
@@ -132,14 +127,17 @@ def _scores(
 
 def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     """The run's config with what the flags say; by default all images are used."""
-    settings = {
+    settings: dict[str, Any] = {
         "data": args.eval_data or config.eval.data,
         "max_train_images": args.max_train_images,
         "max_test_images": 0,
         "k": config.eval.k if args.k is None else args.k,
         "temperature": config.eval.temperature if args.temperature is None else args.temperature,
     }
-    data = {"train": args.data or config.data.train, "backend": args.backend or config.data.backend}
+    data: dict[str, Any] = {"backend": args.backend or config.data.backend}
+    if args.data:
+        data |= {"train": tuple(args.data), "former_weights": ()}
+        settings["train"] = None
     return replace(
         config,
         data=replace(config.data, **data),

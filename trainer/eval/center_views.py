@@ -78,7 +78,7 @@ class CenterViews:
 
     def describe(self, sets: LabelledSets) -> str:
         """Sentences about how the sets' classes are matched, and what was left out."""
-        return sets.describe(self.num_left_out("train"), self.num_left_out("eval"))
+        return sets.describe(self.num_left_out(sets.train.data), self.num_left_out("eval"))
 
     def note(self, part: LabelledSet, bad: BadSample) -> None:
         """Keep an image that could not be read; it is named once, however often it comes up."""

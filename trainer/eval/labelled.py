@@ -15,6 +15,7 @@ import numpy as np
 from shards.errors import DataError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
+from trainer.eval.class_match import class_name, match_classes
 from trainer.eval.overlap import repeated_images, shared_images
 
 _CHUNK = 1 << 22  # records of an index that are looked at together
@@ -26,7 +27,7 @@ _SHOWN_CLASSES = 5
 class LabelledSet:
     """The images of one set that take part, and how many do not."""
 
-    data: str  # "train" or "eval": the key of the config that names the set
+    data: str  # "train", "eval.train" or "eval": which set of the config's it is
     index: ShardIndex
     ids: np.ndarray  # [N] int64, ascending
     own_numbers: np.ndarray  # [K] int64, ascending - classes of these images, as the index has them
@@ -48,6 +49,7 @@ class LabelledSets:
     rule: str  # by which classes are matched
     num_shared: int  # held-out images that are in the training set, labelled or not
     num_repeated: int | None  # training images that are copies of others; None: not counted
+    num_seen: int = 0  # held-out images among those that an encoder is trained on without labels
 
     @property
     def num_classes(self) -> int:
@@ -72,6 +74,7 @@ class LabelledSets:
         parts = [f"classes {self.rule}"]
         parts += [f"left out: {', '.join(left_out)}"] if left_out else []
         parts += [self.overlap] if self.num_shared else []
+        parts += [self.overlap_with_seen] if self.num_seen else []
         return "; ".join(parts)
 
     @property
@@ -82,9 +85,23 @@ class LabelledSets:
             "set"
         )
 
+    @property
+    def overlap_with_seen(self) -> str:
+        """The same of images that an encoder is trained on, where others are labelled."""
+        return (
+            f"{self.num_seen:,} of {len(self.test.ids):,} evaluation images are among those that "
+            "the encoder is trained on"
+        )
+
 
 def label_sets(
-    train: ShardIndex, test: ShardIndex, max_train_images: int = 0, max_test_images: int = 0
+    train: ShardIndex,
+    test: ShardIndex,
+    max_train_images: int = 0,
+    max_test_images: int = 0,
+    *,
+    seen: ShardIndex | None = None,  # what an encoder is trained on, when that is not `train`
+    name: str = "train",  # of the first set in the config
 ) -> LabelledSets:
     """The images that take part: all that can, or a fixed random part of so many (0: all).
 
@@ -97,10 +114,13 @@ def label_sets(
         if set(counts) <= {NO_LABEL}:
             raise DataError(
                 f"kNN and a linear probe need labels, got none in {index.directory}; pack a folder "
-                "with one subfolder a class, or train without --eval-data"
+                "with one subfolder a class, or give other labelled shards with --eval-train and "
+                "--eval-data, or neither"
             )
     known = {number: number for number in train_counts if number != NO_LABEL}
-    rule, numbers = _match(train, test, list(known), [n for n in test_counts if n != NO_LABEL])
+    rule, numbers = match_classes(
+        train, test, list(known), [n for n in test_counts if n != NO_LABEL]
+    )
     common = {own: number for own, number in numbers.items() if number in known}
     if not common:
         ours, theirs = (
@@ -114,11 +134,12 @@ def label_sets(
         )
     held_out = _take("eval", test, test_counts, common, max_test_images)
     return LabelledSets(
-        _take("train", train, train_counts, known, max_train_images),
+        _take(name, train, train_counts, known, max_train_images),
         held_out,
         rule,
         shared_images(train, test, held_out.ids),
         repeated_images(train),
+        shared_images(seen, test, held_out.ids) if seen else 0,
     )
 
 
@@ -131,53 +152,6 @@ def sample_positions(num_images: int, max_images: int) -> np.ndarray:
         return np.arange(num_images)
     chosen = np.random.default_rng(_SAMPLE_SEED).choice(num_images, max_images, replace=False)
     return np.sort(chosen)
-
-
-def class_name(index: ShardIndex, number: int) -> str:
-    """The name of a class, or its number where it has none."""
-    return index.classes[number] if number < len(index.classes) else str(number)
-
-
-def _match(
-    train: ShardIndex, test: ShardIndex, train_numbers: list[int], test_numbers: list[int]
-) -> tuple[str, dict[int, int]]:
-    """The rule, and the training set's number of every held-out class (NO_LABEL: it has none)."""
-    has_names = (_has_names(train), _has_names(test))
-    rule = "by name" if any(has_names) else "by number"
-    if train.classes == test.classes:
-        return rule, {number: number for number in test_numbers}
-    if not all(has_names) and not set(train.classes) & set(test.classes):
-        if any(has_names):
-            named, others = (train, test_numbers) if has_names[0] else (test, train_numbers)
-            _require_below(named, max(others))
-        return "by number", {number: number for number in test_numbers}
-    _require_unique_names(train)
-    _require_unique_names(test)
-    numbers = {name: number for number, name in enumerate(train.classes)}
-    return rule, {n: numbers.get(class_name(test, n), NO_LABEL) for n in test_numbers}
-
-
-def _has_names(index: ShardIndex) -> bool:
-    """Whether its classes are called otherwise than by their numbers."""
-    return any(name != str(number) for number, name in enumerate(index.classes))
-
-
-def _require_below(named: ShardIndex, number: int) -> None:
-    if number >= len(named.classes):
-        raise DataError(
-            f"where only one set names its classes they are matched by number, got number {number} "
-            f"for the {len(named.classes)} classes of {named.directory}; pack both sets from "
-            "folders of the same names"
-        )
-
-
-def _require_unique_names(index: ShardIndex) -> None:
-    name, times = Counter(index.classes).most_common(1)[0]
-    if times > 1:
-        raise DataError(
-            f"classes that are matched by name have names of their own, got {times} called {name} "
-            f"in {index.directory}; give the same list of classes to both sets, or unique names"
-        )
 
 
 def _count_classes(index: ShardIndex) -> dict[int, int]:
@@ -231,7 +205,7 @@ def _find(index: ShardIndex, classes: np.ndarray, wanted: np.ndarray) -> np.ndar
 def _labels(index: ShardIndex) -> Iterator[tuple[int, np.ndarray]]:
     """First id and class numbers of one part of the set after the other."""
     for first in range(0, len(index), _CHUNK):
-        yield first, np.maximum(index.records["label"][first : first + _CHUNK], NO_LABEL)
+        yield first, np.maximum(index.chunk(first, first + _CHUNK)["label"], NO_LABEL)
 
 
 def _of_both(num_train: int, num_test: int, what: str) -> list[str]:

@@ -1,8 +1,10 @@
 """kNN of the encoder as it is now, on held-out labelled images: the number that a loss cannot give.
 
-`scores.py` asks before training, every eval.every_epochs and at the end.
+And, where it is asked for, a linear probe on the same features. `scores.py` asks before training,
+every eval.every_epochs and at the end.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,10 +16,20 @@ from trainer.eval.center_views import CenterViews
 from trainer.eval.features import calibrated, extract, frozen
 from trainer.eval.knn import knn_accuracy
 from trainer.eval.labelled import LabelledSet, LabelledSets
+from trainer.eval.online_probe import online_probe
 
 
 class GivenUp(Exception):
     """An evaluation was told to stop before its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineScore:
+    """Shares of held-out images that were told rightly, in [0, 1]."""
+
+    knn: float
+    probe: float | None = None  # by a linear map; None: not asked for
+    probe_s: float = 0.0  # that the probe took
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +40,10 @@ class OnlineKnn:
     sets: LabelledSets
     device: torch.device
 
-    def __call__(self, backbone: nn.Module, stop: Callable[[], bool] = lambda: False) -> float:
-        """Share of held-out images classified rightly, in [0, 1].
+    def __call__(
+        self, backbone: nn.Module, stop: Callable[[], bool] = lambda: False
+    ) -> OnlineScore:
+        """Score the encoder as it is, and leave it so.
 
         Raises:
             GivenUp: `stop` said so between two batches.
@@ -39,7 +53,7 @@ class OnlineKnn:
         with frozen(backbone):
             train = extract(backbone, self._views(self.sets.train, stop), self.device)
             test = extract(backbone, self._views(self.sets.test, stop), self.device)
-        return knn_accuracy(
+        knn = knn_accuracy(
             train.values,
             train.labels,
             test.values,
@@ -47,10 +61,17 @@ class OnlineKnn:
             k=settings.k,
             temperature=settings.temperature,
         )
+        if not settings.probe:
+            return OnlineScore(knn)
+        began = time.monotonic()
+        probe = online_probe(train, test, stop)
+        if probe is None:
+            raise GivenUp
+        return OnlineScore(knn, probe, time.monotonic() - began)
 
     def random_encoder(
         self, backbone: nn.Module, stop: Callable[[], bool] = lambda: False
-    ) -> float:
+    ) -> OnlineScore:
         """The score of an untrained backbone with BatchNorm statistics of the data."""
         return self(calibrated(backbone, self._views(self.sets.train, stop), self.device), stop)
 
@@ -59,7 +80,10 @@ class OnlineKnn:
         """The facts that comparable scores share: the numbers and the held-out set."""
         sets = self.sets
         numbers = self._numbers(len(sets.train.ids), len(sets.test.ids))
-        return f"{numbers}, held-out set {sets.test.index.fingerprint[:16]}, classes {sets.rule}"
+        known = f", held-out set {sets.test.index.fingerprint[:16]}, classes {sets.rule}"
+        if self.views.settings.train is not None:  # else it is the run's own set
+            known += f", labelled set {sets.train.index.fingerprint[:16]}"
+        return f"{numbers}{known}"
 
     def describe(self) -> str:
         """The protocol behind the last score, and what was left out of it."""

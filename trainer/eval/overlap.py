@@ -39,7 +39,7 @@ def repeated_images(index: ShardIndex) -> int | None:
     """The number of images that copy another one; None where counting would take long."""
     if len(index) > _CHUNK:
         return None
-    return len(index) - len(np.unique(_keys(index.records)))
+    return len(index) - len(np.unique(_keys(index.chunk(0, len(index)))))
 
 
 def _keys(records: np.ndarray) -> np.ndarray:
@@ -54,4 +54,4 @@ def _low_bits(keys: np.ndarray) -> np.ndarray:
 
 def _chunks(index: ShardIndex) -> Iterator[np.ndarray]:
     for first in range(0, len(index), _CHUNK):
-        yield np.asarray(index.records[first : first + _CHUNK])
+        yield index.chunk(first, first + _CHUNK)

@@ -55,10 +55,8 @@ def linear_probe(
 ) -> ProbeResult:
     """Fit on the training features, score on the test features; the test labels choose nothing."""
     clock = _Clock(seconds, on_look)
-    mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
-    # A constant feature says nothing; dividing by its rounding noise would make it shout.
-    scale = torch.where(std > 1e-6 * (mean.abs() + 1e-6), 1 / std, 0.0)
-    train, test = (train - mean) * scale, (test - mean) * scale
+    standardise = standardiser(train)
+    train, test = standardise(train), standardise(test)
     # Rows of the map are for the classes that are there, whatever their numbers.
     classes, places = train_labels.unique(return_inverse=True)  # [K], [N]
     l2, near = _choose_strength(train, places, len(classes), seed, clock)
@@ -66,6 +64,16 @@ def linear_probe(
     weight, bias = fit(train, places, len(classes), l2, start=near, look=clock)
     predicted = classes[(test @ weight.T + bias).argmax(dim=1)]
     return ProbeResult((predicted == test_labels).float().mean().item(), l2, clock.is_over)
+
+
+def standardiser(
+    train: torch.Tensor,  # [N, D] float
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What gives features the mean 0 and the variance 1 that it gives the training ones."""
+    mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
+    # A constant feature says nothing; dividing by its rounding noise would make it shout.
+    scale = torch.where(std > 1e-6 * (mean.abs() + 1e-6), 1 / std, 0.0)
+    return lambda features: (features - mean) * scale
 
 
 class _Clock:

@@ -21,7 +21,7 @@ def look_at(index: ShardIndex, device_name: str) -> Facts:
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     return Facts(
-        images=len(index),
+        images=index.epoch_samples,
         median_px=_median_px(index),
         device=device.type,
         memory_bytes=_memory_bytes(device) // (local_ranks if device.type == "cpu" else 1),
@@ -33,8 +33,7 @@ def look_at(index: ShardIndex, device_name: str) -> Facts:
 def _median_px(index: ShardIndex) -> int:
     if not len(index):
         return 1
-    ids = np.unique(np.linspace(0, len(index) - 1, min(_SAMPLE, len(index))).astype(np.int64))
-    return int(np.median(index.sizes(ids).min(axis=1)))
+    return int(np.median(index.sizes(index.spread(_SAMPLE)).min(axis=1)))
 
 
 def _memory_bytes(device: torch.device) -> int:

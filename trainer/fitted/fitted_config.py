@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from shards.plugins.find import check_name
-from trainer.build import open_index
 from trainer.config import TrainConfig
 from trainer.fitted.choices import Fitted
 from trainer.fitted.facts import look_at
@@ -24,6 +23,7 @@ from trainer.methods.method_table import METHODS
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
 from trainer.settings.strict import merge
+from trainer.setup.data_sets import open_training
 from trainer.weights.match import read_given
 
 _OF_NAMES = ("policy", "method")  # sections whose keys belong to what is named in them
@@ -47,11 +47,10 @@ def fitted_config(
     # What is wrong with the typed keys is said before the data are looked at; how policy and method
     # go with the rest is seen once they are fitted.
     typed = resolve({key: value for key, value in command.items() if key not in _OF_NAMES})
-    assert typed.data.train is not None
     given = None
     if typed.backbone.weights is not None:
         given = read_given(typed.backbone.weights, typed.backbone.weights_part).backbone
-    facts = look_at(open_index(typed.data.train, typed), typed.run.device)
+    facts = look_at(open_training(typed), typed.run.device)
     facts = replace(facts, given=given)
     recipe = read_recipe(method) if facts.takes_published and method in recipe_names() else None
     is_typed = "epochs" in command.get("loop", {})

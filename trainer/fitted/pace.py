@@ -24,6 +24,10 @@ from trainer.distributed import (
     rank,
     world_size,
 )
+from trainer.eval.features import Features
+from trainer.eval.online import OnlineKnn
+from trainer.eval.online_probe import online_probe
+from trainer.nets.backbones import feature_dim
 from trainer.optim.create_optimizer import set_schedules
 from trainer.step import optimizer_step
 
@@ -108,4 +112,21 @@ def _eval_s(parts: Parts, images_per_s: float) -> float:
     train, test = len(parts.knn.sets.train.ids), len(parts.knn.sets.test.ids)
     pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
     share = FORWARD_SHARE * parts.knn.views.size_px**2 / pixels
-    return (_EVALUATIONS * (train + test) + train) * share * world_size() / images_per_s
+    seconds = (_EVALUATIONS * (train + test) + train) * share * world_size() / images_per_s
+    return seconds + (_EVALUATIONS * _probe_s(parts.knn, parts) if parts.config.eval.probe else 0.0)
+
+
+def _probe_s(knn: OnlineKnn, parts: Parts) -> float:
+    """Of one linear probe, on noise of the size of the features."""
+    width, sets = feature_dim(parts.method.encoder), knn.sets
+    generator = torch.Generator().manual_seed(0)
+    train, test = (
+        Features(
+            torch.randn(len(ids), width, generator=generator).to(parts.device),
+            torch.arange(len(ids), device=parts.device) % sets.num_classes,
+        )
+        for ids in (sets.train.ids, sets.test.ids)
+    )
+    began = time.perf_counter()
+    online_probe(train, test)
+    return time.perf_counter() - began

@@ -49,6 +49,7 @@ class Settings:
 class DeepClusterV2(Method):
     """Backbone, projector, a bank, and the clusters of every head."""
 
+    whole_epochs = True  # what the first one leaves out would be clustered as it was at random
     centroids: torch.Tensor  # [H, K, D] float32 - of length 1, never trained
     labels: torch.Tensor  # [N, H] int64 - cluster of every image; random in the first epoch
 

@@ -61,6 +61,8 @@ class Method(nn.Module):
     # What the loss compares over the images of a forward, in words: such a loss is another one on a
     # part of the batch, so loop.accumulate is refused. None: a mean over images.
     batch_loss: str | None = None
+    # Whether an epoch has to hold every image: it fills a memory that is looked at as a whole.
+    whole_epochs: bool = False
     # Whether no output has a lower loss than a constant one: such a loss never tells a collapse.
     constant_is_best: bool = False
 

@@ -44,6 +44,10 @@ def overlay(
         name = new.get("arch" if section == "backbone" else "name")
         if gone and name is not None:
             notes.append(f"{section} {name} as it is; of the recipe no longer holds: {gone}")
+    data = base.get("data")
+    if isinstance(data, Mapping) and "train" in command.get("data", {}):
+        # What was of other sets; a run that goes on finds its past in its checkpoint.
+        base["data"] = {key: value for key, value in data.items() if key != "former_weights"}
     note = None if keep_stem else _free_stem(base, command)
     notes += [note] if note else []
     policy = command.get("policy")

@@ -23,6 +23,7 @@ from trainer.config import MethodConfig, PolicyConfig, TrainConfig
 from trainer.methods.method_table import method_settings, settings_class
 from trainer.recipes.catalogue import RECIPES, recipe_names
 from trainer.settings.strict import build, check_keys, coerce, path_fields, to_mapping
+from trainer.settings.weighted_sets import expand, written
 
 DEMO_RECIPE = "simsiam_demo"  # what a method without a recipe takes on the demo set
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.
@@ -75,6 +76,9 @@ def located(config: TrainConfig) -> TrainConfig:
         values = getattr(config, section.name)
         paths = {name: _absolute(getattr(values, name)) for name in path_fields(type(values))}
         sections[section.name] = replace(values, **paths)
+    if config.data.train is not None:
+        train = written(expand(config.data.train), _absolute)
+        sections["data"] = replace(sections["data"], train=train)
     policy, method = config.policy, config.method
     if is_policy_file(policy.name):
         sections["policy"] = replace(policy, name=_absolute(policy.name))

@@ -52,7 +52,7 @@ def refuse_another_run(parts: Parts, state: Mapping[str, Any]) -> None:
         raise UsageError(
             f"a run continues on the images it began with, got others in {parts.index.directory} "
             f"(fingerprint {parts.index.fingerprint[:12]}, not {state['data_fingerprint'][:12]}); "
-            "give the former --data"
+            "give the former --data, several sets in their former order"
         )
     if state["step"] > parts.timeline.total_steps:
         # Rounded up, or what is advised would end a step early.

@@ -33,7 +33,8 @@ DEFAULT_FOLDER = Path("runs")
 
 def default_out(config: TrainConfig) -> Path:
     """runs/METHOD-DATA-TIME."""
-    data = Path(config.data.train).resolve().name if config.data.train else "demo"
+    names = [Path(place).resolve().name for place in config.data.train_places or ("demo",)]
+    data = names[0] + (f"-and-{len(names) - 1}" if len(names) > 1 else "")
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
     # Not every file system takes the colon of module:Class.
     return DEFAULT_FOLDER / f"{config.method.name.replace(':', '.')}-{data}-{now}"

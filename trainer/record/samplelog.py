@@ -100,6 +100,6 @@ def describe_bad_samples(run: Path) -> str | None:
     }
     if not bad:
         return None
-    evaluated = sum(data == "eval" for data, _ in bad)
+    evaluated = sum(data.startswith("eval") for data, _ in bad)
     of_them = f" ({evaluated} of the evaluation data)" if evaluated else ""
     return f"{len(bad)} bad sample{'s' * (len(bad) > 1)}{of_them}, listed in {run / pattern}"

@@ -17,6 +17,7 @@ from torch import nn
 from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.online import GivenUp
+from trainer.eval.online_probe import PROTOCOL
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 from trainer.record.rundir import CONFIG_NAME
@@ -90,24 +91,28 @@ class Scores:
             if at == 0:
                 before = encoder if step == 0 else self._as_begun()
                 is_random = self._parts.config.backbone.weights is None
-                score = knn.random_encoder if is_random else knn
-                accuracy = score(before, self._is_stopped)
+                score = (knn.random_encoder if is_random else knn)(before, self._is_stopped)
             else:
-                accuracy = knn(encoder, self._is_stopped)
+                score = knn(encoder, self._is_stopped)
         except GivenUp:
             return None
         finally:
             self._samples.add_evaluated(at, knn.views.bad)
         epoch = round(at / self._parts.timeline.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
-        record = {"epoch": epoch, "knn": accuracy, "knn_protocol": knn.protocol, "eval_s": eval_s}
+        record = {"epoch": epoch, "knn": score.knn, "knn_protocol": knn.protocol, "eval_s": eval_s}
+        linear = ""
+        if score.probe is not None:
+            record |= {"probe": score.probe, "probe_protocol": PROTOCOL}
+            record |= {"probe_s": round(score.probe_s, 3)}
+            linear = f", linear probe {score.probe:.1%}"
         what, beside = f"{'the' if self._parts.config.backbone.weights else 'a'} {self._before}", ""
         if at:
             what, beside = f"epoch {epoch:.4g}", f", {self._before} {self.by_step[0]:.1%}"
-        self._reporter.say(f"kNN of {what}: {accuracy:.1%}{beside} ({knn.describe()})")
-        random = self.by_step.get(0, accuracy)
+        self._reporter.say(f"kNN of {what}: {score.knn:.1%}{linear}{beside} ({knn.describe()})")
+        random = self.by_step.get(0, score.knn)
         self._reporter.record_score(at, record, random, len(knn.sets.test.ids))
-        return accuracy
+        return score.knn
 
     def _as_begun(self) -> nn.Module:
         """The encoder as it was before the first step."""

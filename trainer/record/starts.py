@@ -23,13 +23,14 @@ import torch
 import yaml
 
 from augengine.yaml_text import YamlError, parse_yaml
-from shards.remote.address import RemoteFolder
+from shards.remote.several_folders import remote_parts
 from shards.terminal.commandline import version
 from trainer.build import Parts
 from trainer.distributed import world_size
 from trainer.nets.resnet import ResNet
 from trainer.recipes.recipe import as_mapping
 from trainer.settings.strict import flatten
+from trainer.setup.data_sets import describe_sets
 from trainer.setup.device import use_bf16
 
 _TITLE = "# The starts of this run, oldest first; what each left open (auto) became:"
@@ -52,6 +53,8 @@ def describe_start(
     }
     if parts.taken is not None:
         start["weights"] = parts.taken.as_mapping()
+    sets = describe_sets(parts.index)
+    start |= {"sets": list(sets)} if sets else {}
     return start | ({"notes": list(notes)} if notes else {})
 
 
@@ -132,5 +135,5 @@ def _machine(device: torch.device) -> str:
 
 
 def _remote_cache(parts: Parts) -> Path | None:
-    folder = parts.index.directory
-    return folder.cache_folder if isinstance(folder, RemoteFolder) else None
+    folders = remote_parts(parts.index.directory)
+    return folders[0].cache_folder if folders else None

@@ -7,6 +7,7 @@ from shards.remote.address import MODES, remote_folder
 from shards.terminal.bytesize import parse_size
 from trainer.checks import choose, require
 from trainer.settings.strict import PATH
+from trainer.settings.weighted_sets import split_weight
 
 MAX_THREADS = 1024  # also batches made ahead
 
@@ -15,8 +16,13 @@ MAX_THREADS = 1024  # also batches made ahead
 class DataConfig:
     """The images, their batches, and the engine that reads them."""
 
-    # Folder or s3://, gs://, https:// address of shards; null: demo set.
-    train: str | None = field(default=None, metadata=PATH)
+    # Folder or s3://, gs://, https:// address of shards, or a list of them: [A, B:0.3]. An epoch
+    # takes round(weight x images) of every set: all of A once, 30 % of B and others in the next, of
+    # C:2 each image twice. Patterns: 'sets/*', 'sets/{a,b}' (docs/mixtures.md). null: demo set.
+    train: str | tuple[str, ...] | None = None
+    # Where a continued run has changed weights: [[step up to which, weight, weight, ...], ...].
+    # A run writes it itself.
+    former_weights: tuple[tuple[float, ...], ...] = ()
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
     # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
@@ -57,10 +63,21 @@ class DataConfig:
         choose("data.remote", self.remote, MODES)
         limit = self.remote_timeout_s
         require(limit > 0, "data.remote_timeout_s is positive", limit, "try 60")
-        remote_folder(self.train)  # before it is written anywhere: it could hold a password
+        for place in self.train_places:
+            remote_folder(place)  # before it is written anywhere: it could hold a password
+        steps = [row[0] if row else -1.0 for row in self.former_weights]
+        is_past = steps == sorted(steps) and all(step >= 0 and step % 1 == 0 for step in steps)
+        rule = "data.former_weights are [step, weight, weight, ...], steps ascending"
+        require(is_past, rule, list(map(list, self.former_weights)), "leave it as the run wrote it")
         load = self.decoder_load
         is_load = load == "auto" if isinstance(load, str) else 0 <= load <= 1
         require(is_load, "data.decoder_load is auto or a share in [0, 1]", load, "try auto")
+
+    @property
+    def train_places(self) -> tuple[str, ...]:
+        """What names the training images, as it is written, without weights."""
+        given = (self.train,) if isinstance(self.train, str) else self.train or ()
+        return tuple(split_weight(text)[0] for text in given)
 
     @property
     def max_cache_bytes(self) -> int | None:

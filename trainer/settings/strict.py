@@ -95,7 +95,7 @@ def to_mapping(config: object) -> Any:
         return {field.name: to_mapping(getattr(config, field.name)) for field in fields(config)}
     if isinstance(config, Mapping):
         return {key: to_mapping(value) for key, value in config.items()}
-    return list(config) if isinstance(config, tuple) else config
+    return [to_mapping(item) for item in config] if isinstance(config, tuple) else config
 
 
 def path_fields(cls: type) -> tuple[str, ...]:

@@ -16,14 +16,15 @@ SMALL_BATCH = 32  # batch norm and contrast want no smaller one
 def check_length(loop: LoopConfig, index: ShardIndex) -> None:
     """UsageError for a batch that is larger than the data, or a run without a step."""
     batch, epochs = loop.batch_size, loop.epochs
-    if batch > len(index):
+    images = index.epoch_samples
+    if batch > images:
         raise UsageError(
-            f"a batch is at most the data set, got --batch-size {batch} for {len(index)} images in "
-            f"{index.directory}; try --batch-size {max(2, len(index) // 4)}"
+            f"a batch is at most the data set, got --batch-size {batch} for {images} images in "
+            f"{index.directory}; try --batch-size {max(2, images // 4)}"
         )
-    if epochs * len(index) < batch:
+    if epochs * images < batch:
         raise UsageError(
-            f"a run has at least one step, got {epochs:g} epochs of {len(index)} images in batches "
+            f"a run has at least one step, got {epochs:g} epochs of {images} images in batches "
             f"of {batch}; raise --epochs"
         )
 

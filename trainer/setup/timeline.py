@@ -11,7 +11,7 @@ from trainer.methods.protocol import Progress
 class Timeline:
     """The steps of one run, as pure functions of their numbers."""
 
-    num_images: int  # of the training set
+    num_images: int  # of an epoch
     batch_size: int  # images a step, over all ranks
     epochs: float
 

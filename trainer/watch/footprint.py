@@ -137,8 +137,7 @@ def _views_bytes(parts: Parts, images: int) -> int:
     data, index = parts.config.data, parts.index
     pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
     dtype = getattr(parts.backend, "dtype", torch.float32)
-    sample = np.linspace(0, len(index) - 1, min(len(index), _SAMPLE)).astype(np.int64)
-    decoded = float(index.sizes(sample).astype(np.int64).prod(axis=1).mean())
+    decoded = float(index.sizes(index.spread(_SAMPLE)).astype(np.int64).prod(axis=1).mean())
     batch = 3 * pixels * dtype.itemsize
     return int(images * ((data.workers + data.prefetch) * batch + data.workers * 3 * decoded))
 

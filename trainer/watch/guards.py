@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from augengine.draw import draw_plan
 from augengine.loader.batches import MAX_SUBSTITUTES
@@ -26,10 +27,16 @@ from trainer.nets.finite import not_finite, total_magnitude
 CHECK_EVERY = 10  # steps at most, whatever run.log_every
 
 
+def odd_tensors(method: nn.Module) -> frozenset[str]:
+    """The tensors of a method that hold NaN or infinity on purpose, before its first step."""
+    return frozenset(not_finite(method.state_dict()))
+
+
 class Guard:
     """The losses and weights since the last check."""
 
-    def __init__(self, parts: Parts, out: Path) -> None:
+    def __init__(self, parts: Parts, out: Path, odd: frozenset[str] | None = None) -> None:
+        """`odd` are the tensors that are not finite before any step; None: they are so now."""
         self._parts = parts
         self._out = out
         self._first_step = 0  # of those below
@@ -37,7 +44,7 @@ class Guard:
         self._weights: list[torch.Tensor] = []  # total magnitude after each step
         # A mask, or what a method sets later: InstDisc's constant. Nobody can tell these from an
         # overflow, so they are not watched.
-        self.odd = frozenset(not_finite(parts.method.state_dict()))
+        self.odd = odd_tensors(parts.method) if odd is None else odd
 
     def note(self, step: int, loss: torch.Tensor) -> None:
         """Keep the loss of step `step`, counted from 1, and look at the weights that it made.

@@ -92,11 +92,11 @@ def test_a_bound_below_what_is_needed_is_refused(folder: Path, serve: Serve) -> 
         open_at(server, cache_bytes=largest - 1)
     index = open_at(server, cache_bytes=2 * largest)
     ask = (index.directory, index.shards)
-    assert note_on_window(*ask, 1)
-    assert "less than two windows" in str(note_on_window(*ask, 2))
+    assert note_on_window([ask], 1)
+    assert "less than two windows" in str(note_on_window([ask], 2))
     for window in (3, None):
         with pytest.raises(UsageError, match=f"loop.window_shards={window}, got"):
-            note_on_window(*ask, window)
+            note_on_window([ask], window)
     with ShardReader(index) as reader:
         reader.expect(None)
         assert reader.read(ALL) == images_of(folder)

@@ -32,6 +32,9 @@ class Index:
     def __len__(self) -> int:
         return len(self.records)
 
+    def chunk(self, first: int, end: int) -> np.ndarray:
+        return self.records[first:end]
+
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_it_is_what_a_set_of_pairs_says(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,9 +186,13 @@ def test_the_best_checkpoint_outlives_its_evaluation_data(
     shard_folder: Path, test_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Removed when continuing: best.pt names what it did, though keep=1, and no kNN is said."""
-    run, values = tmp_path / "run", iter([0.1, 0.9, 0.2])
+    run, values = tmp_path / "run", map(online.OnlineScore, [0.1, 0.9, 0.2])
     with monkeypatch.context() as patch:
-        patch.setattr(online.OnlineKnn, "__call__", lambda self, encoder, stop: next(values))
+        patch.setattr(
+            online.OnlineKnn,
+            "__call__",
+            lambda self, encoder, stop: next(values),
+        )
         assert train(config_of(shard_folder, test_set), run).best_step == 2
     (run / "checkpoints" / "step-00000003.pt").unlink()
     drop_after(run / "metrics.jsonl", 2)
