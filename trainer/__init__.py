@@ -14,7 +14,8 @@ The files here are a run, in the order in which it happens:
 They stand on checks.py (a rule that must hold) and distributed.py (ranks and their collectives).
 Notebooks ask `build_run` (command/build_run.py) for the parts, and loop themselves.
 Everything else is in a wing; its `__init__.py` says what it holds, and the contract `trainer` in
-setup.cfg which wing may import which. A method is a file in `methods`, its loss one in `losses`.
+setup.cfg which wing may import which. A method is a file in `methods`, its loss one in `losses`;
+the fourth command, `python -m trainer.embed`, is the wing `embed`.
 
 `trainer.load_encoder(RUN | FILE)` gives a trained encoder to a program or a notebook.
 """
