@@ -53,7 +53,7 @@ def policy_of(options: argparse.Namespace) -> Policy:
 
 def index_of(options: argparse.Namespace) -> ShardIndex:
     """The index of the data, built when missing; UsageError without any, DataError when empty."""
-    from trainer.build import open_index
+    from trainer.build import open_training
 
     config = config_of(options)
     if config.data.train is None:
@@ -61,7 +61,7 @@ def index_of(options: argparse.Namespace) -> ShardIndex:
             "--data needs a folder of shards, got none; --data demo is the demo set, and "
             "python -m tools.make_shards demo sets/demo makes a folder of it"
         )
-    index = open_index(config.data.train, config)
+    index = open_training(config)
     if not len(index):
         raise DataError(f"a data set has at least one sample, got none in {config.data.train}")
     return index

@@ -25,6 +25,8 @@ from shards.order import SampleOrder
 from shards.packing.demo_folder import data_folder
 from shards.remote.address import remote_folder
 from shards.remotecache.cache_window import note_on_window
+from shards.samples.skip_list import read_skip_list
+from shards.subsets.skipped_index import SkippedIndex, leave_out_samples
 from shards.terminal.bytesize import parse_size
 from trainer.config import TrainConfig
 from trainer.distributed import rank, world_size
@@ -127,7 +129,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR"
         )
-    index = open_index(config.data.train, config)
+    index = open_training(config)
     check_length(config.loop, index)
     method.check_classes(index.classes)
     method.prepare(len(index))
@@ -147,7 +149,15 @@ def build_parts(config: TrainConfig, local_rank: int = 0) -> Parts:
     window = note_on_window(index.directory, index.shards, config.loop.window)
     arch = describe_options(method.backbone)
     others = other_origins(method, method.backbone)
-    notes = (arch, *others, split, cache.note, window, describe_parts(config))
+    notes = (
+        _describe_skipped(index),
+        arch,
+        *others,
+        split,
+        cache.note,
+        window,
+        describe_parts(config),
+    )
     knn = _build_knn(config, index, policy, decoder, device)
     warnings = (warn_of_few_steps(config.loop, len(index)), _warn_of_overlap(knn))
     return Parts(
@@ -182,6 +192,22 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
         )
         return ShardIndex.open(remote)
     return ShardIndex.open(data_folder(data, progress=show), progress=show)
+
+
+def open_training(config: TrainConfig) -> ShardIndex:
+    """The index of the training set, without the images of data.skip_list."""
+    assert config.data.train is not None
+    index = open_index(config.data.train, config)
+    if config.data.skip_list is None:
+        return index
+    return leave_out_samples(index, read_skip_list(Path(config.data.skip_list).expanduser()))
+
+
+def _describe_skipped(index: ShardIndex) -> str | None:
+    if not isinstance(index, SkippedIndex):
+        return None
+    num_skipped = len(index.skipped)
+    return f"data.skip_list leaves out {num_skipped:,} of {num_skipped + len(index):,} images"
 
 
 def _build_knn(

@@ -14,13 +14,13 @@ from trainer.setup.networks import build_method
 
 
 def made_run(
-    run: Path, data: Path, arch: str = "resnet10", *, stem: str = "small", **changes: Any
+    run: Path, shards: Path, arch: str = "resnet10", *, stem: str = "small", **changes: Any
 ) -> TrainConfig:
     """Write the folder; batch norms have statistics as after some training."""
     is_resnet = arch.startswith("resnet")
     backbone = {"arch": arch, "width": 1.0, "stem": stem if is_resnet else "auto"}
     sizes = {"policy": {"name": "simsiam", "views": "2", "sizes": "32", "blur": 0.0}}
-    config = tiny_config(data, "simsiam", **({"backbone": backbone} | sizes | changes))
+    config = tiny_config(shards, "simsiam", **({"backbone": backbone} | sizes | changes))
     method = build_method(config, config.policy.load())
     generator = torch.Generator().manual_seed(1)
     for name, tensor in method.state_dict().items():

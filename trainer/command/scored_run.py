@@ -17,7 +17,7 @@ import trainer.checkpoint as checkpoint
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
 from shards.errors import UsageError
-from trainer.build import open_index
+from trainer.build import open_index, open_training
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import (
@@ -84,7 +84,7 @@ def open_evaluation(config: TrainConfig, probe_seconds: float) -> Evaluation:
             "kNN and a linear probe need labelled held-out images, got no --eval-data; "
             "pack some with python -m tools.make_shards"
         )
-    train, test = open_index(config.data.train, config), open_index(config.eval.data, config)
+    train, test = open_training(config), open_index(config.eval.data, config)
     sets = label_sets(train, test, config.eval.max_train_images, config.eval.max_test_images)
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
@@ -123,6 +123,8 @@ def with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
         "temperature": config.eval.temperature if args.temperature is None else args.temperature,
     }
     data = {"train": args.data or config.data.train, "backend": args.backend or config.data.backend}
+    if args.data is not None:  # another set than the one that the list is of
+        data["skip_list"] = None
     return replace(
         config,
         data=replace(config.data, **data),

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from shards.plugins.find import check_name
-from trainer.build import open_index
+from trainer.build import open_training
 from trainer.config import TrainConfig
 from trainer.fitted.facts import look_at
 from trainer.fitted.fit_rule import (
@@ -46,7 +46,7 @@ def fitted_config(
     # go with the rest is seen once they are fitted.
     typed = resolve({key: value for key, value in command.items() if key not in _OF_NAMES})
     assert typed.data.train is not None
-    facts = look_at(open_index(typed.data.train, typed), typed.run.device)
+    facts = look_at(open_training(typed), typed.run.device)
     recipe = read_recipe(method) if facts.takes_published and method in recipe_names() else None
     is_typed = "epochs" in command.get("loop", {})
     epochs, why = typed.loop.epochs if is_typed else default_epochs(facts), "no length was given"

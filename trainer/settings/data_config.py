@@ -17,6 +17,8 @@ class DataConfig:
 
     # Folder or s3://, gs://, https:// address of shards; null: demo set.
     train: str | None = field(default=None, metadata=PATH)
+    # A text of names or keys of images to leave out (tools/find_duplicates.py writes one).
+    skip_list: str | None = field(default=None, metadata=PATH)
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
     # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
