@@ -141,7 +141,7 @@ class ShardIndex:
         sizes = [shard.num_samples for shard in self.shards]
         return SampleOrder(len(self), seed, shard_sizes=sizes, window_shards=window_shards)
 
-    def __reduce__(self) -> tuple[object, tuple[Path | RemoteFolder]]:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         # A worker process maps the same files again instead of receiving their content.
         return ShardIndex.open, (self.directory,)
 

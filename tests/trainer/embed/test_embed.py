@@ -2,12 +2,14 @@
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from faulty_server import FaultyServer
 from made_run import made_run
 from tiny_sets import write_set
 from typed import typed
@@ -253,3 +255,18 @@ def test_features_of_another_run_are_not_mixed(
     assert facts["images"] == 37
     embedded(other, shard_folder, tmp_path / "g.npy", "--overwrite")
     assert read_features(tmp_path / "g.npy").facts["encoder"] == f"{other}, step 3"
+
+
+@pytest.mark.parametrize("mode", ["cache", "range"])
+def test_shards_afar_give_the_same_bytes(
+    mode: str, run: Path, indexed_folder: Path, tmp_path: Path,
+    serve: Callable[..., FaultyServer],
+) -> None:  # fmt: skip
+    """Over HTTP, by whole shards or image by image, as from a disk; the facts name the address."""
+    embedded(run, indexed_folder, tmp_path / "near.npy")
+    server = serve(indexed_folder)
+    out = tmp_path / "far.npy"
+    argv = [str(run), "--data", server.url, "--out", str(out), *SMALL, f"data.remote={mode}"]
+    assert embed(argv) == 0
+    assert out.read_bytes() == (tmp_path / "near.npy").read_bytes()
+    assert read_features(out).facts["data"] == server.url
