@@ -17,7 +17,7 @@ from pathlib import Path
 from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
 
-THRESHOLD = 0.95
+THRESHOLD = 0.98
 TABLE = "duplicates.csv"
 
 
@@ -33,7 +33,7 @@ def _parser() -> CommandParser:
         epilog="""examples:
   python -m trainer.embed runs/mine --data sets/train --out features.npy
   python tools/find_duplicates.py features.npy --picture duplicates.jpg
-  python tools/find_duplicates.py features.npy --threshold 0.98 --skip-list skip.txt
+  python tools/find_duplicates.py features.npy --threshold 0.99 --skip-list skip.txt
   python -m trainer.run --data sets/train data.skip_list=skip.txt
   python tools/make_shards.py photos sets/clean --skip-list skip.txt
 

@@ -10,9 +10,9 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.samples.skip_list import skip_list_text
 from shards.terminal.console import new_console
-from tools.duplicates.groups import Nearest, find_nearest
 from tools.duplicates.groups_picture import draw_groups, picture_bytes
 from tools.duplicates.groups_table import count_mixed, groups_csv
+from tools.duplicates.near_groups import Nearest, find_nearest
 from trainer.build import open_index
 from trainer.checks import require
 from trainer.command.scoreboard import progress_bar
@@ -55,7 +55,7 @@ def find_duplicates(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     rule = "--threshold is a cosine in (0, 1]"
-    require(0 < args.threshold <= 1, rule, args.threshold, "try --threshold 0.95")
+    require(0 < args.threshold <= 1, rule, args.threshold, "try --threshold 0.98")
     files: dict[str, Path | None] = {
         "--table": args.table,
         "--picture": args.picture,

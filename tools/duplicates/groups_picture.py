@@ -18,7 +18,7 @@ from augengine.loader.meter import Meter
 from shards.index import ShardIndex
 from shards.reader import ShardReader
 from tools.contact_sheet import FAINT, INK, PAPER
-from tools.duplicates.groups import Nearest
+from tools.duplicates.near_groups import Nearest
 from trainer.embed.feature_table import FeatureTable
 
 MAX_GROUPS, MAX_COLUMNS = 48, 8

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.duplicates.groups import Nearest
+from tools.duplicates.near_groups import Nearest
 from trainer.embed.feature_table import FeatureTable
 
 COLUMNS = ("group", "name", "similarity", "like", "key", "shard", "label")

@@ -25,13 +25,14 @@ from trainer.command.scored_run import check_flags, open_evaluation, with_flags
 from trainer.config import EvalConfig, TrainConfig
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.encoder_reader import untrained
-from trainer.encoders.load_encoder import load_encoder
+from trainer.encoders.load_encoder import check_source, load_encoder
 from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
 
 
 def score_encoder(args: argparse.Namespace) -> int:
     """Print a row as soon as it is there, and write it to --json; returns the exit code."""
+    check_source(args.run)
     check_flags(args)
     if args.finetune is not None:
         raise UsageError(

@@ -24,7 +24,7 @@ from trainer.encoders.layouts import (
     timm_recipe,
     torchvision_recipe,
 )
-from trainer.encoders.load_encoder import is_run, load_encoder, run_encoder
+from trainer.encoders.load_encoder import check_source, is_run, load_encoder, run_encoder
 from trainer.encoders.model_card import model_card, read_scores
 from trainer.encoders.onnx_file import onnx_bytes, require_onnx
 from trainer.record.rundir import read_config
@@ -66,6 +66,7 @@ def write_export(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, out: Path) -> None:
     """What can be refused before a file is read."""
+    check_source(args.encoder)
     if args.format == "hub":
         check_folder(out)
         if not is_run(args.encoder):

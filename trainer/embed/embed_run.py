@@ -28,7 +28,7 @@ from trainer.embed.feature_stream import FeatureStream
 from trainer.embed.feature_table import SUFFIXES, read_facts, require_pyarrow, write_table
 from trainer.embed.neighbours import nearest
 from trainer.encoders.encoder import Encoder
-from trainer.encoders.load_encoder import load_encoder
+from trainer.encoders.load_encoder import check_source, load_encoder
 from trainer.recipes.recipe import resolve
 from trainer.settings.strict import merge, parse_override
 from trainer.setup.device import choose_device
@@ -105,6 +105,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 def _check(args: argparse.Namespace, out: Path) -> None:
     """What can be refused before anything is loaded."""
+    check_source(args.encoder)
     if out.suffix not in SUFFIXES or not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(
             f"--out is a file in an existing folder that ends with {' or '.join(SUFFIXES)}, got "

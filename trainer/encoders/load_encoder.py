@@ -32,7 +32,8 @@ def load_encoder(source: str | Path, which: str = "last") -> Encoder:
         UsageError: there is no such thing, or what it needs is not installed.
         DataError: it is there and damaged.
     """
-    path = Path(source)
+    path, text = Path(source), str(source)
+    check_source(source)
     if is_run(source):
         return run_encoder(path, read_config(path), which)
     if which != "last":
@@ -40,20 +41,23 @@ def load_encoder(source: str | Path, which: str = "last") -> Encoder:
             f"--checkpoint chooses among those of a run, got {which} for {source}; leave it "
             "out, or name the folder of a run"
         )
-    if path.is_dir() and (path / HUB_WEIGHTS).is_file():
-        return read_encoder(path / HUB_WEIGHTS)
-    if path.is_file() and path.suffix == SUFFIX:
-        return read_encoder(path)
-    text = str(source)
-    if not path.exists() and text.startswith("timm:"):
-        return timm_encoder(text)
-    if not path.exists() and ":" in text:
-        return module_encoder(text)
-    found = "another file" if path.is_file() else "a folder without either"
+    if path.exists():
+        return read_encoder(path / HUB_WEIGHTS if path.is_dir() else path)
+    return timm_encoder(text) if text.startswith("timm:") else module_encoder(text)
+
+
+def check_source(source: str | Path) -> None:
+    """UsageError where no encoder can be; opens and imports nothing."""
+    path = Path(source)
+    is_file = path.is_file() and path.suffix == SUFFIX
+    is_name = not path.exists() and ":" in str(source)
+    if is_run(source) or is_file or is_name or (path / HUB_WEIGHTS).is_file():
+        return
+    found = "another file" if path.is_file() else "another folder"
     raise UsageError(
-        f"an encoder is that of a run, a file or folder of trainer.export, timm:NAME or "
-        f"module:attribute, got {source}, {found if path.exists() else 'which is not there'}; a "
-        f"run is a folder with {CONFIG_NAME}, an exported file ends with {SUFFIX}: check the path"
+        f"a run is a folder with {CONFIG_NAME}, got {source}, "
+        f"{found if path.exists() else 'which is not there'}; name one, a {SUFFIX} file or a "
+        "folder of trainer.export, timm:NAME or module:attribute"
     )
 
 

@@ -145,7 +145,7 @@ def test_a_file_that_is_none_of_ours_is_refused(
     [
         ("nothing", "which is not there"),
         ("notes.txt", "another file"),
-        (".", "a folder without either"),
+        (".", "another folder"),
         ("timm:resnet18", r"timm>=1\.0"),
     ],
 )
