@@ -95,6 +95,12 @@ class ShardIndex:
         record = self.rows(np.array([sample_id]))[0]
         return self._files.key(int(record["shard"]), int(record["offset"]))
 
+    def keys(self, ids: np.ndarray | Sequence[int]) -> list[str]:
+        """The samples' keys, [B]; raises as `names`."""
+        rows = self.rows(np.asarray(ids, np.int64))
+        places = zip(rows["shard"].tolist(), rows["offset"].tolist(), strict=True)
+        return [self._files.key(shard, offset) for shard, offset in places]
+
     def names(self, ids: np.ndarray | Sequence[int]) -> list[str]:
         """The names of the samples' files in the source they were packed from, [B].
 
@@ -105,11 +111,11 @@ class ShardIndex:
             DataError: the tar is not what the index says.
             OSError: it cannot be read.
         """
+        if not self.manifest.is_packed:
+            return self.keys(ids)
         rows = self.rows(np.asarray(ids, np.int64))
         columns = (rows[name].tolist() for name in ("shard", "offset", "size"))
         places = zip(*columns, strict=True)
-        if not self.manifest.is_packed:
-            return [self._files.key(shard, offset) for shard, offset, _ in places]
         return [read_file_name(self._files.read, *place) for place in places]
 
     def rows(self, ids: np.ndarray) -> np.ndarray:

@@ -32,8 +32,11 @@ SAYING: dict[str, tuple[str, ...]] = {
     "-m trainer.evaluate": (),
     "-m trainer.export --help": (),
     "-m trainer.export RUN": (),
+    "-m trainer.embed --help": (),
+    "-m trainer.embed RUN": (),
     "tools/make_shards.py --help": (),
     "tools/check_shards.py --help": (),
+    "tools/find_duplicates.py --help": (),
     "tools/show_views.py --help": (),
     "tools/show_views.py --epoch x": (),
 }

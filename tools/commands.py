@@ -51,3 +51,13 @@ def evaluate() -> int:
 def export() -> int:
     """`augengine-export`: python -m trainer.export."""
     return _run("trainer.export")
+
+
+def embed() -> int:
+    """`augengine-embed`: python -m trainer.embed."""
+    return _run("trainer.embed.__main__")
+
+
+def duplicates() -> int:
+    """`augengine-duplicates`: tools/find_duplicates.py."""
+    return _run("tools.find_duplicates")

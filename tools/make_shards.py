@@ -35,7 +35,7 @@ from tools.pack_options import pack_parser
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
-    *("hold_out", "held_out", "labels", "label_column", "files"),
+    *("hold_out", "held_out", "labels", "label_column", "files", "skip_list"),
 )
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
         files=arguments.files,
         labels=arguments.labels,
         label_column=arguments.label_column,
+        skip_list=arguments.skip_list,
         scratch=Path(arguments.out).parent,
         progress=True,
         own=own,

@@ -119,6 +119,13 @@ def pack_parser() -> CommandParser:
         help="pack only the files that a list names, written as for --labels",
     )
     add(
+        "--skip-list",
+        type=Path,
+        metavar="FILE",
+        help="leave out the images that a text names, a line each, by name or path; "
+        "tools/find_duplicates.py writes one. Of sources without files: by key",
+    )
+    add(
         "--image-key",
         metavar="KEY",
         help="of tars and zips: which image of a sample counts, a sample being what shares a name "

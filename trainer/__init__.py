@@ -14,7 +14,10 @@ The files here are a run, in the order in which it happens:
 They stand on checks.py (a rule that must hold) and distributed.py (ranks and their collectives).
 Notebooks ask `build_run` (command/build_run.py) for the parts, and loop themselves.
 Everything else is in a wing; its `__init__.py` says what it holds, and the contract `trainer` in
-setup.cfg which wing may import which. A method is a file in `methods`, its loss one in `losses`.
+setup.cfg which wing may import which. A method is a file in `methods`, its loss one in `losses`;
+the fourth command, `python -m trainer.embed`, is the wing `embed`.
+
+`trainer.load_encoder(RUN | FILE)` gives a trained encoder to a program or a notebook.
 """
 
 from importlib import import_module
@@ -22,16 +25,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.command.build_run import build_run
+    from trainer.encoders.load_encoder import load_encoder
 
-__all__ = ["build_run"]
+# Imported when asked for: they need torch, which takes a second, and a help text does not.
+_HOMES = {
+    "build_run": "trainer.command.build_run",
+    "load_encoder": "trainer.encoders.load_encoder",
+}
+__all__ = ["build_run", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: it needs torch, which takes a second, and a help text none.
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"trainer.command.{name}").build_run
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

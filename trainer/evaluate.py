@@ -1,4 +1,4 @@
-"""`python -m trainer.evaluate RUN`: what a trained, frozen encoder is worth.
+"""`python -m trainer.evaluate RUN`: what a trained, frozen encoder is worth; also one of others.
 
 Nearest neighbours and a linear probe on features of centre views, beside the same encoder untrained
 and, with --baselines, raw pixels. A number without those beside it says little on a small set. Or,
@@ -22,6 +22,8 @@ examples:
   python -m trainer.evaluate runs/demo --baselines
   python -m trainer.evaluate runs/mine --finetune 0.1
   python -m trainer.evaluate runs/mine --data sets/train --eval-data sets/val --json score.json
+  python -m trainer.evaluate encoder.safetensors --data sets/train --eval-data sets/val
+  python -m trainer.evaluate timm:resnet50 --data sets/train --eval-data sets/val
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
@@ -38,14 +40,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(args: argparse.Namespace) -> int:
     # Here, since it loads torch: --help and a wrong flag need none.
+    from trainer.command.scored_encoder import score_encoder
     from trainer.command.scored_run import score_run
+    from trainer.encoders.load_encoder import is_run
 
-    return score_run(args)
+    return score_run(args) if is_run(args.run) else score_encoder(args)
 
 
 def _parser() -> CommandParser:
     parser = CommandParser("python -m trainer.evaluate", __doc__, EXAMPLES)
-    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="the folder of a run; or an exported file or folder, timm:NAME with its pretrained "
+        "weights, or module:attribute: these need --data and --eval-data",
+    )
     parser.add_argument(
         "--data", metavar="DIR", action="append", help="training shards (default: the run's)"
     )

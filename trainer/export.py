@@ -1,8 +1,8 @@
 """`python -m trainer.export RUN --out encoder.safetensors`: the encoder alone, for other programs.
 
-A safetensors file of the backbone's parameters and buffers. A ResNet's have torchvision's names
-(it lacks `fc`), a ViT's or a timm model's their own. What is needed to build the network again and
-to feed it stands in the file's metadata, as texts.
+A safetensors file of the backbone's parameters and buffers, with what is needed to build the
+network again and to feed it as texts in its metadata; or the same in the form that torchvision,
+timm, Detectron2, ONNX or Hugging Face want, with the lines that load it there.
 """
 
 from trainer.command.begin import begin
@@ -14,18 +14,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from shards.atomic import atomic_file
-from shards.errors import UsageError, run_command
+from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
 
-SUFFIX = ".safetensors"
+FORMATS = ("safetensors", "torchvision", "timm", "detectron2", "onnx", "hub")
 EXAMPLES = """\
 examples:
   python -m trainer.export runs/mine --out encoder.safetensors
   python -m trainer.export runs/mine --checkpoint best --out encoder.safetensors
+  python -m trainer.export runs/mine --format torchvision --out encoder.pth
+  python -m trainer.export encoder.safetensors --format onnx --out encoder.onnx
+  python -m trainer.export runs/mine --format hub --out my-encoder --scores scores.json
 
-  weights = safetensors.torch.load_file("encoder.safetensors")
-  torchvision.models.resnet50().load_state_dict(weights, strict=False)   only fc is missing"""
+formats:
+  safetensors  weights under torchvision's (ResNet) or timm's (ViT) names; trainer.load_encoder,
+               trainer.evaluate and trainer.embed take it
+  torchvision  a .pth for torchvision.models.resnet18 to resnet152
+  timm         a .safetensors for timm.create_model: ResNets, ViTs, timm's own
+  detectron2   a .pkl for MODEL.WEIGHTS, and the settings that fit it
+  onnx         a graph from normalised views to features, any batch (needs onnx, onnxscript)
+  hub          a folder as Hugging Face wants it: weights, config.json, a card with data, recipe,
+               scores and what ran
+
+The command prints the lines that load the file. A small stem is no other library's: they say so
+and change its model by two lines."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,43 +48,33 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "python -m trainer.export",
-        "Write a trained encoder's weights as a safetensors file.",
+        "Write a trained encoder as a file or a folder for other programs.",
         EXAMPLES,
     )
-    parser.add_argument("run", metavar="RUN", help="folder that trainer.run has left")
-    parser.add_argument("--out", required=True, metavar="FILE", help=f"ends with {SUFFIX}")
+    parser.add_argument(
+        "encoder", metavar="RUN", help="folder that trainer.run has left, or an exported file"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="ends as the format does; hub: a new folder"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help=f"see below ({FORMATS[0]})"
+    )
     parser.add_argument(
         "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"
     )
+    parser.add_argument(
+        "--scores", type=Path, metavar="JSON", help="of trainer.evaluate --json, for hub's card"
+    )
+    parser.add_argument("--license", metavar="ID", help="for hub's card, such as apache-2.0")
     return parser
 
 
 def _export(args: argparse.Namespace) -> int:
-    # Here, since they load torch: --help and a wrong flag need none.
-    from safetensors.torch import save
+    # Here, since it loads torch: --help and a wrong flag need none.
+    from trainer.command.write_export import write_export
 
-    import trainer.checkpoint as checkpoint
-    from trainer.command.encoder_file import encoder_of
-    from trainer.command.origins import OF_EXPORT, origins
-    from trainer.record.rundir import read_config
-
-    run, out = Path(args.run), Path(args.out)
-    config = read_config(run)
-    path = checkpoint.find(run, args.checkpoint)
-    if out.suffix != SUFFIX or not out.parent.is_dir():
-        raise UsageError(
-            f"--out is a file in an existing folder that ends with {SUFFIX}, got {out}; "
-            f"try --out encoder{SUFFIX}"
-        )
-    sys.stderr.writelines(f"{text}\n" for text in origins(config, OF_EXPORT))
-    state = checkpoint.load(path)
-    weights, metadata = encoder_of(config, state)
-    data = save(weights, metadata)
-    with atomic_file(out) as file:
-        file.write(data)
-    features = metadata["feature_dim"]
-    sys.stdout.write(f"wrote {out}: {metadata['arch']}, {features} features, {path.name}\n")
-    return 0
+    return write_export(args)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shards.errors import UsageError
 from shards.samples.image_header import IMAGE_ENDINGS
+from shards.samples.skip_list import read_skip_list
 from shards.sources.archive import ArchiveSource
 from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo_set import DemoSource
@@ -30,6 +31,7 @@ from shards.sources.parquet import (
     is_parquet_name,
 )
 from shards.sources.raw import Source
+from shards.sources.skipped import leave_out
 
 _KINDS = (
     "a folder of images, MNIST-style idx files, a CIFAR python archive, Parquet files, tars, "
@@ -45,6 +47,7 @@ def open_source(
     files: Path | None = None,
     labels: Path | None = None,
     label_column: str | None = None,
+    skip_list: Path | None = None,
     scratch: Path | None = None,
     progress: bool = False,
     own: str | None = None,
@@ -58,6 +61,7 @@ def open_source(
         files: a list of the files to take, of sources of files only.
         labels: a list that gives each file its class, in place of its folder.
         label_column: title or number of the column with the classes; None finds it.
+        skip_list: a list of the images to leave out.
         scratch: a folder where a compressed tar has room; None takes the system's.
         progress: show a bar on a terminal where opening takes long.
         own: who reads it, in place of ours: `package.module:Class` or an entry point.
@@ -72,6 +76,8 @@ def open_source(
         source = _open(spec, split, image_key, labels is None, scratch, progress)
     if files is not None:
         source = take_listed(source, files)
+    if skip_list is not None:
+        source = leave_out(source, read_skip_list(skip_list))
     return source if labels is None else label_listed(source, labels, label_column)
 
 

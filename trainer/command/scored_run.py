@@ -43,17 +43,11 @@ from trainer.setup.networks import build_encoder, encoder_weights, load_weights
 def score_run(args: argparse.Namespace) -> int:
     """Print a row as soon as it is there, and write it to --json; returns the exit code."""
     run = Path(args.run)
-    config = _with_flags(read_config(run), args)
+    config = with_flags(read_config(run), args)
     path = checkpoint.find(run, args.checkpoint)
     sys.stderr.writelines(f"{text}\n" for text in origins(config, OF_EVALUATION))
-    _check_json(args.json)
-    require(
-        args.probe_seconds > 0,
-        "--probe-seconds is positive",
-        args.probe_seconds,
-        "try 300",
-    )
-    evaluation = _open(config, args.probe_seconds)
+    check_flags(args)
+    evaluation = open_evaluation(config, args.probe_seconds)
     state = checkpoint.load(path)
 
     def conditions() -> dict[str, Any]:
@@ -87,7 +81,8 @@ def score_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(config: TrainConfig, probe_seconds: float) -> Evaluation:
+def open_evaluation(config: TrainConfig, probe_seconds: float) -> Evaluation:
+    """The labelled sets of a config, and the engine that makes their views."""
     sets = open_labelled(config)
     device = choose_device(config.run.device)
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
@@ -125,7 +120,7 @@ def _scores(
         yield score("raw pixels", raw_pixels)
 
 
-def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+def with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     """The run's config with what the flags say; by default all images are used."""
     settings: dict[str, Any] = {
         "data": args.eval_data or config.eval.data,
@@ -135,8 +130,8 @@ def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
         "temperature": config.eval.temperature if args.temperature is None else args.temperature,
     }
     data: dict[str, Any] = {"backend": args.backend or config.data.backend}
-    if args.data:
-        data |= {"train": tuple(args.data), "former_weights": ()}
+    if args.data:  # another set than the one that the skip list is of
+        data |= {"train": tuple(args.data), "former_weights": (), "skip_list": None}
         settings["train"] = None
     return replace(
         config,
@@ -146,7 +141,15 @@ def _with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
     )
 
 
-def _check_json(path: Path | None) -> None:
+def check_flags(args: argparse.Namespace) -> None:
     """Found out now rather than after minutes of work."""
-    if path is not None and not path.resolve().parent.is_dir():
-        raise UsageError(f"--json is a file in an existing folder, got {path}; make the folder")
+    if args.json is not None and not args.json.resolve().parent.is_dir():
+        raise UsageError(
+            f"--json is a file in an existing folder, got {args.json}; make the folder"
+        )
+    require(
+        args.probe_seconds > 0,
+        "--probe-seconds is positive",
+        args.probe_seconds,
+        "try 300",
+    )

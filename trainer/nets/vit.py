@@ -149,7 +149,9 @@ class VisionTransformer(nn.Module):
         tokens = self.patch_embed(images)  # [N, D, S/patch, S/patch]
         grid = tokens.shape[-1]
         tokens = tokens.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        # Of the shape, not by len(), which an exported graph would take for a fixed number.
+        start = self.cls_token.expand(tokens.shape[0], -1, -1)
+        tokens = torch.cat([start, tokens], dim=1)
         tokens = tokens + self._positions(grid)
         for block in self.blocks:
             tokens = block(tokens)

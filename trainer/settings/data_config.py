@@ -23,6 +23,8 @@ class DataConfig:
     # Where a continued run has changed weights: [[step up to which, weight, weight, ...], ...].
     # A run writes it itself.
     former_weights: tuple[tuple[float, ...], ...] = ()
+    # A text of names or keys of images to leave out (tools/find_duplicates.py writes one).
+    skip_list: str | None = field(default=None, metadata=PATH)
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
     decoder: str = "auto"  # dali, pillow; auto likewise
     # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.

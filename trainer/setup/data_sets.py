@@ -15,6 +15,8 @@ from shards.index import ShardIndex
 from shards.mixture.mixed_index import MixedIndex
 from shards.packing.demo_folder import data_folder
 from shards.remote.address import RemoteFolder, remote_folder
+from shards.samples.skip_list import read_skip_list
+from shards.subsets.skipped_index import SkippedIndex, leave_out_samples
 from shards.terminal.bytesize import parse_size
 from trainer.config import TrainConfig
 from trainer.distributed import rank
@@ -44,18 +46,36 @@ def open_index(data: str, config: TrainConfig) -> ShardIndex:
 
 
 def open_training(config: TrainConfig) -> ShardIndex:
-    """The index of data.train; UsageError when there is none."""
+    """The index of data.train without the images of data.skip_list; UsageError without a set."""
     if config.data.train is None:
         raise UsageError(
             "data.train is the folder of the training shards, got null; give --data DIR"
         )
     sets = expand(config.data.train)
     parts = [open_index(found.place, config) for found in sets]
+    if config.data.skip_list is not None:
+        parts = _without_skipped(parts, Path(config.data.skip_list).expanduser())
     if len(parts) == 1:
         _refuse_past(config)
         return parts[0]
     former = former_weights(config)
     return MixedIndex(parts, [found.weight for found in sets], former)
+
+
+def _without_skipped(parts: list[ShardIndex], path: Path) -> list[ShardIndex]:
+    """The sets, without the images that a list names in one of them."""
+    skip = read_skip_list(path)
+    if len(parts) == 1:
+        return [leave_out_samples(parts[0], skip)]
+    if not any(part.fingerprint == skip.fingerprint for part in parts):
+        raise UsageError(
+            f"a skip list of several sets says which of them it was made of, got {path}; make it "
+            "with tools/find_duplicates.py of one set's features, or pack the set with --skip-list"
+        )
+    return [
+        leave_out_samples(part, skip) if part.fingerprint == skip.fingerprint else part
+        for part in parts
+    ]
 
 
 def with_sets_named(config: TrainConfig) -> TrainConfig:
@@ -103,12 +123,23 @@ def describe_sets(index: ShardIndex) -> tuple[str, ...]:
 
 
 def notes_on_sets(index: ShardIndex) -> tuple[str, ...]:
-    """What a person should see of a mixture before it trains: its shares, and what differs."""
+    """Sentences about skipped images, and about a mixture: its shares, and what differs."""
+    if isinstance(index, SkippedIndex):
+        return (_describe_skipped(index),)
     if not isinstance(index, MixedIndex):
         return ()
     shares = (f"{index.epoch_samples:,} images an epoch, of {len(index.parts)} sets:",)
     shares += tuple(f"  {line}" for line in describe_sets(index))
-    return shares + tuple(filter(None, (_note_on_sizes(index), _note_on_classes(index))))
+    skipped = tuple(
+        _describe_skipped(part) for part in index.parts if isinstance(part, SkippedIndex)
+    )
+    return shares + skipped + tuple(filter(None, (_note_on_sizes(index), _note_on_classes(index))))
+
+
+def _describe_skipped(index: SkippedIndex) -> str:
+    skipped = len(index.skipped)
+    whole = skipped + len(index)
+    return f"data.skip_list leaves out {skipped:,} of {whole:,} images of {index.directory}"
 
 
 def _note_on_sizes(index: MixedIndex) -> str | None:

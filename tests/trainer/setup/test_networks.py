@@ -11,7 +11,7 @@ from torch import nn
 
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
-from trainer.command.encoder_file import encoder_of
+from trainer.encoders.encoder_file import encoder_of
 from trainer.evaluate import main as evaluate
 from trainer.export import main as export
 from trainer.methods import distill

@@ -1,7 +1,8 @@
 """The encoder of a run alone, as tensors and texts: what a program needs that has none of our code.
 
 A ResNet's parameters and buffers have torchvision's names (it lacks `fc`), a ViT's or a timm
-model's their own. How to build the network again and to feed it stands beside them, as texts.
+model's their own. How to build the network again and to feed it stands beside them, as texts;
+`encoder_reader.py` does so.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.nets.backbones import feature_dim
@@ -21,10 +23,24 @@ def encoder_of(
     config: TrainConfig, state: Mapping[str, Any]
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The encoder's own tensors out of a checkpoint, and how to build and to feed it."""
-    policy = config.policy.load()
-    own = {key: value.contiguous() for key, value in encoder_weights(config, state).items()}
-    encoder = build_encoder(config, policy, own)
+    encoder = trained_encoder(config, state)
+    own = encoder_weights(config, state)
+    return {key: value.contiguous() for key, value in own.items()}, describe(
+        config, encoder, int(state["step"])
+    )
+
+
+def trained_encoder(config: TrainConfig, state: Mapping[str, Any]) -> nn.Module:
+    """The encoder of a checkpoint, in eval mode on the CPU."""
+    own = encoder_weights(config, state)
+    encoder = build_encoder(config, config.policy.load(), own)
     load_weights(encoder, own)  # all of it, and nothing else
+    return encoder.eval()
+
+
+def describe(config: TrainConfig, encoder: nn.Module, step: int) -> dict[str, str]:
+    """How to build a run's encoder and to feed it, as texts."""
+    policy = config.policy.load()
     metadata = {
         "format": "pt",
         "arch": config.backbone.arch,
@@ -34,11 +50,14 @@ def encoder_of(
         "heads": str(encoder.num_heads) if isinstance(encoder, VisionTransformer) else "none",
         "feature_dim": str(feature_dim(encoder)),
         "image_size_px": str(max(group.size_px for group in policy.groups)),
+        # What evaluation makes of an image; absent in files of former releases.
+        "view_size_px": str(config.eval.size_px or policy.groups[0].size_px),
+        "fraction": f"{config.eval.fraction!r}",
         "mean": ", ".join(map(str, policy.mean)),
         "std": ", ".join(map(str, policy.std)),
         "method": config.method.name,
-        "step": str(state["step"]),
+        "step": str(step),
     }
     if options := getattr(encoder, "timm_options", None):
         metadata["timm_options"] = json.dumps(options)
-    return own, metadata
+    return metadata

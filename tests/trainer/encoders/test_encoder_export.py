@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_run import tiny_config
 
 from trainer import checkpoint
-from trainer.command.encoder_file import encoder_of
+from trainer.encoders.encoder_file import encoder_of
 from trainer.export import main as export
 from trainer.nets.backbones import create_backbone
 from trainer.setup.networks import build_method
@@ -58,7 +58,7 @@ def test_what_cannot_be_exported_is_one_line(
     capsys.readouterr()
     for argv, part in (
         ([str(run), "--out", str(tmp_path / "x.pt")], "ends with .safetensors"),
-        ([str(tmp_path / "none"), "--out", str(out)], "a run is a folder"),
+        ([str(tmp_path / "none"), "--out", str(out)], "which is not there"),
         ([str(run), "--out", str(out), "--checkpoint", "best"], "got best"),
     ):
         assert export(argv) == 2

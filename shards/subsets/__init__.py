@@ -1,0 +1,1 @@
+"""A part of a set that looks like a set."""

@@ -1,0 +1,94 @@
+"""Scores an encoder that is no run: an exported file, a model of timm, anybody's module.
+
+The sets are named by flags, views and colours are the encoder's own; the numbers are those by which
+runs are judged. An exported file's network is scored untrained beside it.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from shards.errors import UsageError
+from trainer.command.scoreboard import (
+    print_head,
+    print_protocol,
+    print_row,
+    progress_bar,
+    write_json,
+)
+from trainer.command.scored_run import check_flags, open_evaluation, with_flags
+from trainer.config import EvalConfig, TrainConfig
+from trainer.encoders.encoder import Encoder
+from trainer.encoders.encoder_reader import untrained
+from trainer.encoders.load_encoder import check_source, load_encoder
+from trainer.eval.evaluation import Evaluation, Score
+from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
+
+
+def score_encoder(args: argparse.Namespace) -> int:
+    """Print a row as soon as it is there, and write it to --json; returns the exit code."""
+    check_source(args.run)
+    check_flags(args)
+    if args.finetune is not None:
+        raise UsageError(
+            f"--finetune trains the encoder of a run further, got {args.run}, which is none; name "
+            "a run's folder"
+        )
+    for flag, value in (("--data", args.data), ("--eval-data", args.eval_data)):
+        if value is None:
+            raise UsageError(
+                f"an encoder that is no run is scored on sets that are named, got no {flag}; add "
+                f"{flag} SHARDS"
+            )
+    encoder = load_encoder(args.run, args.checkpoint)
+    sys.stderr.write(f"{encoder.name}: views of {encoder.preprocessing}\n")
+    evaluation = _open(encoder, args)
+
+    def conditions() -> dict[str, Any]:
+        names = {"train": args.data, "test": args.eval_data, "encoder": encoder.name}
+        if args.baselines:
+            names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
+        return evaluation.conditions() | names | {"weights_sha256": encoder.digest()}
+
+    print_head(encoder.name)
+    scores = []
+    for score in _scores(encoder, evaluation, baselines=args.baselines):
+        print_row(score)
+        scores.append(score)
+        if args.json is not None:
+            bad = evaluation.views.bad.items()
+            samples = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
+            write_json(args.json, conditions(), scores, samples)
+    print_protocol(conditions(), evaluation.views.describe(evaluation.sets))
+    return 0
+
+
+def _open(encoder: Encoder, args: argparse.Namespace) -> Evaluation:
+    """The sets of the flags, seen as the encoder wants them."""
+    feeding = encoder.preprocessing
+    views = EvalConfig(size_px=feeding.size_px, fraction=feeding.fraction)
+    evaluation = open_evaluation(with_flags(TrainConfig(eval=views), args), args.probe_seconds)
+    policy = replace(evaluation.views.policy, mean=feeding.mean, std=feeding.std)
+    return replace(evaluation, views=replace(evaluation.views, policy=policy))
+
+
+def _scores(encoder: Encoder, evaluation: Evaluation, *, baselines: bool) -> Iterator[Score]:
+    """This encoder, the same one untrained where it can be built anew, then pixels."""
+
+    def score(what: str, encode: Callable[[torch.Tensor], torch.Tensor]) -> Score:
+        with progress_bar(what) as on_progress:
+            return evaluation.score(what, encode, on_progress)
+
+    yield score("encoder", encoder.module.to(evaluation.device))
+    blank: nn.Module | None = untrained(encoder.metadata) if encoder.metadata else None
+    if blank is not None:
+        blank = blank.to(evaluation.device)
+        views = evaluation.views(evaluation.sets.train)
+        yield score("random encoder", calibrated(blank, views, evaluation.device))
+    if baselines:
+        yield score("raw pixels", raw_pixels)

@@ -1,0 +1,194 @@
+"""From an encoder and a set to a file of features: what a command does, on every rank.
+
+The images are cut into parts; each rank makes those that are missing, a stream of batches for all
+of its parts. A batch never crosses a part's border, so a row is the same whoever made it.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards.errors import DataError, UsageError
+from shards.index import ShardIndex
+from shards.terminal.console import new_console
+from trainer.checks import require
+from trainer.command.scoreboard import progress_bar
+from trainer.config import TrainConfig
+from trainer.distributed import all_reduce_, on_first, process_group, rank, world_size
+from trainer.embed.feature_parts import FeatureParts, differences
+from trainer.embed.feature_stream import FeatureStream
+from trainer.embed.feature_table import SUFFIXES, read_facts, require_pyarrow, write_table
+from trainer.embed.neighbours import nearest
+from trainer.encoders.encoder import Encoder
+from trainer.encoders.load_encoder import check_source, load_encoder
+from trainer.recipes.recipe import resolve
+from trainer.settings.strict import merge, parse_override
+from trainer.setup.data_sets import open_index
+from trainer.setup.device import choose_device
+
+MAX_NEIGHBOURS = 1024
+# Ranks wait for each other at the end of a stage, and a stage may be long.
+WAIT_S = 6 * 3600.0
+OnProgress = Callable[[str, float], None]
+
+
+def embed_run(args: argparse.Namespace) -> int:
+    """The command's body; returns its exit code."""
+    out = Path(args.out)
+    try:
+        config = _config(args)
+        _check(args, out)
+        encoder = load_encoder(args.encoder, args.checkpoint)
+        with process_group(choose_device(config.run.device).type, WAIT_S) as local_rank:
+            return _embed(args, config, encoder, out, choose_device(config.run.device, local_rank))
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on with the next part\n")
+        raise
+    except (UsageError, DataError) as error:
+        if "RANK" in os.environ:  # lines of several processes in one log
+            raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
+        raise
+
+
+def _embed(
+    args: argparse.Namespace, config: TrainConfig, encoder: Encoder, out: Path, device: torch.device
+) -> int:
+    index = open_index(args.data, config)
+    facts = _facts(args, encoder, index)
+    parts = FeatureParts(out.absolute().with_name(f"{out.name}.parts"), facts)
+    if on_first(lambda: _is_complete(out, facts, overwrite=args.overwrite)):
+        _say(f"{out} is complete already, nothing was written")
+        return 0
+    missing = on_first(lambda: _prepare(parts, overwrite=args.overwrite))
+    if len(missing) < parts.num_parts:
+        _say(f"going on: {parts.num_parts - len(missing)} of {parts.num_parts} parts are there")
+    _say(f"{encoder.name}: views of {encoder.preprocessing}")
+    with _bar(args.data) as show:
+        stream = FeatureStream(config, encoder, index, parts, device)
+        stream.make(missing[rank() :: world_size()], lambda share: show("features", share))
+        _meet(device)
+        if k := args.neighbours:
+            ours = on_first(lambda: parts.missing(k))[rank() :: world_size()]
+            for done, part in enumerate(ours, start=1):
+                parts.write(part, nearest(parts, part, k, device), k)
+                show("neighbours", done / len(ours))
+            _meet(device)
+        num_rows = on_first(lambda: _finish(parts, out, facts, show))
+    left_out = len(index) - num_rows
+    bad = f"; {left_out:,} left out, since they cannot be read" if left_out else ""
+    _say(f"wrote {out}: {num_rows:,} images, {encoder.feature_dim} features {args.dtype}{bad}")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """Of the data alone: what is typed as data.KEY=VALUE, and the flags."""
+    values: dict[str, Any] = {}
+    for override in args.overrides:
+        values = merge(values, parse_override(override))
+    if others := sorted(set(values) - {"data"}):
+        raise UsageError(
+            f"python -m trainer.embed takes keys of data, got {others[0]}.*; leave it out"
+        )
+    values = merge({"data": {"train": args.data}}, values)
+    if args.backend is not None:
+        values["data"]["backend"] = args.backend
+    config = resolve(values)
+    return replace(config, run=replace(config.run, device=args.device or "auto"))
+
+
+def _check(args: argparse.Namespace, out: Path) -> None:
+    """What can be refused before anything is loaded."""
+    check_source(args.encoder)
+    if out.suffix not in SUFFIXES or not out.absolute().parent.is_dir() or out.is_dir():
+        raise UsageError(
+            f"--out is a file in an existing folder that ends with {' or '.join(SUFFIXES)}, got "
+            f"{out}; try --out features.npy"
+        )
+    if out.suffix == ".parquet":
+        require_pyarrow()
+    k, batch, part = args.neighbours, args.batch_size, args.part_images
+    rule = f"--neighbours lies in [0, {MAX_NEIGHBOURS}]"
+    require(0 <= k <= MAX_NEIGHBOURS, rule, k, "try --neighbours 10")
+    require(batch >= 1, "--batch-size is at least 1", batch, "try --batch-size 256")
+    require(part >= 1, "--part-images is at least 1", part, "try --part-images 4096")
+
+
+def _facts(args: argparse.Namespace, encoder: Encoder, index: ShardIndex) -> dict[str, Any]:
+    """What the features are of; equal for the same features."""
+    if not len(index):
+        raise DataError(f"a data set has at least one sample, got none in {args.data}")
+    feeding, batch = encoder.preprocessing, args.batch_size
+    return {
+        "version": 1,
+        "encoder": encoder.name,
+        "weights_sha256": encoder.digest(),
+        "size_px": feeding.size_px,
+        "fraction": feeding.fraction,
+        "mean": list(feeding.mean),
+        "std": list(feeding.std),
+        "data": args.data,
+        "data_fingerprint": index.fingerprint,
+        "classes": list(index.classes),
+        "images": len(index),
+        "feature_dim": encoder.feature_dim,
+        "dtype": args.dtype,
+        "batch_size": batch,
+        # Whole batches, so that none crosses a border.
+        "part_images": -(-args.part_images // batch) * batch,
+        "neighbours": args.neighbours,
+    }
+
+
+def _is_complete(out: Path, facts: dict[str, Any], *, overwrite: bool) -> bool:
+    """Whether these features are there; UsageError when others are."""
+    if overwrite or not out.exists():
+        return False
+    try:
+        found = read_facts(out)
+    except DataError as error:
+        raise UsageError(
+            f"--out is new, or these features already, got {out} ({error}); replace it with "
+            "--overwrite, or name another"
+        ) from error
+    odd = differences(facts, found)
+    if not odd and found.get("neighbours") == facts["neighbours"]:
+        return True
+    odd = odd or f"neighbours ({found.get('neighbours')}, not {facts['neighbours']})"
+    raise UsageError(
+        f"--out is new, or these features already, got {out} with another {odd}; replace it with "
+        "--overwrite, or name another"
+    )
+
+
+def _prepare(parts: FeatureParts, *, overwrite: bool) -> list[int]:
+    parts.prepare(overwrite=overwrite)
+    return parts.missing()
+
+
+def _finish(parts: FeatureParts, out: Path, facts: dict[str, Any], show: OnProgress) -> int:
+    num_rows = write_table(
+        parts, out, facts, lambda part: show("writing", (part + 1) / parts.num_parts)
+    )
+    parts.remove()
+    return num_rows
+
+
+def _meet(device: torch.device) -> None:
+    """Wait until every rank is here."""
+    all_reduce_(torch.zeros(1, device=device))
+
+
+def _bar(data: str) -> AbstractContextManager[OnProgress]:
+    return progress_bar(f"embedding {data}") if rank() == 0 else nullcontext(lambda *_: None)
+
+
+def _say(line: str) -> None:
+    if rank() == 0:
+        new_console(soft_wrap=True).print(line)

@@ -1,0 +1,1 @@
+"""A trained encoder on its way to others: read back, or written as another library wants it."""
