@@ -46,6 +46,8 @@ def score_encoder(args: argparse.Namespace) -> int:
                 f"{flag} SHARDS"
             )
     encoder = load_encoder(args.run, args.checkpoint)
+    if own := getattr(encoder.module, "plugin_origin", ""):
+        sys.stderr.write(f"{own}\n")
     sys.stderr.write(f"{encoder.name}: views of {encoder.preprocessing}\n")
     evaluation = _open(encoder, args)
 

@@ -19,6 +19,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.terminal.console import new_console
 from trainer.checks import require
+from trainer.command.origins import OF_EXPORT, origins
 from trainer.command.scoreboard import progress_bar
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, on_first, process_group, rank, world_size
@@ -27,8 +28,9 @@ from trainer.embed.feature_stream import FeatureStream
 from trainer.embed.feature_table import SUFFIXES, read_facts, require_pyarrow, write_table
 from trainer.embed.neighbours import nearest
 from trainer.encoders.encoder import Encoder
-from trainer.encoders.load_encoder import check_source, load_encoder
+from trainer.encoders.load_encoder import check_source, is_run, load_encoder
 from trainer.recipes.recipe import resolve
+from trainer.record.rundir import read_config
 from trainer.settings.strict import merge, parse_override
 from trainer.setup.data_sets import open_index
 from trainer.setup.device import choose_device
@@ -45,7 +47,13 @@ def embed_run(args: argparse.Namespace) -> int:
     try:
         config = _config(args)
         _check(args, out)
+        told = origins(config, ("backends", "decoders"))
+        if is_run(args.encoder):
+            told += origins(read_config(Path(args.encoder)), OF_EXPORT)
         encoder = load_encoder(args.encoder, args.checkpoint)
+        told += (getattr(encoder.module, "plugin_origin", ""),)
+        if os.environ.get("RANK", "0") == "0":
+            sys.stderr.writelines(f"{text}\n" for text in dict.fromkeys(told) if text)
         with process_group(choose_device(config.run.device).type, WAIT_S) as local_rank:
             return _embed(args, config, encoder, out, choose_device(config.run.device, local_rank))
     except KeyboardInterrupt:

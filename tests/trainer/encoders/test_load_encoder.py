@@ -167,3 +167,36 @@ def test_a_checkpoint_is_chosen_of_a_run_only(shard_folder: Path, tmp_path: Path
     assert trainer.load_encoder(tmp_path / "run", "3").metadata["step"] == "3"
     with pytest.raises(UsageError, match="--checkpoint chooses"):
         trainer.load_encoder(tmp_path / "e.safetensors", "3")
+
+
+def test_an_arch_of_one_s_own_is_read_back_and_never_from_beside_the_file(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The file names the class, which has to be here already; a file brings no code with it."""
+    code = (
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.feature_dim = 4\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 3)\n"
+        "    def forward(self, x):\n"
+        "        return self.conv(x).mean((2, 3))\n"
+    )
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "net_of_mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path / "code")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    made_run(tmp_path / "run", shard_folder, "net_of_mine:Net")
+    (tmp_path / "files").mkdir()
+    path = tmp_path / "files" / "e.safetensors"
+    assert export([str(tmp_path / "run"), "--out", str(path)]) == 0
+    assert "arch net_of_mine:Net from" in capsys.readouterr().err
+    assert trainer.load_encoder(path).digest() == trainer.load_encoder(tmp_path / "run").digest()
+    (tmp_path / "files" / "net_of_theirs.py").write_text("raise SystemExit('code was run')\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "files"))
+    texts = dict(trainer.load_encoder(path).metadata) | {"arch": "net_of_theirs:Net"}
+    save_file(load_file(path), path, texts)
+    with pytest.raises((DataError, UsageError), match="never from the run or another folder"):
+        trainer.load_encoder(path)
