@@ -23,7 +23,7 @@ def open_labelled(config: TrainConfig, training: ShardIndex | None = None) -> La
     if settings.data is None:
         raise UsageError(
             "kNN and a linear probe need labelled held-out images, got no --eval-data; "
-            "pack some with tools/make_shards.py"
+            "pack some with python -m tools.make_shards"
         )
     test = open_index(settings.data, config)
     most = (settings.max_train_images, settings.max_test_images)
