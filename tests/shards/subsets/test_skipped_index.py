@@ -68,6 +68,9 @@ def test_another_process_gets_the_same(shard_folder: Path, tmp_path: Path) -> No
     assert np.array_equal(sent.records, part.records)
     other = SkippedIndex(index, np.array(SKIPPED[1:]))
     assert other.fingerprint != part.fingerprint
+    # As many of every shard, and others of them.
+    same_counts = [SkippedIndex(index, np.array([sample])).fingerprint for sample in (0, 1)]
+    assert same_counts[0] != same_counts[1]
 
 
 def test_numbers_of_another_set_are_not_trusted(
