@@ -31,7 +31,7 @@ class BadSample:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a batch was made of: all that a record of it needs, and none of its pixels."""
+    """The origin of a batch: all that a record of it needs, and none of its pixels."""
 
     epochs: np.ndarray  # [B] int64 - epoch of each image
     ids: np.ndarray  # [B] int64 - sample ids of the images really used

@@ -59,7 +59,7 @@ def byte_bound() -> str:
 
 
 def gpu_targets() -> str:
-    """What is wanted, and what the card's file in benchmarks/results says."""
+    """The figures that are wanted, beside those of the card's file in benchmarks/results."""
     report = gpu_report()
     bound = _bound(report["gpu"])
 

@@ -59,7 +59,7 @@ def _by_threads() -> dict[str, Any]:
 
 
 def targets() -> str:
-    """What is wanted of fused, and what it reached; bold where it misses."""
+    """The figures wanted of fused, and those it reached; bold where it misses."""
     report = _by_threads()
     head = ["fused is so many times as fast as", "wanted"]
     for threads in report:

@@ -9,7 +9,7 @@ SHUFFLE |= {"entropy_bits": ".2f"}
 
 
 def cases() -> list[dict[str, Any]]:
-    """What tools/simulate_epoch.py found, a size and an order each."""
+    """The results of tools/simulate_epoch.py, a size and an order each."""
     found = results("epoch")["cases"]
     return [{"shard_samples": case["num_samples"] // case["num_shards"], **case} for case in found]
 

@@ -153,7 +153,7 @@ class ShardIndex:
         return np.unique(ids.astype(np.int64))
 
     def shard_name(self, shard: int) -> str:
-        """What to call a shard in a message."""
+        """The name of a shard in a message."""
         return self.shards[shard].name
 
     def sizes(self, ids: np.ndarray) -> np.ndarray:

@@ -161,7 +161,7 @@ def _tell(report: PackReport) -> None:
 
 
 def _tell_absent(held_out: PackReport, source: Source) -> None:
-    """Which classes the held-out set has nothing of."""
+    """The classes without an image in the held-out set."""
     index = ShardIndex.open(held_out.directory)
     absent = np.setdiff1d(source.labels, index.records["label"])
     if len(absent := absent[absent != NO_LABEL]):

@@ -100,7 +100,7 @@ def _profile_command(options: argparse.Namespace) -> int:
 
 
 def _output(options: argparse.Namespace, name: str) -> Path | None:
-    """Where to write; UsageError before anything is timed when that cannot be."""
+    """The place for the report; UsageError before anything is timed when that cannot be."""
     value = getattr(options, name)
     if value is None:
         return None

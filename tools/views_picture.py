@@ -54,7 +54,7 @@ def picture_views(options: argparse.Namespace) -> int:
 
 
 def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
-    """What a run would do; with a title and where it comes from."""
+    """The views of a run; with a title and where they come from."""
     policy, seed = policy_of(options), seed_of(options)
     ids = _ids(options, index, seed)
     plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), seed)
@@ -62,7 +62,7 @@ def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, s
 
 
 def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
-    """What a file says was done: its first images, or those of --ids."""
+    """The views of a saved plan: its first images, or those of --ids."""
     plan = Plan.load(options.plan)
     if (plan.ids >= len(index)).any() or (index.sizes(plan.ids) != plan.image_sizes).any():
         raise DataError(

@@ -44,7 +44,7 @@ from trainer.watch.standstill import Standstill
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended; filled while it goes."""
+    """The end of a run; filled while it goes."""
 
     total_steps: int
     step: int  # steps done, over all starts

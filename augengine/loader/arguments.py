@@ -12,7 +12,7 @@ from shards.index import ShardIndex
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What an argument is, some of what it must have to be one, and how to make one."""
+    """The meaning of an argument, attributes that it must have, and a way to make one."""
 
     what: str
     attributes: tuple[str, ...]

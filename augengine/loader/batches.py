@@ -26,7 +26,7 @@ Drawer = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]  # ids, epochs, im
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a worker hands on: finished views, or that there are none, and what it met."""
+    """The result of a worker: finished views or none, and the bad samples it met."""
 
     views: Views | None  # None: a bad sample had no good substitute, or nothing was left
     bad: tuple[BadSample, ...]

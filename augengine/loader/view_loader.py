@@ -107,7 +107,7 @@ class ViewLoader:
 
     @property
     def index(self) -> ShardIndex:
-        """What the views are of: `len(loader.index)` images, their names and classes."""
+        """The images behind the views: `len(loader.index)` of them, their names and classes."""
         return self._index
 
     @property

@@ -1,4 +1,4 @@
-"""How fast is the fused backend on the CPU, against our other backends and the peers' transforms?
+"""The speed of the fused backend on the CPU, beside our other backends and the peers' transforms.
 
     make bench-peers
     python -m benchmarks.augment.fused_cpu --peers-python .venv-peers/bin/python
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def policies() -> dict[str, Policy]:
-    """What is timed, by name; `tiny` is for the small cuts, the others for the photographs."""
+    """The cases by name; `tiny` is for the small cuts, the others for the photographs."""
     # Windows as the peers draw them, or ours would be of another size.
     byol, simclr = (
         override_policy(load_policy(name), {"crop": "torchvision"}) for name in ("byol", "simclr")
@@ -188,7 +188,7 @@ def _peer_cases(workload: Workload, num_threads: int, folder: Path) -> list[Peer
 
 
 def _place(case: Case) -> tuple[int, int]:
-    """What is compared stands side by side in a round; `byol bilinear` beside `byol`."""
+    """The order of cases: compared ones stand side by side, `byol bilinear` beside `byol`."""
     workload, kind = case.name.split(", ")[0].split(": ")
     return list(policies()).index(workload.split()[0]), KINDS.index(kind)
 

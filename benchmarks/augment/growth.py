@@ -1,4 +1,4 @@
-"""How the cost of an image's views grows: with local crops, image size, crop size, batch, threads.
+"""The cost of an image's views as crops, image size, crop size, batch and threads grow.
 
     python -m benchmarks.augment.growth [--seconds 1] [--out FILE] [--png FILE]
 

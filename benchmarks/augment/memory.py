@@ -53,7 +53,7 @@ DAMAGED = 7  # sample whose pixels are overwritten, behind a header that stays w
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every loader does."""
+    """The loop over any loader."""
 
     num_batches: int = 2_000
     every: int = 100  # batches between two readings

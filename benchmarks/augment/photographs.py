@@ -1,4 +1,4 @@
-"""What the benchmarks augment: 500x375 JPEGs cut from photographs, and 32-pixel cuts of them.
+"""The images of the benchmarks: 500x375 JPEGs cut from photographs, and 32-pixel cuts of them.
 
 The photographs are scikit-image's and scikit-learn's, so nothing is downloaded.
 """

@@ -1,1 +1,1 @@
-"""What needs an NVIDIA GPU: one check of everything, and what it runs."""
+"""Checks that need an NVIDIA GPU: one command for all, and its parts."""

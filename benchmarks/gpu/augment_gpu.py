@@ -1,4 +1,4 @@
-"""How long the GPU itself takes for a batch's views: both forms of the fused backend, by launch.
+"""The GPU's own time for a batch's views: both forms of the fused backend, by launch.
 
 A clock on the host also sees the host: drawing, records, starting kernels. Here a kernel that only
 waits goes first, so that everything stands in the stream's queue before the first launch begins,

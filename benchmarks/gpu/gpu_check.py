@@ -100,7 +100,7 @@ def _chosen(only: str | None, steps: dict[str, Step]) -> list[str]:
 
 
 def _former(out: Path) -> dict[str, dict[str, Any]]:
-    """What the file holds already."""
+    """The results that the file holds already."""
     return json.loads(out.read_text(encoding="utf-8"))["results"] if out.is_file() else {}
 
 

@@ -43,7 +43,7 @@ LOSS_TESTS = ("tests/trainer/losses/test_losses_cuda.py",)
 
 
 class Step(NamedTuple):
-    """What is done, and the seconds it may take."""
+    """One step of the check, and the seconds it may take."""
 
     limit_s: float
     call: Callable[[float], Found]  # of the seconds that it may take now
@@ -51,7 +51,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is done."""
+    """The sizes of the check."""
 
     num_images: int = 256
     sizes: str = "224+96"
@@ -87,7 +87,7 @@ TRIAL = Scale(
 
 
 def all_steps(scale: Scale, device: str, folder: Path) -> dict[str, Step]:
-    """What is done, in order; data and runs lie in `folder`."""
+    """The steps of the check in order; data and runs lie in `folder`."""
     data = folder / "shards-of-photographs"
     profiles = {
         f"profile {name}": Step(90, partial(_profile, scale, device, name, data))
@@ -136,7 +136,7 @@ def _all_of(*conditions: str) -> str:
 
 
 def _fused_alone(device: str, folder: Path, limit_s: float) -> Found:
-    """What the GPU itself takes for a batch's views, in both forms of the fused backend."""
+    """The GPU's own time for a batch's views, in both forms of the fused backend."""
     if reason := _why_absent("fused", device):
         return reason
     if device != "cuda":

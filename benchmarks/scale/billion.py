@@ -1,4 +1,4 @@
-"""How a run starts on a billion samples: opening the index, memory, and what a resume needs.
+"""A billion samples: the time to open the index, the memory, and the cost of a resume.
 
     python -m benchmarks.scale.billion [--samples 1000000000] [--shards 100000] [--out FILE]
 
@@ -129,7 +129,7 @@ def make_folder(folder: Path, num_samples: int, num_shards: int) -> dict[str, in
 
 
 def start_once(folder: Path, num_samples: int) -> dict[str, Any]:
-    """What a fresh process finds."""
+    """The figures of a fresh process."""
     numbers = map(str, (BATCH, NUM_BATCHES, WINDOW_SHARDS))
     command = [sys.executable, "-c", _START, str(folder), *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

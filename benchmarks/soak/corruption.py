@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def try_damage(
     name: str, num_images: int, decoder: str, backend: str, *, trains: bool = False
 ) -> dict[str, Any]:
-    """What was bad, what was named, and how each step ended."""
+    """Bad samples, the ones that were named, and the end of each step."""
     with tempfile.TemporaryDirectory() as temporary:
         start, root = time.perf_counter(), Path(temporary)
         index = write_set(root / "shards", num_images)
@@ -120,7 +120,7 @@ def load_epoch(index: ShardIndex, **settings: Any) -> dict[str, Any]:
 
 
 def open_again(index: ShardIndex) -> dict[str, Any]:
-    """What the next run says: the tars that changed are named, or the index is still right."""
+    """The next run's word: it names the tars that changed, or the index is still right."""
     try:
         return {"samples": len(ShardIndex.open(index.folder))}
     except DataError as error:

@@ -35,7 +35,7 @@ DEFAULT_OUT = Path(__file__).parents[1] / "results" / "faults.json"
 
 @dataclass(slots=True)
 class Found:
-    """What happened over all runs."""
+    """Counts over all runs."""
 
     runs: int = 0
     kills: dict[str, int] = field(

@@ -73,7 +73,7 @@ def parts_of(total: int) -> list[tuple[str, int, int]]:
 def run_part(
     part: tuple[str, int, int], seed: int, wrong_to: Path, *, is_shown: bool = False
 ) -> dict[str, Any]:
-    """What came of a part; `problem` says what must not be, and where the file lies."""
+    """The result of a part; `problem` says what must not be, and where the file lies."""
     kind, number, count = part
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     shm = "/dev/shm" if os.path.isdir("/dev/shm") else None

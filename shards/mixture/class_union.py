@@ -1,4 +1,4 @@
-"""Which classes a mixture has: those of its sets, alike where they have one name.
+"""The classes of a mixture: those of its sets, one class where they share a name.
 
 Sets with the same list of classes, or all without one, keep their numbers. Else a class is its
 name; and the labels of a set that names none are left out, since nobody can tell what they number.

@@ -1,4 +1,4 @@
-"""Which set has its turn: the places of an epoch, shared so that every stretch is in proportion.
+"""The turns of the sets: places of an epoch, shared so that every stretch is in proportion.
 
 The k-th of q turns of a set belongs at (2k + 1) / 2q of the epoch; the places are these times in
 their order, the earlier set first where two are equal. So no set is ever far from its share, in a

@@ -86,7 +86,7 @@ class MixedIndex(ShardIndex):
         return self.parts[part].key(sample_id - int(self.first_ids[part]))
 
     def names(self, ids: np.ndarray | Sequence[int]) -> list[str]:
-        """What the samples' files were called; see `ShardIndex.names`."""
+        """The names of the samples' files; see `ShardIndex.names`."""
         ids = np.asarray(ids, np.int64)
         parts = self._part_of(ids)
         names = np.empty(len(ids), object)

@@ -1,4 +1,4 @@
-"""Which sample of which set comes at which position: a pure function of seed and shares.
+"""The order of a mixture: a pure function of seed, position and shares.
 
 Every set is an endless stream of its own, in an order of its own (`order.py`): pass after pass,
 each a permutation of it. The mixture takes the next one of a set at each of its turns

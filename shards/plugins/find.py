@@ -89,7 +89,7 @@ def first_line_of(address: str) -> str:
 
 
 def _address(kind: str, name: str, table: Mapping[str, str], also: Sequence[str]) -> str:
-    """Where the name's object is, as module:attribute."""
+    """The place of the name's object, as module:attribute."""
     if name in table:
         return table[name]
     if ":" in name:

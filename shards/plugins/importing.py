@@ -83,7 +83,7 @@ def import_own(what: str, name: str, address: str) -> ModuleType:
 
 
 def tell_file(module: ModuleType) -> str:
-    """Where a module comes from, and which version of the file it is."""
+    """The file that a module comes from, and that file's digest."""
     path = getattr(module, "__file__", None)
     if path is None:
         return place_of(module)

@@ -1,4 +1,4 @@
-"""Where several folders of shards stand for one: local ones, addresses, or both.
+"""Several folders of shards in place of one: local ones, addresses, or both.
 
 They have one cache of remote shards, since they are read with the same settings.
 """

@@ -43,7 +43,7 @@ def open_own(name: str, spec: str, split: str | None, image_key: str | None = No
 
 
 def _check(source: Any, name: str) -> None:
-    """What would go wrong late, or wrongly."""
+    """Refuse what would fail late, or without a word."""
     labels, count = source.labels, len(source)
     is_array = isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer)
     got = f"{labels.dtype} {list(labels.shape)}" if is_array else type(labels).__name__

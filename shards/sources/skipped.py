@@ -67,7 +67,7 @@ def leave_out(source: Source, skip: SkipList) -> Source:
 
 
 def find_names(skip: SkipList, names: Sequence[str]) -> list[int | None]:
-    """Which image each line names, None for none; UsageError where it may be several."""
+    """The image that each line names, None for none; UsageError where it may be several."""
     table = NameTable(names)
     found: list[int | None] = []
     for line in skip.lines:

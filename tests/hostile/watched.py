@@ -42,7 +42,7 @@ class Watch:
         sys.addaudithook(self._hook)
 
     def read(self, read: Callable[[bytes, Path], str], data: bytes, folder: Path) -> str:
-        """What came of it; ForbiddenError when something else than the folder was touched."""
+        """The result; ForbiddenError when something else than the folder was touched."""
         self._folder, self._seen = str(folder), ""
         try:
             return read(data, folder)
@@ -65,7 +65,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the files of one kind."""
+    """Counts over the files of one kind."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
@@ -111,7 +111,7 @@ def explore(
 
 
 def attempt(kind: str, data: bytes, watch: Watch | None = None) -> str:
-    """What a reader returned, or the name of the error of ours that it raised."""
+    """The value that a reader returned, or the name of the error of ours that it raised."""
     with tempfile.TemporaryDirectory(prefix="case-") as name:
         read = KINDS[kind].read
         try:

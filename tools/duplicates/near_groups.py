@@ -1,4 +1,4 @@
-"""Which images are nearly the same: each is compared with all before it, and joins the most alike.
+"""Groups of near-duplicates: each image is compared with all before it, and joins the most alike.
 
 Features of one encoder point into much the same direction, so their mean is taken off before the
 cosine. What is in memory at once is a block of products and two numbers an image.

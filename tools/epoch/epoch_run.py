@@ -32,7 +32,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What happened, how often each sample came, and how much of it was looked at."""
+    """The result: breaks, the times that each sample came, and the part that was looked at."""
 
     num_samples: int
     times_seen: dict[str, int]  # samples that came 0 times, once, more often
@@ -53,7 +53,7 @@ class EpochReport:
 def plan_failures(
     num_steps: int, num_failures: int, save_every: int, worlds: list[int], rng: np.random.Generator
 ) -> list[Stretch]:
-    """Where the epoch breaks, and who goes on: each number of ranks comes before one comes twice.
+    """Breaks of an epoch and the ranks that go on: each number comes before one comes twice.
 
     A failure strikes after any step; what was trained after the last checkpoint is lost.
     """
@@ -126,7 +126,7 @@ def check_split(cursor: Cursor, batch_size: int, world: int) -> None:
 
 
 class Counts:
-    """How often each id came, told apart as never, once, more often: two bits a sample."""
+    """Counts of ids, told apart as never, once, more often: two bits a sample."""
 
     def __init__(self, num_samples: int) -> None:
         self._num_samples = num_samples
@@ -143,7 +143,7 @@ class Counts:
         np.bitwise_or.at(self._again, bytes_[repeated], bits[repeated])
 
     def summary(self) -> dict[str, int]:
-        """How many ids came never, once, more often."""
+        """The number of ids that came never, once, more often."""
         tables = (np.bincount(bits, minlength=256) for bits in (self._once, self._again))
         seen, again = (int(table @ _ONES) for table in tables)
         return {"never": self._num_samples - seen, "once": seen - again, "more often": again}

@@ -74,7 +74,7 @@ def shard_sizes(num_samples: int, num_shards: int) -> list[int]:
 def opens_per_shard(
     order: SampleOrder, epoch: int, num_shards: int, batch_size: int, world: int
 ) -> float:
-    """How often a tar is opened in an epoch, over all ranks; each keeps the last ones open.
+    """The times that a tar is opened in an epoch, over all ranks; each keeps the last ones open.
 
     One rank is followed from the epoch's beginning: through all of it, or as many whole windows as
     a million reads reach.

@@ -1,4 +1,4 @@
-"""What profile_augment.py times, each backend from three starting points to finished views.
+"""The cases of a profile: each backend from three starting points to finished views.
 
     decode alone      bytes -> pixels
     augment alone     pixels, plans ready -> views
@@ -40,7 +40,7 @@ PREFETCH = 1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to measure."""
+    """The settings of a measurement."""
 
     backends: tuple[str, ...]
     device: torch.device

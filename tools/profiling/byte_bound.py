@@ -41,7 +41,7 @@ class ByteCount:
 
     @property
     def compulsory(self) -> float:
-        """What no implementation can avoid."""
+        """The bytes that no implementation can avoid."""
         return self.pixels + self.plan + self.views
 
     @property

@@ -98,7 +98,7 @@ def measure(
 
 
 def times_as_fast(ours: Result, theirs: Result) -> dict[str, float]:
-    """How many times as fast `ours` was, round by round: median, lowest and highest."""
+    """The speed of `ours` as a multiple, round by round: median, lowest and highest."""
     ratios = [a / b for a, b in zip(ours.images_per_s, theirs.images_per_s, strict=True)]
     spread = statistics.median(ratios), min(ratios), max(ratios)
     return {name: round(x, 3) for name, x in zip(("median", "min", "max"), spread, strict=True)}

@@ -93,7 +93,7 @@ def _try(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(case: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
-    """What makes one batch, and what ends the case."""
+    """The function that makes one batch, and the one that ends the case."""
     job, processes, batch_size = _job(case), case["processes"], case["batch_size"]
     numbers = cycle(range(len(_files(case["folder"]))))
     if case["kind"] == "end to end":

@@ -86,7 +86,7 @@ class Peers:
         self.cases = [self._case(case) for case in cases if case.name not in self.left_out]
 
     def describe(self) -> dict[str, object]:
-        """What a report says of them."""
+        """The facts for a report."""
         return {"versions": self.versions, "left_out": self.left_out}
 
     def close(self) -> None:

@@ -69,7 +69,7 @@ def draw_profile(report: dict[str, Any], path: Path) -> None:
 
 
 def _places(names: list[str]) -> list[float]:
-    """Where each row stands: the kinds of cases a gap apart."""
+    """The height of each row: kinds of cases stand a gap apart."""
     kinds = [name.split(", ")[0] for name in names]
     places = [0.0]
     for before, kind in pairwise(kinds):

@@ -1,4 +1,4 @@
-"""What a profile says: figures and all they depend on, as JSON, on the terminal, in Markdown."""
+"""The report of a profile: figures and conditions, as JSON, on the terminal, in Markdown."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def report_of(index: ShardIndex, settings: Settings, found: Profile) -> dict[str
 
 
 def describe_data(index: ShardIndex) -> dict[str, object]:
-    """How many images, and how large."""
+    """The number of images, and their size."""
     sizes = index.sizes(np.arange(min(len(index), MAX_DESCRIBED)))
     return {
         "name": index.directory.name,

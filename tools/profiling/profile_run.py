@@ -16,7 +16,7 @@ OnStep = Callable[[str, int], None]  # what comes next, and how many steps there
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one run found out."""
+    """The result of one run."""
 
     results: list[Result]
     errors: dict[str, dict[str, float]]  # of each backend against the reference

@@ -121,7 +121,7 @@ def _words(
 
 
 def _meant(name: str, value: object) -> str:
-    """What an unknown argument may have been: another one, or a key of the config."""
+    """A guess at an unknown argument: another one, or a key of the config."""
     near = get_close_matches(name, FLAGS, n=1)
     if near:
         return f"did you mean {near[0]}?"

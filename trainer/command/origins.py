@@ -45,7 +45,7 @@ def origins(config: TrainConfig, kinds: Sequence[str] = tuple(TABLES)) -> tuple[
 
 
 def _names(config: TrainConfig, kind: str) -> Iterator[str]:
-    """What the config names of a kind, but for what is left open or comes through timm."""
+    """The names in the config of one kind, without open ones and timm's."""
     yield from {
         "methods": (config.method.name,),
         "backbones": () if config.backbone.arch.startswith("timm:") else (config.backbone.arch,),

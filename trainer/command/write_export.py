@@ -65,7 +65,7 @@ def write_export(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, out: Path) -> None:
-    """What can be refused before a file is read."""
+    """Refuse what can be refused before a file is read."""
     check_source(args.encoder)
     if args.format == "hub":
         check_folder(out)

@@ -112,7 +112,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def _check(args: argparse.Namespace, out: Path) -> None:
-    """What can be refused before anything is loaded."""
+    """Refuse what can be refused before anything is loaded."""
     check_source(args.encoder)
     if out.suffix not in SUFFIXES or not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(
@@ -129,7 +129,7 @@ def _check(args: argparse.Namespace, out: Path) -> None:
 
 
 def _facts(args: argparse.Namespace, encoder: Encoder, index: ShardIndex) -> dict[str, Any]:
-    """What the features are of; equal for the same features."""
+    """The identity of features; equal for the same ones."""
     if not len(index):
         raise DataError(f"a data set has at least one sample, got none in {args.data}")
     feeding, batch = encoder.preprocessing, args.batch_size

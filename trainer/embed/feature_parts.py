@@ -74,7 +74,7 @@ class FeatureParts:
         return [n for n in range(self.num_parts) if not self.path(n, neighbours).is_file()]
 
     def path(self, part: int, neighbours: int = 0) -> Path:
-        """Where a part lies."""
+        """The file of a part."""
         kind = f"near{neighbours}" if neighbours else "part"
         return self.folder / f"{kind}-{part:06d}.npy"
 

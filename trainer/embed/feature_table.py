@@ -59,7 +59,7 @@ def write_table(
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
-    """What features are of; DataError when the file is none of ours or torn."""
+    """The identity of features; DataError when the file is none of ours or torn."""
     return read_features(path).facts if path.suffix == ".npy" else _parquet_facts(path)
 
 

@@ -39,7 +39,7 @@ def trained_encoder(config: TrainConfig, state: Mapping[str, Any]) -> nn.Module:
 
 
 def describe(config: TrainConfig, encoder: nn.Module, step: int) -> dict[str, str]:
-    """How to build a run's encoder and to feed it, as texts."""
+    """The texts that say how to build a run's encoder and to feed it."""
     policy = config.policy.load()
     metadata = {
         "format": "pt",

@@ -31,7 +31,7 @@ _VIT = re.compile(r"vit_([a-z]+?)(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How another library makes the network of an encoder, in lines of Python."""
+    """The lines of Python by which another library makes an encoder's network."""
 
     lines: tuple[str, ...]  # until `model` takes the weights; {file} is where they are
     note: str = ""  # what does not fit by itself

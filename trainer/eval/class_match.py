@@ -1,4 +1,4 @@
-"""Which classes of two sets are the same: by name where the sets share names, else by number."""
+"""The match of two sets' classes: by name where the sets share names, else by number."""
 
 from collections import Counter
 

@@ -69,7 +69,7 @@ def linear_probe(
 def standardiser(
     train: torch.Tensor,  # [N, D] float
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What gives features the mean 0 and the variance 1 that it gives the training ones."""
+    """The shift and scale that give training features the mean 0 and the variance 1."""
     mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
     # A constant feature says nothing; dividing by its rounding noise would make it shout.
     scale = torch.where(std > 1e-6 * (mean.abs() + 1e-6), 1 / std, 0.0)

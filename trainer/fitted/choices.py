@@ -30,7 +30,7 @@ class Choices:
         return value
 
     def fitted(self) -> Fitted:
-        """What was chosen."""
+        """The choices so far."""
         values: dict[str, Any] = {}
         for key, value, _ in self._chosen:
             section, _, name = key.partition(".")

@@ -1,4 +1,4 @@
-"""What the fitted recipe takes for a run that begins with given weights: low rates, slowly reached.
+"""The fitted recipe of a run that begins with given weights: low rates, slowly reached.
 
 The numbers are DINOv3's own second stage, which goes on from its first: a quarter of its rate, a
 rise that takes a third of it, and 2 % less a block down (dinov3_vit7b16_pretrain.yaml: 5e-5;

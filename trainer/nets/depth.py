@@ -1,4 +1,4 @@
-"""How deep in an encoder a parameter is: the stem, its blocks in turn, what comes after them.
+"""The depth of parameters in an encoder: the stem, its blocks in turn, what comes after them.
 
 Layer-wise rates (optim.layer_decay) and frozen first blocks (backbone.freeze_blocks) ask. Blocks
 are known by names: those of our ResNets and ViTs, which are torchvision's and timm's, and of timm's

@@ -64,7 +64,7 @@ def create_own(
 
 
 def other_origins(method: nn.Module, encoder: nn.Module) -> list[str]:
-    """Where networks of others inside a method come from, but for its own encoder's: teachers'."""
+    """The origins of other people's networks inside a method, its own encoder apart: teachers."""
     own = getattr(encoder, "plugin_origin", None)
     found = (getattr(module, "plugin_origin", None) for module in method.modules())
     return sorted({text for text in found if isinstance(text, str)} - {own or ""})

@@ -32,7 +32,7 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimSettings:
-    """What a recipe's `optim` says; the learning rate is given for a batch of 256."""
+    """The keys of a recipe's `optim`; the learning rate is given for a batch of 256."""
 
     name: str = "lars"  # which LARS: trainer/optim/lars.py
     base_lr: float = 0.2  # the peak is base_lr x batch / 256

@@ -35,7 +35,7 @@ def catalogue(own_method: str | None = None) -> str:
 
 
 def _installed() -> list[str]:
-    """What other packages bring, of every kind."""
+    """The entry points of other packages, of every kind."""
     lines = [
         f"  {KINDS[kind]:10} {name:16} {first_line_of(entry.address)} ({entry.distribution})"
         for kind in KINDS

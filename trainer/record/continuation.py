@@ -66,7 +66,7 @@ def refuse_another_run(parts: Parts, state: Mapping[str, Any]) -> None:
 
 
 def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str | None:
-    """What another length means from here on; None when it is the former one."""
+    """A sentence about another length from here on; None when it is the former one."""
     loop = before.get("loop")
     old, new = loop.get("epochs") if isinstance(loop, Mapping) else None, parts.config.loop.epochs
     if old == new:
@@ -79,7 +79,7 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
 
 
 def _decisive(config: Mapping[str, Any], now: TrainConfig) -> dict[str, Any]:
-    """What must stay: leaves by dotted name, the policy as the views that it makes."""
+    """The keys that must stay: leaves by dotted name, the policy as the views that it makes."""
     method = config.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
     if name not in (*METHODS, now.method.name):  # of another's code nothing is imported

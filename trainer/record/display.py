@@ -32,7 +32,7 @@ class Speed:
 
 
 class Pace:
-    """How long a step takes: over the last ones, without the first and without pauses."""
+    """The time of a step: over the last ones, without the first and without pauses."""
 
     def __init__(self) -> None:
         self._num_steps = 0

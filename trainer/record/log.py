@@ -1,4 +1,4 @@
-"""What a run writes down: a JSON line a record, and the same to the loggers that it names.
+"""The log of a run: a JSON line a record, and the same to the loggers that it names.
 
 `train.py` calls `write` with plain numbers; everything else (reports, plots, `tail -f`) reads
 metrics.jsonl, which is always written (loggers.py has the others). A continued run first drops the

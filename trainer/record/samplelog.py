@@ -61,7 +61,7 @@ class SampleLog:
                 self._replaced.add(sample.id)
 
     def add_evaluated(self, step: int, bad: Mapping[tuple[str, int], BadSample]) -> None:
-        """What evaluations met so far, by set and id; each is written once."""
+        """Write down the bad samples of evaluations so far, by set and id, each once."""
         for (data, id), sample in bad.items():
             if (data, id) not in self._left_out:
                 self._append(step, data, sample)
@@ -82,7 +82,7 @@ class SampleLog:
 
 
 def count_ids(run: Path) -> Counter[tuple[int, int]]:
-    """How often the run trained on each (epoch, sample), over all ranks."""
+    """The times that the run trained on each (epoch, sample), over all ranks."""
     counts: Counter[tuple[int, int]] = Counter()
     for path in run.glob(f"{IDS}*.jsonl"):
         for line in read_lines(path):
@@ -91,7 +91,7 @@ def count_ids(run: Path) -> Counter[tuple[int, int]]:
 
 
 def describe_bad_samples(run: Path) -> str | None:
-    """How many samples of the run were bad and where they are listed; None when none was."""
+    """A sentence about the run's bad samples and the file that lists them; None without any."""
     pattern = f"{BAD}*.jsonl"
     bad = {
         (line.get("data", "train"), line["id"])

@@ -59,14 +59,14 @@ def describe_start(
 
 
 def weights_taken(config_yaml: Path) -> dict[str, Any]:
-    """What the first start of a run says of the weights that it took; empty: nothing."""
+    """The first start's record of the weights that it took; empty: none."""
     starts = read_starts(config_yaml.read_text(encoding="utf-8")) if config_yaml.is_file() else []
     weights = starts[0].get("weights") if starts else None
     return dict(weights) if isinstance(weights, Mapping) else {}
 
 
 def auto_values(parts: Parts) -> dict[str, Any]:
-    """What each key became that the config leaves open: `auto`, or a null that means the same."""
+    """The values of keys that the config leaves open: by `auto`, or a null that means the same."""
     config, encoder = parts.config, parts.method.encoder
     on_gpu = parts.decoder.device.type == "cuda"
     found = {

@@ -14,7 +14,7 @@ from trainer.checks import require
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a number may be, in words and in numbers."""
+    """The bounds of a number, in words and in numbers."""
 
     rule: str
     least: float = -inf

@@ -77,7 +77,7 @@ class DataConfig:
 
     @property
     def train_places(self) -> tuple[str, ...]:
-        """What names the training images, as it is written, without weights."""
+        """The words that name the training images, as written, without weights."""
         given = (self.train,) if isinstance(self.train, str) else self.train or ()
         return tuple(split_weight(text)[0] for text in given)
 

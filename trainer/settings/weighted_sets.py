@@ -1,4 +1,4 @@
-r"""How the sets of a run are named: folders and addresses, each with a weight behind a colon.
+r"""The sets of a run as words: folders and addresses, each with a weight behind a colon.
 
     A   B:0.3   s3://bucket/c:2   'sets/*'   'sets/{a,b}:0.5'   'sets/part-{00..11}'
 
@@ -107,7 +107,7 @@ def _refuse_odd_weight(text: str) -> None:
 
 
 def _places(place: str) -> Iterator[str]:
-    """What a pattern stands for; anything else as it is."""
+    """The folders that a pattern stands for; anything else as it is."""
     if _is_folder(place):
         yield place
         return

@@ -1,4 +1,4 @@
-"""What a run's encoder is before its first step: what the seed gives, or weights that were given.
+"""The encoder before the first step: as the seed makes it, or with given weights.
 
 The score of step 0, and the row below a trained encoder's, are of that: a random encoder, whose
 batch norms first see some images, or the given weights exactly as they are.
@@ -36,7 +36,7 @@ class Beginning:
 
 
 def name_of_beginning(config: TrainConfig) -> str:
-    """What the encoder of step 0 is called in scores."""
+    """The name of the encoder of step 0 in scores."""
     return RANDOM if config.backbone.weights is None else GIVEN
 
 

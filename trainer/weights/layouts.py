@@ -133,7 +133,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a file's encoder is."""
+    """The place of the encoder in a file."""
 
     layout: Layout
     tensors: dict[str, torch.Tensor]  # of the encoder and what lies beside it at the same place

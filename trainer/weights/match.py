@@ -28,7 +28,7 @@ _MOST_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of `backbone.weights`."""
+    """The result of `backbone.weights`."""
 
     where: str
     sha256: str
@@ -55,7 +55,7 @@ class Taken:
         return text
 
     def as_mapping(self) -> dict[str, Any]:
-        """What config.yaml's head keeps."""
+        """The record in config.yaml's head."""
         lists = {
             "adapted": self.adapted,
             "missing": self.missing,

@@ -1,4 +1,4 @@
-"""Which encoder are these tensors of? Depth, width, stem or patch, from names and shapes alone.
+"""The encoder of tensors: depth, width, stem or patch, told by names and shapes alone.
 
 A run that is given weights and no arch takes this one (fitted_config.py), and one with another arch
 is told it.

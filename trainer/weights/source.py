@@ -1,4 +1,4 @@
-"""What `backbone.weights` names, as tensors: a file, a run of ours, or `timm:NAME`.
+"""The tensors that `backbone.weights` names: of a file, a run of ours, or `timm:NAME`.
 
 Reading runs nobody's code: safetensors is arrays and text, and a torch file is read weights-only,
 with one class more, argparse.Namespace, which holds values and does nothing (DINO's, MAE's and
