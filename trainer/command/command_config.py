@@ -125,7 +125,7 @@ def command_of(args: argparse.Namespace, flags: Iterable[str] = tuple(FLAGS)) ->
         _refuse_folder(override)
         command = merge(command, parse_override(override))
     if given["views"] is not None and given["sizes"] is not None:
-        _check_pairs(given["views"], given["sizes"])
+        _check_pairs(str(given["views"]), str(given["sizes"]))
     return command
 
 

@@ -66,8 +66,8 @@ WORDS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         ("optim.base_lr=0.3",),
     ),
     (
-        "--policy simclr --views 2 --arch resnet10 --seed 3 --epochs 1 --batch-size 8",
-        {"policy": "simclr", "views": 2, "arch": "resnet10", "seed": 3, "epochs": 1.0},
+        "--policy simclr --views 2 --sizes 16 --arch resnet10 --seed 3 --epochs 1 --batch-size 8",
+        {"policy": "simclr", "views": 2, "sizes": 16, "arch": "resnet10", "seed": 3, "epochs": 1.0},
         (),
     ),
 ]

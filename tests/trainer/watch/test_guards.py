@@ -90,8 +90,8 @@ def test_a_finite_loss_with_an_update_that_is_not_names_its_step_and_saves_nothi
             corrupt(method, built[-1].optimizer, where)
         clip(method, loop)
 
-    def build_and_remember(*arguments: Any) -> Parts:
-        built.append(build_parts(*arguments))
+    def build_and_remember(*arguments: Any, **options: Any) -> Parts:
+        built.append(build_parts(*arguments, **options))
         return built[-1]
 
     built: list[Parts] = []
@@ -111,8 +111,8 @@ def test_what_is_infinite_on_purpose_is_left_alone(
 ) -> None:
     """A mask of minus infinity from the start trains, is saved and resumed; the rest is watched."""
 
-    def build_with_mask(*arguments: Any) -> Parts:
-        parts = build_parts(*arguments)
+    def build_with_mask(*arguments: Any, **options: Any) -> Parts:
+        parts = build_parts(*arguments, **options)
         parts.method.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
         return parts
 
