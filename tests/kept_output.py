@@ -1,8 +1,8 @@
 """What scripts of the tests print, kept beside them for as long as nothing they read has changed.
 
 Compiling or interpreting every kernel takes minutes and prints the same every time. A test asks
-`output_of`: it gets the kept output when the sources the script imports, the published policies and
-the versions of `LIBRARIES` are those it was made from; else the script runs, and what it prints is
+`output_of`: it gets the kept output when the code that the script imports, the published policies
+and the versions of `LIBRARIES` are those it was made from; else the script runs, and what it prints is
 kept. `make test-all` sets AUGENGINE_RUN_ALL=1, which runs every script. Files of kept/ are
 committed, so that a clean clone runs what a commit has changed and nothing else.
 """
@@ -48,17 +48,29 @@ def output_of(script: Path, *arguments: str, **environment: str) -> Any:
 
 
 def fingerprint(script: Path) -> dict[str, str]:
-    """The versions, and a SHA-256 of every file of ours that the script reads."""
+    """The versions, and a SHA-256 of all that the script reads of ours; words may change."""
     digest = hashlib.sha256()
     files = {*_imported(script, {script.resolve()}), *(ROOT / "augengine/policies").glob("*.yaml")}
     for path in sorted(files):
-        digest.update(f"{os.path.relpath(path, ROOT)}\0".encode() + path.read_bytes() + b"\0")
+        digest.update(f"{os.path.relpath(path, ROOT)}\0".encode() + _meaning(path) + b"\0")
     return {
         "sources": digest.hexdigest(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         **{name: _version(name) for name in LIBRARIES},
     }
+
+
+def _meaning(path: Path) -> bytes:
+    """A file as it is; of Python the code alone, without comments and docstrings."""
+    if path.suffix != ".py":
+        return path.read_bytes()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+    return ast.dump(tree).encode()
 
 
 def _imported(path: Path, seen: set[Path]) -> set[Path]:

@@ -32,6 +32,10 @@ def test_the_script_runs_when_it_or_its_imports_have_changed(
     write(script, 4)
     assert [output_of(script, RAN=str(ran)) for _ in range(2)] == [4, 4]
     assert times() == 2
+    numbers = script.parent / "numbers_of.py"
+    numbers.write_text(f'"""Of a day."""\n\n{numbers.read_text()}  # a comment\n')
+    assert output_of(script, RAN=str(ran)) == 4
+    assert times() == 2  # words do nothing
     output_of(script, "argument", RAN=str(ran))
     assert times() == 3
     monkeypatch.setenv("AUGENGINE_RUN_ALL", "1")
