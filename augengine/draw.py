@@ -20,7 +20,7 @@ NUM_TRIES = 10  # of a window that are drawn for every image
 
 
 class Field(IntEnum):
-    """What a number is for; a part of its key, so these values never change."""
+    """The use of a number; a part of its key, so these values never change."""
 
     WINDOW = 0  # area and ratio of each try
     POSITION = 1
@@ -128,7 +128,7 @@ class _Draws:
     def numbers(
         self, tries: np.ndarray, position: np.ndarray, image_sizes: np.ndarray, views: np.ndarray
     ) -> Numbers:
-        """What a crop rule makes the windows of some views of."""
+        """The numbers that a crop rule makes the windows of some views of."""
         # int64: the area of 65535 x 65535 pixels, the most an index can say, exceeds 2^31.
         height, width = image_sizes.astype(np.int64).T[:, :, None, None]
         scale, ratio = (self.each(name)[:, views, None] for name in ("scale", "ratio"))

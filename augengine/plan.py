@@ -1,4 +1,4 @@
-"""What will happen to each view of each image: plain arrays, drawn before anything is decoded.
+"""The plan: what will happen to each view of each image, in plain arrays, before any decode.
 
 Field by field, with pictures of the conventions: docs/plan.md. A plan has no device and no torch;
 it can be saved, hashed, printed, sliced and replayed. Only `draw.py` draws one; a backend only

@@ -1,4 +1,4 @@
-"""What may happen to an image: ranges and probabilities, never a drawn value.
+"""The policy: what may happen to an image, as ranges and probabilities, never a drawn value.
 
 A policy is a list of crop groups (global views, local views, ...). The views of one group share a
 size and are stacked in one tensor; they may differ in everything else: view v of a group follows
@@ -24,7 +24,7 @@ SOLARIZE_THRESHOLD = 128 / 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPolicy:
-    """What may happen to one view, in the order of the canonical meaning (reference.py).
+    """The ranges and chances of one view, in the order of the canonical meaning (reference.py).
 
     Strengths follow torchvision's ColorJitter: factors are drawn from [1 - x, 1 + x] (not below 0),
     hue from [-x, x] turns, and the four ops run in a random order with probability `jitter`.

@@ -1,4 +1,4 @@
-"""What a plan means: slow, obvious numpy that every backend is held against.
+"""The meaning of a plan: slow, obvious numpy that every backend is held against.
 
 One public function an operation, in the order `render` runs them: crop, antialiased resize, flip,
 the four colour ops in the plan's order with a clamp after each, gray, blur, solarize, normalise. It

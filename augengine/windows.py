@@ -27,7 +27,7 @@ Windows = tuple[np.ndarray, np.ndarray]  # [B, V, 4] top, left, height, width; [
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a rule makes windows of."""
+    """The numbers that a rule makes windows of."""
 
     tries: np.ndarray  # [B, V, 2 T] float64 in [0, 1) - two a try
     position: np.ndarray  # [B, V, 2] float64 in [0, 1) - down, across

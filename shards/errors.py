@@ -1,4 +1,4 @@
-"""What a user can get wrong, and how a command says so: one line, an exit code, no traceback.
+"""Errors of a user: a command says each in one line, with an exit code and no traceback.
 
 A message gives the rule, the offending value and the remedy. Library code raises; only
 `run_command` turns an error into a line and an exit code, so the packages stay usable from a

@@ -1,10 +1,11 @@
-"""What scripts of the tests print, kept beside them for as long as nothing they read has changed.
+"""Outputs of the tests' scripts, kept beside them while nothing that they read changes.
 
 Compiling or interpreting every kernel takes minutes and prints the same every time. A test asks
 `output_of`: it gets the kept output when the code that the script imports, the published policies
-and the versions of `LIBRARIES` are those it was made from; else the script runs, and what it prints is
-kept. `make test-all` sets AUGENGINE_RUN_ALL=1, which runs every script. Files of kept/ are
-committed, so that a clean clone runs what a commit has changed and nothing else.
+and the versions of `LIBRARIES` are those it was made from; else the script runs, and its output is
+kept. Comments and docstrings may change. `make test-all` sets AUGENGINE_RUN_ALL=1, which runs every
+script. Files of kept/ are committed, so that a clean clone runs what a commit has changed and
+nothing else.
 """
 
 import ast

@@ -138,7 +138,7 @@ def all_reduce_(tensor: torch.Tensor, op: str = "sum") -> torch.Tensor:
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What `work` gives on the first rank, on every rank; the others wait, and do nothing.
+    """The result of `work` on the first rank, for every rank; the others wait, and do nothing.
 
     While it works, the first rank is alone: no collective can be reached, whatever code it runs.
     The result is sent whole, so it should be small.

@@ -1,4 +1,4 @@
-"""What one view asks of the CPU kernel, as a row of an array, and the buffers it is made in."""
+"""The task of one view for the CPU kernel, a row of an array, and the buffers it is made in."""
 
 import math
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class Scratch(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """How large the buffers must be."""
+    """The sizes that the buffers must have."""
 
     width: int  # of a window
     size_px: int
@@ -80,7 +80,7 @@ class Needs(NamedTuple):
         )
 
     def join(self, other: "Needs") -> "Needs":
-        """What serves both."""
+        """The sizes that serve both."""
         return Needs(*(max(pair) for pair in zip(self, other, strict=True)))
 
 

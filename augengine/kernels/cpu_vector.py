@@ -26,7 +26,7 @@ VECTOR, BYTES = ir.VectorType(FLOAT, LANES), ir.VectorType(ir.IntType(8), PIXEL_
 
 
 class FloatsType(types.Type):
-    """What numba's type inference calls the sixteen floats."""
+    """The name of the sixteen floats in numba's type inference."""
 
     def __init__(self) -> None:
         super().__init__("Floats")
@@ -126,7 +126,7 @@ def stream(typingctx, array, at, x):
 
 @machine_intrinsic
 def finish_streams(typingctx):
-    """What was streamed is seen by others before what is written after this."""
+    """Let others see all that was streamed before anything that is written after this."""
 
     def generate(context, builder, signature, arguments):
         builder.fence("seq_cst")

@@ -1,4 +1,4 @@
-"""What lies between launches: the pixels of views that are not finished, in one of two forms.
+"""Pixels kept between launches: of views that are not finished, in one of two forms.
 
 Where the views are float32, a pixel is one int64: three channels of 21 bits, x * (2^21 - 1)
 rounded. That is within 2.4e-7 of x, no worse than four roundings of float32, in two thirds of its

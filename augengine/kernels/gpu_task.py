@@ -1,4 +1,4 @@
-"""What the GPU kernels are told: one record a view, and for each launch which tiles it makes.
+"""The tasks of GPU kernels: one record a view, and for each launch the tiles it makes.
 
 A batch becomes one block of bytes, uploaded at once: the records of all views, then a section for
 each launch: two words a program, its view and its tile. The resize goes over all views image by
@@ -67,7 +67,7 @@ class Launches(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What a batch takes of the two scratch areas."""
+    """The share of a batch in the two scratch areas."""
 
     pixel_bytes: int
     floats: int  # float32: sums, and weights of blurs if views are float32
@@ -171,7 +171,7 @@ def num_tiles(size: np.ndarray) -> np.ndarray:
 
 
 def launches_of(tasks: np.ndarray) -> Launches:
-    """What is to be launched for `tasks` [B, V]; B is at least 1."""
+    """The launches for `tasks` [B, V]; B is at least 1."""
     numbers = np.arange(tasks.size, dtype=np.int32).reshape(tasks.shape)
     has_contrast, has_blur = tasks["contrast_at"] < tasks["num_ops"], tasks["radius"] > 0
     sizes = tasks["size"][0].tolist()  # every image has a plan's views

@@ -1,4 +1,4 @@
-"""What all GPU kernels share: who does which tile, and the end of a view."""
+"""Parts that all GPU kernels share: who does which tile, and the end of a view."""
 
 from collections.abc import Callable
 from typing import Any

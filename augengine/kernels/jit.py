@@ -1,4 +1,4 @@
-"""How the CPU kernels are compiled: numba without the GIL, code kept on disk, raw addresses.
+"""The compilation of CPU kernels: numba without the GIL, code kept on disk, raw addresses.
 
 The first call of a process compiles for some seconds or, later, loads what an earlier process
 left in `__pycache__` (or numba's own cache folder where that cannot be written). Numba keys a

@@ -1,4 +1,4 @@
-"""Which form of a loss runs: the one table of where a fused form was measured to win.
+"""The choice of a loss's form: the one table of where a fused form was measured to win.
 
 "torch" is the equation in plain tensor operations, which autograd differentiates and keeps the
 intermediate results of. "fused" keeps next to nothing and computes them again in backward: on a CPU
@@ -16,7 +16,7 @@ Impl = Literal["auto", "torch", "fused"]
 DEVICES = ("cpu", "cuda")
 
 # Elements of the largest input from which "fused" was measured to need less memory and no more time
-# than "torch" (benchmarks/losses.py). Nothing was measured on CUDA yet, so "auto" is "torch" there.
+# than "torch" (benchmarks/losses/forms.py). Nothing was measured on CUDA yet, where auto is torch.
 FUSED_FROM: dict[str, dict[str, int]] = {
     "pair_cosine": {"cpu": 1 << 18},
     "batch_info_nce": {"cpu": 1 << 21},

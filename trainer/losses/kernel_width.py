@@ -16,7 +16,7 @@ def width_slope(
     rows: torch.Tensor,  # [R, D] any float
     width: torch.Tensor,  # [] float32 - c
 ) -> torch.Tensor:
-    """How fast the loss of the width rises with it, [] float32; no gradient.
+    """The slope of the loss in the width, [] float32; no gradient.
 
     u = n(rows), d2[i, j] = |u[i] - u[j]|^2, k[i, j] = c / sqrt(c^2 + d2[i, j])
     loss = -mean over i, j of log |d k[i, j] / d d2[i, j]|

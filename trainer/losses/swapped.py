@@ -16,7 +16,7 @@ MAX_VIEWS = 64  # of the fused form: all views of an image are one tile
 
 
 class Swapped(NamedTuple):
-    """What came of one batch."""
+    """The result of one batch."""
 
     loss: torch.Tensor  # [] float32
     entropy: torch.Tensor  # [] float32 - of the codes, mean over images; without gradient

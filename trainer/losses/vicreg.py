@@ -18,7 +18,7 @@ _EPS = 1e-4  # under the square root
 
 
 class Terms(NamedTuple):
-    """What the loss is a weighed sum of; [] float32 each."""
+    """The terms that the loss weighs and sums; [] float32 each."""
 
     invariance: torch.Tensor
     variance: torch.Tensor

@@ -1,4 +1,4 @@
-"""What the operators share: the dtype they add up in, chunks of rows, and Triton when asked for."""
+"""Parts that the operators share: the dtype of sums, chunks of rows, Triton when asked for."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec

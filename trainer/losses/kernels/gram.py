@@ -1,4 +1,4 @@
-"""How the moments of features are found without a matrix larger than need be: the order of work.
+"""The moments of features without a matrix larger than need be: the order of work.
 
 The same for all devices; `on` is the module that does the work on one, gram_cpu or gram_gpu.
 
@@ -19,7 +19,7 @@ Place = tuple[slice, slice, slice]
 
 
 class Plan(NamedTuple):
-    """What is added up: B x B products of rows ("Gram"), or D x D products of columns."""
+    """The sums: B x B products of rows ("Gram"), or D x D products of columns."""
 
     is_gram: bool
     pairs: list[tuple[int, int]]  # of views, whose columns meet
@@ -186,7 +186,7 @@ def _times_pairs(
 
 
 def _blocks(z: torch.Tensor, is_gram: bool, elements: int) -> Iterator[Place]:
-    """Where blocks of columns lie in z, for products of rows; else those of rows."""
+    """The places in z of blocks of columns, for products of rows; else of blocks of rows."""
     num_views, num_images, dim = z.shape
     length, other = (dim, num_images) if is_gram else (num_images, dim)
     # A power of two: kernels are compiled for each width, and batches may be of any size.

@@ -1,4 +1,4 @@
-"""How the losses' Triton kernels are started: the one door that a test or a benchmark may watch.
+"""The launch of the losses' Triton kernels: one door, which a test or a benchmark may watch.
 
 Legend of the kernels: prefix `p_` a pointer, `o_` an offset, `m_` a mask; ACC the type of sums.
 All is loaded, then converted, then computed: bfloat16 arithmetic would round each step.
@@ -45,7 +45,7 @@ def launch(
 
 
 def start(kernel: Kernel, grid: tuple[int, ...], *arguments: Any) -> None:
-    """What `launch` calls; an ahead-of-time compiler puts itself here."""
+    """The function that `launch` calls; an ahead-of-time compiler puts itself here."""
     kernel.function[grid](*arguments, num_warps=kernel.num_warps, **kernel.constants, **OPTIONS)
 
 

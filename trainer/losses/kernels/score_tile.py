@@ -31,7 +31,7 @@ MIN_BLOCK = 16  # of a product
 
 
 class Tile(NamedTuple):
-    """What a program has at a time; products take slices of rows, or operands would be spilled."""
+    """The tile of one program; products take slices of rows, or operands would be spilled."""
 
     rows: int
     keys: int
@@ -49,7 +49,7 @@ TILES = {
 
 
 class Problem:
-    """What every launch over blocks of rows and parts of keys has."""
+    """The arguments of every launch over blocks of rows and parts of keys."""
 
     def __init__(self, q: Rows, k: Rows) -> None:
         (num_views, num_rows), num_keys = q.scale.shape, len(k.scale)

@@ -31,7 +31,7 @@ Weigh = Callable[[torch.Tensor, int, slice, slice], torch.Tensor]
 
 
 def on_cuda(dim: int) -> ModuleType:
-    """What has these functions for tensors of a GPU: kernels, or this file for long rows."""
+    """The module with these functions for tensors of a GPU: kernels, or this file for long rows."""
     if dim > MAX_KERNEL_DIM:
         return sys.modules[__name__]
     require_triton()
