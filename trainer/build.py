@@ -23,6 +23,7 @@ from shards.remotecache.cache_window import note_on_window
 from trainer.config import TrainConfig
 from trainer.distributed import rank, world_size
 from trainer.eval.center_views import CenterViews
+from trainer.eval.fixed_part import LabelFree, fixed_part
 from trainer.eval.labelled_pair import open_labelled
 from trainer.eval.online import OnlineKnn
 from trainer.methods.protocol import Method
@@ -66,6 +67,7 @@ class Parts:
     warnings: tuple[str, ...]  # what makes the run or its scores worth little
     knn: OnlineKnn | None  # None without labelled evaluation data
     taken: Taken | None = None  # of backbone.weights, by a run that begins with them
+    label_free: LabelFree | None = None  # None: not asked for
 
 
 def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True) -> Parts:
@@ -105,6 +107,8 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
     notes += notes_on_sets(index)
     knn = _build_knn(config, index, policy, decoder, device)
+    label_free = _build_label_free(config, index, policy, decoder, device, knn)
+    notes += (label_free.note,) if label_free else ()
     warnings = (warn_of_few_steps(config.loop, index.epoch_samples), _warn_of_overlap(knn))
     loop = config.loop
     return Parts(
@@ -123,6 +127,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
         warnings=tuple(filter(None, warnings)),
         knn=knn,
         taken=taken,
+        label_free=label_free,
     )
 
 
@@ -164,6 +169,24 @@ def _build_knn(
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, policy, backend, decoder)
     return OnlineKnn(views, sets, device)
+
+
+def _build_label_free(
+    config: TrainConfig,
+    train: ShardIndex,
+    policy: Policy,
+    decoder: Decoder,
+    device: torch.device,
+    knn: OnlineKnn | None,
+) -> LabelFree | None:
+    part = fixed_part(config.eval, train, None if knn is None else knn.sets.test.index)
+    if part is None:
+        return None
+    if knn is not None:
+        backend = knn.views.backend
+    else:
+        backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    return LabelFree(part, config.eval, config.data, policy, backend, decoder, device)
 
 
 def _warn_of_overlap(knn: OnlineKnn | None) -> str | None:

@@ -176,6 +176,11 @@ def steps(run: Path) -> list[Path]:
     return sorted((p for p in (run / FOLDER_NAME).glob("step-*.pt") if _step(p) >= 0), key=_step)
 
 
+def kept_steps(run: Path) -> list[int]:
+    """The steps of a run's checkpoints, ascending."""
+    return [_step(path) for path in steps(run)]
+
+
 def _path(run: Path, step: int) -> Path:
     return run / FOLDER_NAME / f"step-{step:08d}.pt"
 

@@ -130,6 +130,9 @@ class EvalConfig:
     # while the training images have no labels. null: data.train.
     train: str | None = field(default=None, metadata=PATH)
     probe: bool = False  # beside every kNN a linear probe on the same features
+    # RankMe, alpha-ReQ, LiDAR, alignment, uniformity when a score is due (docs/evaluation.md): of
+    # images of `data`, or of data.train where there is none. null: where there is `data`.
+    label_free: bool | None = None
     every_epochs: float = 10  # and once before training and once at the end
     k: int = 20
     temperature: float = 0.07

@@ -22,13 +22,17 @@ examples:
   python -m trainer.evaluate runs/demo --baselines
   python -m trainer.evaluate runs/mine --finetune 0.1
   python -m trainer.evaluate runs/mine --data sets/train --eval-data sets/val --json score.json
+  python -m trainer.evaluate runs/mine --select
   python -m trainer.evaluate encoder.safetensors --data sets/train --eval-data sets/val
   python -m trainer.evaluate timm:resnet50 --data sets/train --eval-data sets/val
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
 logistic regression, its L2 strength chosen on a held-out tenth of the training features. A row is
-printed, and written to --json, as soon as it is there."""
+printed, and written to --json, as soon as it is there.
+
+--select scores nothing: it compares the kept checkpoints by what the run wrote down of them, kNN or
+label-free measures (docs/evaluation.md), and names the one to keep."""
 
 PROBE_SECONDS = 300
 
@@ -39,6 +43,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(args: argparse.Namespace) -> int:
+    if args.select:
+        from trainer.command.select_checkpoint import select_checkpoint
+
+        given = {name for name, value in vars(args).items() if value != _parser().get_default(name)}
+        return select_checkpoint(Path(args.run), sorted(given - {"run", "select"}))
     # Here, since it loads torch: --help and a wrong flag need none.
     from trainer.command.scored_encoder import score_encoder
     from trainer.command.scored_run import score_run
@@ -61,6 +70,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--eval-data", metavar="DIR", help="held-out shards (default: the run's)")
     parser.add_argument(
         "--checkpoint", default="last", metavar="WHICH", help="last (default), best, a step, a file"
+    )
+    parser.add_argument(
+        "--select", action="store_true", help="which kept checkpoint to keep, by the run's records"
     )
     parser.add_argument("--baselines", action="store_true", help="raw pixels too")
     parser.add_argument(

@@ -1,11 +1,6 @@
-"""Each image's centre view, once: what evaluation reads.
-
-The threads, the meter and the budget of bad samples are those of `ViewLoader`; its contract holds
-here too, but for the substitutes.
-"""
+"""Each image's centre view, once: what most evaluations read."""
 
 from collections.abc import Callable, Generator
-from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -13,22 +8,15 @@ import torch
 
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
-from augengine.loader.ahead import Ahead
 from augengine.loader.arguments import check_kinds, whole
-from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSamples, log_bad_sample
-from augengine.loader.batches import BatchMaker
+from augengine.loader.bad_samples import DEFAULT_BUDGET, log_bad_sample
 from augengine.loader.center_plan import center_plan
-from augengine.loader.deliver import DEFAULT_STALL_S, deliver
-from augengine.loader.engine import choose_engine
-from augengine.loader.image_source import ImageSource
-from augengine.loader.meter import Meter
-from augengine.loader.samples import Listed
+from augengine.loader.deliver import DEFAULT_STALL_S
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.plan import Plan
 from augengine.policy import IMAGENET_MEAN, IMAGENET_STD
 from augengine.views import BadSample, Views
-from shards.errors import UsageError
 from shards.index import ShardIndex
-from shards.reader import ShardReader
 
 
 def iter_center_views(
@@ -53,35 +41,27 @@ def iter_center_views(
 ) -> Generator[Views, None, None]:
     """Every sample once, in the order of `ids`, one centre view each; the last batch is partial.
 
-    A bad sample has no substitute here, which would be judged by the label of another image: it is
-    left out of its batch's `ids`, stands in its `bad`, is named through `on_warning` (a batch of
-    nothing else is not given) and counted against the budget (DataError; with `on_bad="fail"` none
-    is allowed). Stopping early ends the threads.
+    A bad sample is left out, and counted, as `iter_listed_views` has it.
     """
     check_kinds(index=index)
-    batch_size, size_px = whole("batch_size", batch_size), whole("size_px", size_px)
-    ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
-    if batch_size < 1:
-        raise UsageError(f"the batch size is at least 1, got {batch_size}")
-    backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
-    meter, bad = Meter(), BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
+    size_px = whole("size_px", size_px)
     draw = partial(_draw, size_px=size_px, mean=mean, std=std, fraction=fraction)
-    with ShardReader(index, verify=verify) as reader:
-        samples = Listed(reader, index, ids, batch_size)
-        source = ImageSource(index, reader, decoder, meter)
-        batches = Ahead(
-            partial(BatchMaker, index, samples, source, draw, backend, meter),
-            num_workers=num_workers,
-            prefetch=prefetch,
-            num_items=samples.num_batches,
-            interrupt=reader.cancel,
-            stall_s=stall_s,
-        )
-        with closing(batches):
-            for _ in range(samples.num_batches):
-                views = deliver(batches, bad, meter)
-                if views is not None:
-                    yield views
+    return iter_listed_views(
+        index,
+        draw,
+        batch_size,
+        backend=backend,
+        decoder=decoder,
+        device=device,
+        ids=ids,
+        num_workers=num_workers,
+        prefetch=prefetch,
+        bad_budget=bad_budget,
+        on_bad=on_bad,
+        on_warning=on_warning,
+        verify=verify,
+        stall_s=stall_s,
+    )
 
 
 def _draw(

@@ -16,7 +16,10 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
     bad = describe_bad_samples(out)
     if outcome.exit_code:
         # Nothing is left to train then, but the score that the run is judged by.
-        before = ", before its last kNN" if outcome.step == outcome.total_steps else ""
+        is_trained = outcome.step == outcome.total_steps
+        has_knn = config.eval.data is None or outcome.step in outcome.knn
+        last = "label-free measures" if has_knn else "kNN"
+        before = f", before its last {last}" if is_trained else ""
         stopped = f"stopped after step {outcome.step} of {outcome.total_steps}{before}"
         lines = [f"{stopped}; continue with"]
         lines += [f"  python -m trainer.run --out {shlex.quote(str(out))} --resume"]

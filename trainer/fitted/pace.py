@@ -106,14 +106,18 @@ def _is_enough(ends: list[float]) -> bool:
 
 
 def _eval_s(parts: Parts, images_per_s: float) -> float:
-    """Of all kNN scores, the untrained encoder's with a pass more for its batch statistics."""
-    if parts.knn is None:
-        return 0.0
-    train, test = len(parts.knn.sets.train.ids), len(parts.knn.sets.test.ids)
+    """Of all scores, the untrained encoder's with a pass more for its batch statistics."""
     pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
-    share = FORWARD_SHARE * parts.knn.views.size_px**2 / pixels
-    seconds = (_EVALUATIONS * (train + test) + train) * share * world_size() / images_per_s
-    return seconds + (_EVALUATIONS * _probe_s(parts.knn, parts) if parts.config.eval.probe else 0.0)
+    one_px = FORWARD_SHARE * world_size() / (pixels * images_per_s)  # seconds, of a forward's pixel
+    seconds = 0.0
+    if (knn := parts.knn) is not None:
+        train, test = len(knn.sets.train.ids), len(knn.sets.test.ids)
+        images = _EVALUATIONS * (train + test) + train
+        seconds += images * knn.views.size_px**2 * one_px
+        seconds += _EVALUATIONS * _probe_s(knn, parts) if parts.config.eval.probe else 0.0
+    if (label_free := parts.label_free) is not None:
+        seconds += (_EVALUATIONS * label_free.pixels + label_free.centre_pixels) * one_px
+    return seconds
 
 
 def _probe_s(knn: OnlineKnn, parts: Parts) -> float:

@@ -137,6 +137,15 @@ class Reporter:
         word = self._standstill.score(step, knn, random_knn, num_images)
         self.write(step, {**values, **self._warn(step, word)})
 
+    def record_measures(
+        self,
+        step: int,
+        values: Mapping[str, float | int | str],
+        problem: str | None,  # why some are missing
+    ) -> None:
+        """Write a record of label-free measures, and warn where there are none."""
+        self.write(step, {**values, **self._warn(step, problem)})
+
     def _warn(self, step: int, *texts: str | None) -> dict[str, str]:
         """Say them, and what of them is to be written."""
         said = [text for text in texts if text]

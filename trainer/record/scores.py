@@ -1,4 +1,6 @@
-"""The kNN scores of a run: when one is due, making it on the first rank, and where it is written.
+"""The scores of a run: when they are due, making kNN on the first rank, and where it is written.
+
+`label_free_records.py` makes what needs no labels, at the same steps.
 
 `train.py` asks after every step, and first of all when a run is continued: a score that a signal, a
 crash or missing evaluation data left out is made then. Scores are compared, with that of
@@ -18,6 +20,7 @@ from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.online import GivenUp
 from trainer.eval.online_probe import PROTOCOL
+from trainer.record.label_free_records import LabelFreeRecords
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 from trainer.record.rundir import CONFIG_NAME
@@ -47,11 +50,14 @@ class Scores:
         self._interrupt = interrupt
         # Share of held-out images classified rightly, by step; step 0 is before training.
         self.by_step: dict[int, float] = on_first(partial(self._read, out))
+        self._label_free = LabelFreeRecords(
+            parts, out, reporter, samples, self._as_begun, self._is_stopped
+        )
 
     def due(self, step: int) -> bool:
         """Whether the encoder of this step is to be scored, and has not been."""
         parts = self._parts
-        if parts.knn is None or step in self.by_step:
+        if not self._lacks_knn(step) and not self._label_free.lacks(step):
             return False
         timeline = parts.timeline
         every = timeline.steps(parts.config.eval.every_epochs)
@@ -67,13 +73,16 @@ class Scores:
             DataError: images that cannot be read; on every rank.
         """
         for at in (0, step):
-            if at not in self.by_step:
+            if self._lacks_knn(at):
                 with self._reporter.paused():
                     score = on_first(partial(self._score, at, step))
                 if score is None:
                     return False
                 self.by_step[at] = score
-        return True
+        return self._label_free.make(step)
+
+    def _lacks_knn(self, step: int) -> bool:
+        return self._parts.knn is not None and step not in self.by_step
 
     def _read(self, out: Path) -> dict[int, float]:
         knn = self._parts.knn

@@ -78,6 +78,7 @@ def auto_values(parts: Parts) -> dict[str, Any]:
         "data.remote_cache": _remote_cache(parts),
         "loop.precision": "bf16" if use_bf16(config, parts.device) else "fp32",
         "backbone.stem": encoder.stem if isinstance(encoder, ResNet) else None,
+        "eval.label_free": parts.label_free is not None,
         "eval.size_px": parts.knn.views.size_px if parts.knn is not None else None,
     }
     given = dict(flatten(as_mapping(config)))
