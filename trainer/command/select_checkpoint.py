@@ -111,5 +111,4 @@ def choose(rows: Mapping[int, _Row]) -> tuple[int, str]:
 
 def _is_number(record: Mapping[str, Any], name: str) -> bool:
     value = record.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
