@@ -182,11 +182,12 @@ def _build_label_free(
     part = fixed_part(config.eval, train, None if knn is None else knn.sets.test.index)
     if part is None:
         return None
+    engine = (config.eval, config.data, policy)
     if knn is not None:
-        backend = knn.views.backend
-    else:
-        backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
-    return LabelFree(part, config.eval, config.data, policy, backend, decoder, device)
+        of_knn = knn.views
+        return LabelFree(part, *engine, of_knn.backend, decoder, device, of_knn.bad)
+    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
+    return LabelFree(part, *engine, backend, decoder, device)
 
 
 def _warn_of_overlap(knn: OnlineKnn | None) -> str | None:

@@ -8,6 +8,7 @@ fewer images, give LiDAR and alignment.
 A score costs up to 1,024 + 256 x 8 = 3,072 forwards; a kNN of 10,000 and 10,000 images is 20,000.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -98,7 +99,7 @@ class LabelFree:
     backend: Backend
     decoder: Decoder
     device: torch.device
-    # Images that could not be read so far, by (FixedPart.data, id).
+    # Images that could not be read so far, by (FixedPart.data, id); kNN's too, where there is one.
     bad: dict[tuple[str, int], BadSample] = field(default_factory=dict)
 
     def __call__(self, backbone: nn.Module, stop: Stop = lambda: False) -> LabelFreeScore:
@@ -203,7 +204,11 @@ class LabelFree:
         }
 
     def _note(self, bad: BadSample) -> None:
-        self.bad.setdefault((self.part.data, bad.id), bad)
+        if (self.part.data, bad.id) not in self.bad:
+            self.bad[self.part.data, bad.id] = bad
+            logging.getLogger(__name__).warning(
+                "bad sample of %s: %s", self.part.index.directory, bad
+            )
 
 
 def measures(

@@ -140,6 +140,18 @@ def test_features_that_are_not_finite_end_no_run(
     assert all("finite features" in r["warning"] and not KEYS & set(r) for r in records)
 
 
+def test_an_image_that_cannot_be_read_is_left_out(
+    shard_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named once, although kNN meets it too, and listed; the numbers are of the others."""
+    test = write_set(tmp_path / "test", [i % 3 for i in range(12)], torn=[5])
+    train(config_of(shard_folder, test), tmp_path / "run")
+    assert [r["step"] for r in measured(tmp_path / "run")] == SCORED
+    assert all(r["lidar"] < 11 for r in measured(tmp_path / "run"))  # images - 1, at most
+    assert sum("000005" in text for text in caplog.messages) == 1
+    assert len((tmp_path / "run" / "bad-samples-rank0.jsonl").read_text().splitlines()) == 1
+
+
 def test_two_ranks_measure_as_one(indexed_folder: Path, tmp_path: Path) -> None:
     """The untrained encoder's numbers are those of one process, and both ranks end well."""
     settings = {"data": str(indexed_folder), "k": 3, "every_epochs": 0.1}
