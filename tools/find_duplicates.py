@@ -35,7 +35,7 @@ def _parser() -> CommandParser:
   python tools/find_duplicates.py features.npy --picture duplicates.jpg
   python tools/find_duplicates.py features.npy --threshold 0.99 --skip-list skip.txt
   python -m trainer.run --data sets/train data.skip_list=skip.txt
-  python tools/make_shards.py photos sets/clean --skip-list skip.txt
+  python -m tools.make_shards photos sets/clean --skip-list skip.txt
 
 What is a duplicate depends on the encoder: look at the picture, whose last rows are the least alike
 of what the threshold takes, and at the counts for other thresholds. A million images take hours on

@@ -123,7 +123,7 @@ def pack_parser() -> CommandParser:
         type=Path,
         metavar="FILE",
         help="leave out the images that a text names, a line each, by name or path; "
-        "tools/find_duplicates.py writes one. Of sources without files: by key",
+        "python -m tools.find_duplicates writes one. Of sources without files: by key",
     )
     add(
         "--image-key",

@@ -38,6 +38,7 @@ OTHER_TESTS = (
     "tests/augengine/caches/test_sample_cache.py",
     "tests/augengine/decoders/test_decode.py",
     "tests/augengine/decoders/test_decoder_tuning.py",
+    "tests/augengine/loader/test_make_views.py",
 )
 LOSS_TESTS = ("tests/trainer/losses/test_losses_cuda.py",)
 

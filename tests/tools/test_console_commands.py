@@ -23,6 +23,7 @@ if __name__ == "__main__":
 """
 WRONG = {"augengine-evaluate": ["RUN"], "augengine-export": ["RUN", "--out", "x.safetensors"]}
 WRONG |= {"augengine-shards": ["A", "B"], "augengine-check": ["DIR"]}
+WRONG |= {"augengine-embed": ["RUN", "--data", "D", "--out", "F"], "augengine-duplicates": ["F"]}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_every_function_is_a_command_and_every_command_a_function() -> None:
     own = {name for name, f in functions.items() if f.__module__ == "tools.commands"}
     named = {target.partition(":")[2] for target in SCRIPTS.values()}
     assert named == {name for name in own if not name.startswith("_")}
-    assert len(SCRIPTS) == 8
+    assert len(SCRIPTS) == 10
     for target in SCRIPTS.values():
         module, _, function = target.partition(":")
         command = getattr(importlib.import_module(module), function)
@@ -104,5 +105,7 @@ def test_messages_name_commands_that_work_installed_too() -> None:
             if found := re.findall(r"tools/\w+\.py", text):
                 named[str(path.relative_to(ROOT))] = found
             for module in re.findall(r"python -m ([\w.]+)", text):
-                assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), (path, module)
+                place = ROOT / module.replace(".", "/")
+                program = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+                assert program.is_file(), (path, module)
     assert not named

@@ -70,7 +70,7 @@ def _without_skipped(parts: list[ShardIndex], path: Path) -> list[ShardIndex]:
     if not any(part.fingerprint == skip.fingerprint for part in parts):
         raise UsageError(
             f"a skip list of several sets says which of them it was made of, got {path}; make it "
-            "with tools/find_duplicates.py of one set's features, or pack the set with --skip-list"
+            "with python -m tools.find_duplicates of one set's features, or pack that set with it"
         )
     return [
         leave_out_samples(part, skip) if part.fingerprint == skip.fingerprint else part
