@@ -33,6 +33,21 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert not lost
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_a_document_types_are_there(document: Path) -> None:
+    """Scripts and modules; the log alone keeps the names of its days."""
+    if document.name == "log.md":
+        return
+    text = document.read_text(encoding="utf-8")
+    programs = [
+        ROOT / path for path in re.findall(r"python ((?:tools|benchmarks|docs)/\w+\.py)", text)
+    ]
+    for module in re.findall(r"python -m ((?:trainer|tools|benchmarks)[.\w]*\w)", text):
+        place = ROOT / module.replace(".", "/")
+        programs.append(place / "__main__.py" if place.is_dir() else place.with_suffix(".py"))
+    assert not [path for path in programs if not path.is_file()]
+
+
 def test_every_path_of_the_guide_is_there() -> None:
     """docs/code.md names files and folders by their paths from the root."""
     paths = re.findall(rf"`({PATH})`", CODE)

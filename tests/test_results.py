@@ -26,6 +26,9 @@ def conditions_of(report: Any) -> Iterator[dict[str, Any]]:
     if isinstance(report, dict):
         for key, value in report.items():
             yield from [value] if key == "conditions" else conditions_of(value)
+    elif isinstance(report, list):
+        for part in report:
+            yield from conditions_of(part)
 
 
 def lacking(path: Path) -> set[str]:

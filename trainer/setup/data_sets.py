@@ -70,7 +70,8 @@ def _without_skipped(parts: list[ShardIndex], path: Path) -> list[ShardIndex]:
     if not any(part.fingerprint == skip.fingerprint for part in parts):
         raise UsageError(
             f"a skip list of several sets says which of them it was made of, got {path}; make it "
-            "with python -m tools.find_duplicates of one set's features, or pack that set with it"
+            "with python -m tools.find_duplicates from one set's features, or pack that set with "
+            "--skip-list"
         )
     return [
         leave_out_samples(part, skip) if part.fingerprint == skip.fingerprint else part
