@@ -1,6 +1,6 @@
 """Kills training runs of two ranks at random moments and counts what is lost or done twice.
 
-    python -m benchmarks.soak.faults_kills [--runs 50] [--seed 0] [--out FILE]
+    python -m benchmarks.soak.faults_kills [--runs 50] [--seed 0] [--grace SECONDS] [--out FILE]
 
 A run is killed with SIGKILL once or twice, one rank or both, at a random moment or inside a
 checkpoint write (half written, before the rename, before last.pt), is started again by the same
@@ -10,6 +10,7 @@ command with `--resume auto`, and at its end has the weights, bit for bit, and t
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    grace = "a rank that outlives a killed one by this is killed too (default: it ends by itself)"
+    parser.add_argument("--grace", type=float, default=math.inf, metavar="SECONDS", help=grace)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE")
     options = parser.parse_args(argv)
     return run_command(lambda: _benchmark(options))
@@ -81,7 +84,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         found = Found()
         for number in range(options.runs):
             kills = [_draw_kill(rng, duration) for _ in range(rng.randint(1, 2))]
-            _one_run(folder / f"run-{number}", whole, kills, found)
+            _one_run(folder / f"run-{number}", whole, kills, options.grace, found)
             print(f"{number + 1} of {options.runs}: {found}", file=sys.stderr, flush=True)
             # After each: who stops this early keeps what was found.
             merge_section(options.out, "kills", section | asdict(found))
@@ -94,11 +97,13 @@ def merge_section(path: Path, name: str, section: dict[str, Any]) -> None:
     write_whole(path, json.dumps(report | {name: section}, indent=2) + "\n")
 
 
-def _one_run(run: Path, whole: Path, kills: Sequence[Kill], found: Found) -> None:
+def _one_run(
+    run: Path, whole: Path, kills: Sequence[Kill], grace_s: float, found: Found
+) -> None:
     shards = whole.parent / "shards"
     found.runs += 1
     for kill in kills:
-        codes, survivor_s = start_ranks(run, shards, world=2, kill=kill)
+        codes, survivor_s = start_ranks(run, shards, world=2, kill=kill, grace_s=grace_s)
         if any(codes):
             found.kills[kill.place] += 1
             found.max_survivor_s = max(found.max_survivor_s, round(survivor_s, 2))

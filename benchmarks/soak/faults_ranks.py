@@ -6,6 +6,7 @@ start takes no seconds of imports.
 
 import importlib
 import io
+import math
 import os
 import signal
 import socket
@@ -51,6 +52,7 @@ def start_ranks(
     *,
     world: int,
     kill: Kill | None = None,
+    grace_s: float = math.inf,  # of the others after the first death, then they are killed too
     prepare: Callable[[int], None] = lambda rank: None,  # in the new process of a rank
     extra: Sequence[str] = (),  # arguments
 ) -> tuple[list[int], float]:
@@ -75,16 +77,18 @@ def start_ranks(
     begin = time.monotonic()
     children = {_fork(f"{run}.log", body, rank): rank for rank in range(world)}
     try:
-        return _wait(children, begin, kill)
+        return _wait(children, begin, kill, grace_s)
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
-def _wait(children: dict[int, int], begin: float, kill: Kill | None) -> tuple[list[int], float]:
+def _wait(
+    children: dict[int, int], begin: float, kill: Kill | None, grace_s: float
+) -> tuple[list[int], float]:
     """Reap every child, kill those that `kill` names when it is time; `children` is emptied."""
-    codes, first_death = [0] * len(children), 0.0
+    codes, first_death = [0] * len(children), math.inf
     pending = kill.ranks if kill is not None and kill.place == "at a moment" else ()
     while children:
         now = time.monotonic()
@@ -93,6 +97,9 @@ def _wait(children: dict[int, int], begin: float, kill: Kill | None) -> tuple[li
                 if rank in pending:
                     os.kill(child, signal.SIGKILL)
             pending = ()
+        if any(codes) and now - first_death > grace_s:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
         if now - begin > MAX_SECONDS:
             raise DataError(f"every rank ends within {MAX_SECONDS:g} s, got one that hangs: {kill}")
         for child in list(children):
@@ -100,7 +107,7 @@ def _wait(children: dict[int, int], begin: float, kill: Kill | None) -> tuple[li
             if pid:
                 code = os.waitstatus_to_exitcode(status)
                 codes[children.pop(child)] = code if code >= 0 else 128 - code
-                first_death = first_death or time.monotonic()
+                first_death = min(first_death, time.monotonic())
         time.sleep(0.005)
     return codes, time.monotonic() - first_death
 

@@ -65,21 +65,23 @@ def test_due_follows_epochs_that_are_no_whole_number_of_steps() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("steps", [14, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_cut_around_an_epoch_border_continues_exactly(
-    method: str, shard_folder: Path, tmp_path: Path
+    method: str, steps: int, shard_folder: Path, tmp_path: Path
 ) -> None:
-    """40 steps, cut around the border: same losses, weights, teacher, queue, momentum, cursor."""
-    config = tiny_config(shard_folder, method, **EVERY_STEP)
+    """Cut around the border: same losses, weights, teacher, queue, momentum, cursor at the end."""
+    length = {"loop": {"epochs": steps * 8 / 37, "batch_size": 8}}
+    config = tiny_config(shard_folder, method, **EVERY_STEP, **length)
     whole = tmp_path / "whole"
     outcome = train(config, whole)
-    assert (outcome.step, outcome.total_steps, outcome.exit_code) == (40, 40, 0)
+    assert (outcome.step, outcome.total_steps, outcome.exit_code) == (steps, steps, 0)
     expected = losses(whole)
-    assert sorted(expected) == list(range(1, 41))
-    assert len(set(expected.values())) > 30
+    assert sorted(expected) == list(range(1, steps + 1))
+    assert len(set(expected.values())) > 0.75 * steps
     for step in CUTS.get(method, (9, 10)):
         run = cut(whole, tmp_path / f"cut-{step}", step)
-        assert train(tiny_config(shard_folder, method), run, resume=True).step == 40
+        assert train(tiny_config(shard_folder, method, **length), run, resume=True).step == steps
         assert losses(run) == expected
         ends = final_state(run), final_state(whole)
         for end in ends:

@@ -1,6 +1,7 @@
 """Ranks that are killed lose nothing, and a rank that goes wrong takes the others along at once."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -26,12 +27,23 @@ def python(*argv: str) -> str:
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("runs", "grace_s"),
+    [
+        pytest.param(1, 5.0, id="short"),
+        # Whoever waits for a rank that was killed before they met waits for the whole 120 s.
+        pytest.param(3, math.inf, id="long", marks=pytest.mark.long),
+    ],
+)
+def test_killed_runs_end_as_if_nothing_had_happened(
+    runs: int, grace_s: float, tmp_path: Path
+) -> None:
     """Same weights and same (epoch, sample)s after kills; exactly once over 2, 1, 3, 2 ranks."""
     out = tmp_path / "faults.json"
-    python("-m", "benchmarks.soak.faults_kills", "--runs", "3", "--seed", "1", "--out", str(out))
+    words = ("--runs", str(runs), "--seed", "1", "--grace", str(grace_s), "--out", str(out))
+    python("-m", "benchmarks.soak.faults_kills", *words)
     kills = json.loads(out.read_text())["kills"]
-    assert kills["runs"] == kills["bit_equal"] == kills["exactly_once"] == 3
+    assert kills["runs"] == kills["bit_equal"] == kills["exactly_once"] == runs
     assert sum(kills["kills"].values()) >= 2
     assert kills["worlds"] == {"ranks": [2, 1, 3, 2], "exactly_once": True}
 
