@@ -137,7 +137,11 @@ def test_a_command_that_only_says_something_loads_little(command: str) -> None:
     assert done.returncode == (0 if is_said else 2)
 
 
-@pytest.mark.parametrize("recipe", ["swav_demo", "dino_demo", "mocov2_demo"])
+LATER = [pytest.param(f"{name}_demo", marks=pytest.mark.long) for name in ("dino", "mocov2")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["swav_demo", *LATER])
 def test_a_run_loads_little_before_its_first_step(recipe: str, tmp_path: Path) -> None:
     """Fused views on the CPU, evaluation and all: no compiler, no TensorBoard, no other backend.
 
