@@ -1,6 +1,7 @@
 # What people type. Every target makes its own environment in .venv first, from constraints.txt.
 #
-#   make demo         a fresh machine to a trained encoder: demo shards, SwAV 2+6 on the CPU, kNN against a random one
+#   make demo         a fresh machine to a trained encoder: demo shards, SwAV 2+6 on the CPU, kNN against a random one;
+#                     runs/demo/report.html shows it
 #   make test         every check, and a test of every promise that needs no GPU
 #   make test-all     the long tests too: every kernel compiled and interpreted anew, every pair of features, every method
 #                     learning (hours)
@@ -41,6 +42,7 @@ $(VENV)/.augengine: pyproject.toml setup.cfg constraints.txt
 demo: env
 	$(BIN)/python -m trainer.run --method swav --views 2+6 --out runs/demo --overwrite
 	$(BIN)/python -m trainer.evaluate runs/demo --baselines
+	$(BIN)/python -m trainer.report runs/demo
 
 check: env
 	$(BIN)/ruff format --check .

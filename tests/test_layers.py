@@ -34,6 +34,8 @@ SAYING: dict[str, tuple[str, ...]] = {
     "-m trainer.export RUN": (),
     "-m trainer.embed --help": (),
     "-m trainer.embed RUN": (),
+    "-m trainer.report --help": (),
+    "-m trainer.report": (),
     "tools/make_shards.py --help": (),
     "tools/check_shards.py --help": (),
     "tools/find_duplicates.py --help": (),
@@ -90,7 +92,7 @@ def test_a_file_has_a_name_of_its_own(package: str) -> None:
     """Nobody who is told a file's name has to ask which one; a loss may have its method's."""
     losses = ROOT / "trainer" / "losses"
     names = [path.name for path in MODULES if path.parent != losses]
-    ours = {path.name for path in (ROOT / package).rglob("*.py")} - {"__init__.py"}
+    ours = {path.name for path in (ROOT / package).rglob("*.py")} - {"__init__.py", "__main__.py"}
     assert not [name for name in ours if names.count(name) > 1]
 
 

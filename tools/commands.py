@@ -58,6 +58,11 @@ def embed() -> int:
     return _run("trainer.embed.__main__")
 
 
+def report() -> int:
+    """`augengine-report`: python -m trainer.report."""
+    return _run("trainer.report.__main__")
+
+
 def duplicates() -> int:
     """`augengine-duplicates`: tools/find_duplicates.py."""
     return _run("tools.find_duplicates")

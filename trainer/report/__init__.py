@@ -1,0 +1,1 @@
+"""A run, or two side by side, as one page that needs nothing else: report.html."""

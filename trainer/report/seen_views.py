@@ -1,0 +1,98 @@
+"""The views that the encoder saw: those of the first images of the run's first epoch.
+
+They are drawn anew from the run's policy and seed, and made by the reference, to which every
+backend is held.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from augengine.decoders.create_decoder import create_decoder
+from augengine.draw import draw_plan
+from augengine.loader.image_source import ImageSource
+from augengine.loader.meter import Meter
+from augengine.plan import NO_SOLARIZE, Plan
+from augengine.reference import render
+from shards.errors import DataError
+from shards.reader import ShardReader
+from trainer.config import TrainConfig
+from trainer.report.encoded_sets import Pixels, to_pixels
+from trainer.setup.data_sets import open_training
+
+IMAGES = 4
+MOST_VIEWS = 16  # of an image that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class SeenView:
+    """One view, its window in shares of the source's sides, and what was done to it."""
+
+    pixels: Pixels
+    window: tuple[float, float, float, float]  # left, top, width, height
+    size_px: int
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenImage:
+    """A training image and its views, in plan order."""
+
+    pixels: np.ndarray  # [H, W, 3] uint8
+    id: int
+    name: str
+    views: tuple[SeenView, ...]
+
+
+def views_seen(config: TrainConfig, num_images: int = IMAGES) -> tuple[SeenImage, ...]:
+    """The first images that can be read.
+
+    Raises:
+        UsageError, DataError: a set that cannot be opened, or none of its images can be read.
+    """
+    policy, index, seed = config.policy.load(), open_training(config), config.loop.seed
+    # More than are shown: some may be bad.
+    count = min(4 * num_images, index.epoch_samples)
+    ids = index.windowed_order(seed, config.loop.window)(np.arange(count, dtype=np.int64))[1]
+    with ShardReader(index) as reader:
+        decoder = create_decoder("auto", torch.device("cpu"), num_threads=1)
+        found = ImageSource(index, reader, decoder, Meter()).load(ids)
+    good = [row for row, image in enumerate(found) if isinstance(image, torch.Tensor)][:num_images]
+    if not good:
+        raise DataError(
+            f"views are shown of images that can be read, got none in {index.directory}"
+        )
+    ids = ids[good]
+    plan = draw_plan(policy, ids, np.zeros(len(ids)), index.sizes(ids), seed)
+    names = index.names(ids)
+    seen = []
+    for b, row in enumerate(good):
+        image = found[row]
+        assert isinstance(image, torch.Tensor)
+        pixels = image.numpy()
+        views = tuple(_view(pixels, plan, b, v) for v in range(min(plan.num_views, MOST_VIEWS)))
+        seen.append(SeenImage(pixels, int(ids[b]), names[b], views))
+    return tuple(seen)
+
+
+def _view(image: np.ndarray, plan: Plan, b: int, v: int) -> SeenView:
+    height, width = plan.image_sizes[b].tolist()
+    top, left, tall, wide = plan.window[b, v].tolist()
+    return SeenView(
+        pixels=to_pixels(render(image, plan, b, v), plan.mean, plan.std),
+        window=(left / width, top / height, wide / width, tall / height),
+        size_px=int(plan.size_px[v]),
+        done=_in_words(plan, b, v, tall * wide / (height * width)),
+    )
+
+
+def _in_words(plan: Plan, b: int, v: int, share: float) -> str:
+    neutral = (plan.brightness, 1), (plan.contrast, 1), (plan.saturation, 1), (plan.hue, 0)
+    words = [f"{share:.0%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")]
+    words += ["mirrored"] * bool(plan.flip[b, v])
+    words += ["colour"] * any(values[b, v] != off for values, off in neutral)
+    words += ["grey"] * bool(plan.gray[b, v])
+    words += [f"blur {plan.sigma[b, v]:.1f}"] * bool(plan.sigma[b, v] > 0)
+    words += ["solarised"] * bool(plan.solarize[b, v] < NO_SOLARIZE)
+    return ", ".join(words)
