@@ -151,7 +151,12 @@ def _write(
     own |= {"seeds": args.seeds, "rule": PROTOCOL_TABLE[args.protocol].rule}
     for flag in PROTOCOLS[args.protocol].takes - {"to"}:
         own[flag] = getattr(args, flag)
-    own["sets"] = {name: found.conditions() for name, found in evaluations.items()}
+    # What a protocol that chooses them has in its rows.
+    others = () if args.protocol == "transfer" else ("k", "temperature", "linear")
+    own["sets"] = {
+        name: {key: value for key, value in found.conditions().items() if key not in others}
+        for name, found in evaluations.items()
+    }
     bad = [
         {"set": name, "data": data, **asdict(sample)}
         for name, found in evaluations.items()
