@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from trainer.protocols.corruption_kinds import corruption_library
 from trainer.protocols.held_out import best, held_out_part
 from trainer.protocols.semi_subset import balanced_subset
 from trainer.protocols.svm_solver import fit_svm
@@ -58,3 +59,17 @@ def test_the_svm_is_liblinears(cost: float) -> None:
     assert np.allclose(ours.weight.numpy(), theirs.coef_, atol=1e-3)
     assert np.allclose(ours.bias.numpy(), theirs.intercept_, atol=1e-3)
     assert np.array_equal(ours.predict(features).numpy(), theirs.predict(features.numpy()))
+
+
+@pytest.mark.parametrize("kind", ["gaussian_noise", "impulse_noise", "motion_blur"])
+def test_a_corruption_is_drawn_by_seed_and_image(kind: str) -> None:
+    """The same bits again, others for another seed or image; numpy's own state stays."""
+    pytest.importorskip("imagecorruptions", reason="imagecorruptions is not installed")
+    corrupt = corruption_library(32)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = corrupt(image, kind, 3, 0, 5)
+    assert np.array_equal(first, corrupt(image, kind, 3, 0, 5))
+    assert not np.array_equal(first, corrupt(image, kind, 3, 1, 5))
+    assert not np.array_equal(first, corrupt(image, kind, 3, 0, 6))
+    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002

@@ -78,7 +78,9 @@ def test_transfer_prints_one_table(places: tuple[Path, Path, Path], tmp_path: Pa
     assert found["rows"][0]["scores"][0] > 0.6
 
 
-@pytest.mark.parametrize("name", ["linear-sgd", "knn", "svm", "finetune"])
+@pytest.mark.parametrize(
+    "name", ["linear-sgd", "knn", "finetune", pytest.param("svm", marks=pytest.mark.long)]
+)
 def test_a_sweep_sees_no_test_image(
     name: str, places: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_who_may_change_the_encoder(
             assert not torch.equal(state[key], first[key])
 
 
+@pytest.mark.long
 def test_corruptions_need_their_library_and_are_drawn_by_the_seed(
     places: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
@@ -169,7 +172,7 @@ def test_corruptions_need_their_library_and_are_drawn_by_the_seed(
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        (["--protocol", "kNN"], "did you mean knn"),
+        (["--protocol", "knm"], "did you mean knn"),
         (["--seeds", "1"], "--seeds is of --protocol, got none"),
         (["--protocol", "knn", "--rates", "1"], "leave it out"),
         (["--protocol", "svm", "--baselines"], "leave one of them out"),
