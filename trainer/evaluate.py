@@ -2,7 +2,8 @@
 
 Nearest neighbours and a linear probe on features of centre views, beside the same encoder untrained
 and, with --baselines, raw pixels. A number without those beside it says little on a small set. Or,
-with --finetune, what the encoder is worth as a start: trained further on a part of the labels.
+with --finetune, what the encoder is worth as a start: trained further on a part of the labels. Or,
+with --protocol, what the papers report of an encoder.
 """
 
 from trainer.command.begin import begin
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
+from trainer.protocols.protocol_flags import add_protocol_flags, check_given, read_protocol_flags
 
 EXAMPLES = """\
 examples:
@@ -25,6 +27,9 @@ examples:
   python -m trainer.evaluate runs/mine --select
   python -m trainer.evaluate encoder.safetensors --data sets/train --eval-data sets/val
   python -m trainer.evaluate timm:resnet50 --data sets/train --eval-data sets/val
+  python -m trainer.evaluate runs/mine --protocol linear-sgd --seeds 0,1,2
+  python -m trainer.evaluate runs/mine --protocol semi-1 --rates 0.005,0.01,0.02,0.05,0.1
+  python -m trainer.evaluate runs/mine --protocol transfer --to cifar10=sets/c10,sets/c10_test
 
 The encoder is frozen and in eval mode; every image gives one centre view of the training size.
 kNN: cosine similarity, votes exp(s / T) (--k, --temperature). Linear probe: standardised features,
@@ -32,7 +37,13 @@ logistic regression, its L2 strength chosen on a held-out tenth of the training 
 printed, and written to --json, as soon as it is there.
 
 --select scores nothing: it compares the kept checkpoints by what the run wrote down of them, kNN or
-label-free measures (docs/evaluation.md), and names the one to keep."""
+label-free measures (docs/evaluation.md), and names the one to keep.
+
+--protocol prints another table, a row as soon as it is there, and writes it to --out, else into the
+run's folder as protocol-NAME.json. Rates, decays, k, T and costs are chosen on a held-out part of
+the training set; a test image is looked at when all is chosen. It says beforehand about how long it
+takes: on a CPU epochs are as many as end in minutes (--epochs N for others), on a GPU the papers'.
+"""
 
 PROBE_SECONDS = 300
 
@@ -48,7 +59,14 @@ def _main(args: argparse.Namespace) -> int:
 
         given = {name for name, value in vars(args).items() if value != _parser().get_default(name)}
         return select_checkpoint(Path(args.run), sorted(given - {"run", "select"}))
+    given = [name for name, value in vars(args).items() if value != _parser().get_default(name)]
+    check_given(given, args.protocol)
+    read_protocol_flags(args)
     # Here, since it loads torch: --help and a wrong flag need none.
+    if args.protocol is not None:
+        from trainer.command.scored_protocol import score_protocol
+
+        return score_protocol(args)
     from trainer.command.scored_encoder import score_encoder
     from trainer.command.scored_run import score_run
     from trainer.encoders.load_encoder import is_run
@@ -90,9 +108,12 @@ def _parser() -> CommandParser:
         "--probe-seconds", type=float, default=PROBE_SECONDS, metavar="S",
         help=f"at most, of a row's linear probe ({PROBE_SECONDS})",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
+    parser.add_argument(
+        "--json", "--out", type=Path, metavar="FILE", help="write the scores there too"
+    )
     parser.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or auto")
+    add_protocol_flags(parser)
     return parser
 
 

@@ -39,17 +39,12 @@ def score_encoder(args: argparse.Namespace) -> int:
             f"--finetune trains the encoder of a run further, got {args.run}, which is none; name "
             "a run's folder"
         )
-    for flag, value in (("--data", args.data), ("--eval-data", args.eval_data)):
-        if value is None:
-            raise UsageError(
-                f"an encoder that is no run is scored on sets that are named, got no {flag}; add "
-                f"{flag} SHARDS"
-            )
+    require_sets(args)
     encoder = load_encoder(args.run, args.checkpoint)
     if own := getattr(encoder.module, "plugin_origin", ""):
         sys.stderr.write(f"{own}\n")
     sys.stderr.write(f"{encoder.name}: views of {encoder.preprocessing}\n")
-    evaluation = _open(encoder, args)
+    evaluation = open_as_wanted(encoder, args)
 
     def conditions() -> dict[str, Any]:
         names = {"train": args.data, "test": args.eval_data, "encoder": encoder.name}
@@ -70,11 +65,25 @@ def score_encoder(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(encoder: Encoder, args: argparse.Namespace) -> Evaluation:
+def require_sets(args: argparse.Namespace) -> None:
+    """UsageError where a set has no name: only a run has sets of its own."""
+    for flag, value in (("--data", args.data), ("--eval-data", args.eval_data)):
+        if value is None:
+            raise UsageError(
+                f"an encoder that is no run is scored on sets that are named, got no {flag}; add "
+                f"{flag} SHARDS"
+            )
+
+
+def open_as_wanted(
+    encoder: Encoder, args: argparse.Namespace, max_test_images: int = 0
+) -> Evaluation:
     """The sets of the flags, seen as the encoder wants them."""
     feeding = encoder.preprocessing
     views = EvalConfig(size_px=feeding.size_px, fraction=feeding.fraction)
-    evaluation = open_evaluation(with_flags(TrainConfig(eval=views), args), args.probe_seconds)
+    config = with_flags(TrainConfig(eval=views), args)
+    config = replace(config, eval=replace(config.eval, max_test_images=max_test_images))
+    evaluation = open_evaluation(config, args.probe_seconds)
     policy = replace(evaluation.views.policy, mean=feeding.mean, std=feeding.std)
     return replace(evaluation, views=replace(evaluation.views, policy=policy))
 

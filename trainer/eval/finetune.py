@@ -131,7 +131,7 @@ def finetune(
     total = max(1, int(epochs * len(ids) / batch_size))
     with ViewLoader(
         train,
-        _crops_and_flips(views.policy, views.size_px),
+        crops_and_flips(views.policy, views.size_px),
         batch_size=batch_size,
         seed=SEED,
         backend=views.backend,
@@ -198,7 +198,7 @@ def score(classifier: nn.Module, views: Iterable[Views], device: torch.device) -
     return right / total, total
 
 
-def _crops_and_flips(policy: Policy, size_px: int) -> Policy:
+def crops_and_flips(policy: Policy, size_px: int) -> Policy:
     """One random crop, perhaps flipped, with the run's normalisation."""
     view = ViewPolicy(scale=(0.08, 1.0), flip=0.5)
     return replace(policy, name="crops and flips", groups=(CropGroup(1, size_px, (view,)),))

@@ -14,7 +14,7 @@ Legend: N training features, M test features, D feature width, K classes.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional as F
@@ -39,8 +39,11 @@ class ProbeResult:
     """A probe's score and the strength that was chosen for it."""
 
     accuracy: float  # top-1 on the test features, in [0, 1]
+    per_class: float  # the mean over the test classes of each one's top-1
     l2: float
-    is_cut: bool = False  # by the time given: weaker strengths left out, or the last fit not done
+    is_cut: bool  # by the time given: weaker strengths left out, or the last fit not done
+    # Other features [M, D] to class numbers [M], by the same map.
+    predict: Callable[[torch.Tensor], torch.Tensor] = field(compare=False, repr=False)
 
 
 def linear_probe(
@@ -56,14 +59,20 @@ def linear_probe(
     """Fit on the training features, score on the test features; the test labels choose nothing."""
     clock = _Clock(seconds, on_look)
     standardise = standardiser(train)
-    train, test = standardise(train), standardise(test)
+    train = standardise(train)
     # Rows of the map are for the classes that are there, whatever their numbers.
     classes, places = train_labels.unique(return_inverse=True)  # [K], [N]
     l2, near = _choose_strength(train, places, len(classes), seed, clock)
     clock.begin(len(STRENGTHS), 1.0)
     weight, bias = fit(train, places, len(classes), l2, start=near, look=clock)
-    predicted = classes[(test @ weight.T + bias).argmax(dim=1)]
-    return ProbeResult((predicted == test_labels).float().mean().item(), l2, clock.is_over)
+
+    def predict(features: torch.Tensor) -> torch.Tensor:
+        return classes[(standardise(features) @ weight.T + bias).argmax(dim=1)]
+
+    is_right = (predict(test) == test_labels).float()
+    by_class = [is_right[test_labels == label].mean() for label in test_labels.unique()]
+    per_class = torch.stack(by_class).mean().item()
+    return ProbeResult(is_right.mean().item(), per_class, l2, clock.is_over, predict)
 
 
 def standardiser(
