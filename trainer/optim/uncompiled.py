@@ -34,9 +34,8 @@ class AdamW(Uncompiled, torch.optim.AdamW):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """A checkpoint's state; the form of the step stays that of this device."""
-        forms = [{key: group[key] for key in ("fused", "foreach")} for group in self.param_groups]
-        saved = zip(state_dict["param_groups"], forms, strict=False)
-        groups = [{**group, **form} for group, form in saved]
+        form = {key: self.defaults[key] for key in ("fused", "foreach")}
+        groups = [{**group, **form} for group in state_dict["param_groups"]]
         # Before and not after: a fused step keeps its counts on the device, another on the host.
         super().load_state_dict({**state_dict, "param_groups": groups})
 
