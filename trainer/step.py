@@ -7,6 +7,8 @@ over a forward's images on purpose: batch norm's statistics. A loss that compare
 batch with each other would be another loss; accumulate.py refuses it (`Method.batch_loss`).
 """
 
+# pyright: reportPrivateImportUsage=false
+
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace

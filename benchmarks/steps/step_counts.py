@@ -113,7 +113,7 @@ def count_step(name: str, encoder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     backbone = create_backbone(encoder, image_size_px=224, other_sizes_px=(96,))
     method = create_method(name, backbone, {})
-    method.prepare(10 * IMAGES)
+    method.prepare(4096)  # DeepCluster v2 has 3,000 prototypes, and an image for each
     method.to(ELSEWHERE).train()
     loop = LoopConfig(batch_size=IMAGES, precision="fp32", **clipping)
     parts: Any = SimpleNamespace(

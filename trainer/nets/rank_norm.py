@@ -81,7 +81,9 @@ class _RankNorm(torch.autograd.Function):
             sums = torch.stack([torch.stack(each[:2]) for each in reduced])  # [V, 2, C]
             all_reduce_(sums, num_ranks=ctx.num_ranks)
             parts = [
-                torch.batch_norm_backward_elemt(slope, view, *pair, weight, *of_view, counts)
+                torch.batch_norm_backward_elemt(
+                    slope, view, pair[0], pair[1], weight, of_view[0], of_view[1], counts
+                )
                 for slope, view, pair, of_view in zip(slopes, views, pairs, sums, strict=True)
             ]
             grad_x = parts[0] if len(parts) == 1 else torch.cat(parts)
