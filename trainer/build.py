@@ -32,6 +32,7 @@ from trainer.nets.timm_models import describe_options
 from trainer.optim.create_optimizer import build_optimizer
 from trainer.setup.accumulate import check_batch, describe_parts
 from trainer.setup.beginning import Beginning
+from trainer.setup.compiled import check_compiler
 from trainer.setup.data_sets import (
     check_shares,
     notes_on_sets,
@@ -39,7 +40,7 @@ from trainer.setup.data_sets import (
     window_sets,
     with_sets_named,
 )
-from trainer.setup.device import choose_device, use_bf16
+from trainer.setup.device import choose_device, choose_kernels, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
 from trainer.setup.sharedcache import Neighbours
@@ -77,6 +78,9 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     """
     policy = config.policy.load()
     device = choose_device(config.run.device, local_rank)
+    choose_kernels(device, repeatable=config.loop.repeatable)
+    if config.loop.compile:
+        check_compiler(device)
     beginning = Beginning(config)
     method = build_method(config, policy, beginning.fill if begins else None)
     check_batch(config, method)

@@ -82,6 +82,9 @@ class LoopConfig:
     clip_norm: float | None = None  # gradient norm above which gradients are scaled down to it
     clip_each: bool = False  # the norm of each parameter tensor (DINO), not of all together
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
+    # Networks through torch's compiler: one graph for each size of crop (setup/compiled.py).
+    compile: bool = False
+    repeatable: bool = False  # on CUDA: convolutions that repeat their bits, not the fastest ones
     seed: int = 0  # of the weights, the order and the views
     # Shards that are shuffled together, for data at an address: they are fetched before the first
     # batch, and as many again meanwhile. null: all; auto: 8 of data at an address, else all.

@@ -28,13 +28,14 @@ from shards.errors import DataError, UsageError
 _SYNC_BUFFERS = "forward_sync_buffers"
 if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC_BUFFERS = "broadcast_buffers"
+# It renamed these two also, and warns of the older names.
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 T = TypeVar("T")
 _is_alone = False  # inside `_alone`
-
-
 # Of neighbouring ranks, by their number. Here and not in the layers that use them, since a process
 # group cannot be copied and a method can.
-_RANK_GROUPS: dict[int, dist.ProcessGroup] = {}
+_RANK_GROUPS: dict[int, Any] = {}
 
 
 def is_distributed() -> bool:
@@ -113,27 +114,31 @@ def join_rank_group(num_ranks: int, timeout_s: float) -> None:
     """Make groups of so many neighbouring ranks; every rank calls it, with a divisor of all."""
     if num_ranks not in _RANK_GROUPS:
         timeout = timedelta(seconds=timeout_s)
-        group, _ = dist.new_subgroups(group_size=num_ranks, timeout=timeout)
-        assert isinstance(group, dist.ProcessGroup)
-        _RANK_GROUPS[num_ranks] = group
+        _RANK_GROUPS[num_ranks], _ = dist.new_subgroups(group_size=num_ranks, timeout=timeout)
 
 
 def data_parallel(module: nn.Module) -> DistributedDataParallel:
     """DDP around a module whose buffers are alike on all ranks; from now on each keeps its own.
 
     They stay alike (synchronised statistics, a gathered queue) or differ on purpose (MoCo's).
+    Gradients live in the buckets that are exchanged: a copy of them less, in time and memory.
     """
-    switch: dict[str, Any] = {_SYNC_BUFFERS: False}
+    switch: dict[str, Any] = {_SYNC_BUFFERS: False, "gradient_as_bucket_view": True}
     return DistributedDataParallel(module, **switch)
 
 
 @torch.no_grad()
-def all_reduce_(tensor: torch.Tensor, op: str = "sum") -> torch.Tensor:
+def all_reduce_(
+    tensor: torch.Tensor,
+    op: str = "sum",
+    num_ranks: int | None = None,  # of `join_rank_group`, to stay among these neighbours
+) -> torch.Tensor:
     """Replace `tensor` by its "sum", "max" or "mean" over the ranks, in place; returns it."""
     if is_distributed():
-        dist.all_reduce(tensor, dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM)
+        group = _group_of(num_ranks)
+        dist.all_reduce(tensor, getattr(dist.ReduceOp, "MAX" if op == "max" else "SUM"), group)
         if op == "mean":
-            tensor /= world_size()
+            tensor /= group.size()
     return tensor
 
 
@@ -182,11 +187,22 @@ def gather_rows(
     tensor: torch.Tensor,  # [N, ...] - the same N on every rank
 ) -> torch.Tensor:
     """Rows of all ranks in rank order, [W * N, ...]; no gradient."""
+    return gather_stacked(tensor).flatten(0, 1) if is_distributed() else tensor
+
+
+@torch.no_grad()
+def gather_stacked(
+    tensor: torch.Tensor,  # any shape, the same on every rank
+    num_ranks: int | None = None,  # of `join_rank_group`, to stay among these neighbours
+) -> torch.Tensor:
+    """Tensors of all ranks stacked, [W, ...]; no gradient."""
     if not is_distributed():
-        return tensor
-    parts = [torch.empty_like(tensor) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
+        return tensor[None]
+    group = _group_of(num_ranks)
+    # Each rank's is written where it belongs: no list of parts, no copy of them.
+    out = tensor.new_empty(group.size(), *tensor.shape)
+    _all_gather(out.flatten(), tensor.contiguous().flatten(), group=group)
+    return out
 
 
 def gather_last(
@@ -201,10 +217,7 @@ def gather_with_grad(
     num_ranks: int | None = None,  # of `join_rank_group`, to stay among these neighbours
 ) -> torch.Tensor:
     """Tensors of all ranks stacked, [W, ...]; the backward sums the gradients of all ranks."""
-    if not is_distributed():
-        return tensor[None]
-    group = dist.group.WORLD if num_ranks is None else _RANK_GROUPS[num_ranks]
-    return _Gather.apply(tensor, group)
+    return _Gather.apply(tensor, num_ranks) if is_distributed() else tensor[None]
 
 
 def gather_views(
@@ -217,17 +230,20 @@ def gather_views(
     return gather_with_grad(views).transpose(0, 1).flatten(1, 2)
 
 
+def _group_of(num_ranks: int | None) -> Any:
+    return dist.group.WORLD if num_ranks is None else _RANK_GROUPS[num_ranks]
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
-        ctx.group = group
-        parts = [torch.empty_like(tensor) for _ in range(group.size())]
-        dist.all_gather(parts, tensor.contiguous(), group=group)
-        return torch.stack(parts)
+    def forward(ctx: Any, tensor: torch.Tensor, num_ranks: int | None) -> torch.Tensor:
+        ctx.num_ranks = num_ranks
+        return gather_stacked(tensor, num_ranks)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        # A clone: autograd may share the incoming gradient with another branch.
-        total = grads[0].clone()
-        dist.all_reduce(total, group=ctx.group)
-        return total[ctx.group.rank()], None
+        # Of the sum over ranks each needs the slice of its own rows, and gets no more.
+        asked = grads[0].contiguous()
+        mine = asked.new_empty(asked.shape[1:])
+        _reduce_scatter(mine.flatten(), asked.flatten(), group=_group_of(ctx.num_ranks))
+        return mine, None

@@ -34,6 +34,7 @@ from trainer.record.rundir import open_out
 from trainer.record.samplelog import SampleLog
 from trainer.record.scores import Scores
 from trainer.record.starts import describe_start
+from trainer.setup.compiled import compile_networks
 from trainer.setup.timeline import due
 from trainer.step import optimizer_step
 from trainer.watch.footprint import weigh
@@ -172,6 +173,8 @@ def _loop(
 def _wrap(parts: Parts) -> nn.Module:
     """The method, behind DDP when there are more ranks; calling it is calling its `step`."""
     parts.method.train()
+    if parts.config.loop.compile:
+        compile_networks(parts.method)
     return parts.method if world_size() == 1 else data_parallel(parts.method)
 
 

@@ -40,7 +40,11 @@ OTHER_TESTS = (
     "tests/augengine/decoders/test_decoder_tuning.py",
     "tests/augengine/loader/test_make_views.py",
 )
-LOSS_TESTS = ("tests/trainer/losses/test_losses_cuda.py",)
+# Beside them the batch statistics that ranks share, which one GPU has for itself.
+LOSS_TESTS = (
+    "tests/trainer/losses/test_losses_cuda.py",
+    "tests/trainer/nets/test_rank_norm_cuda.py",
+)
 
 
 class Step(NamedTuple):

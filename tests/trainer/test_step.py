@@ -14,7 +14,7 @@ from trainer.build import build_parts, open_loader
 from trainer.config import LoopConfig
 from trainer.eval.online import OnlineKnn, OnlineScore
 from trainer.evaluate import main as evaluate
-from trainer.step import clip_gradients
+from trainer.step import clip_each, clip_gradients
 from trainer.train import train
 
 
@@ -39,6 +39,20 @@ def test_clip_each_bounds_every_tensor() -> None:
     got = clipped(2.0, clip_each=True)
     for gradient, expected in zip(got, ([1.2, 1.6], [0.6, 0.8], [0.0, 2.0]), strict=True):
         assert gradient == pytest.approx(expected, rel=1e-5)
+
+
+def test_clip_each_is_torchs_of_each_alone() -> None:
+    """Bit for bit, also of a gradient that is zero."""
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(9, 5, generator=generator) * s for s in (1.0, 0.01, 100.0, 0.0)]
+    expected = []
+    for gradient in gradients:
+        parameter = nn.Parameter(gradient.clone())
+        parameter.grad = gradient.clone()
+        nn.utils.clip_grad_norm_([parameter], 2.0)
+        expected.append(parameter.grad)
+    clip_each(gradients, 2.0)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
 
 
 def test_clip_norm_bounds_all_together() -> None:

@@ -21,7 +21,7 @@ _LEAST = 1e-12  # HSIC of features: its root has no slope at 0, where all are eq
 def hsic_loss(
     z: torch.Tensor,  # [V, B, D] any float - of this rank; views without gradient may be among them
     gamma: float = 3.0,  # weight of what is independent of the image
-    width: float = 1.0,  # c of the kernel
+    width: float | torch.Tensor = 1.0,  # c of the kernel; "fused" reads a tensor, "auto" never
     impl: Impl = "auto",
 ) -> torch.Tensor:
     """Gamma sqrt(HSIC(Z, Z)) - HSIC(Z, Y) over all ranks' images, [] float32.
@@ -36,14 +36,16 @@ def hsic_loss(
     """
     num_views = len(z)
     require(num_views >= 2, "hsic takes at least two views", num_views, "add one")
-    if use_fused("hsic", impl, z):
-        within, between, same = _fused(z, width)
+    if use_fused("hsic", impl, z, is_possible=not isinstance(width, torch.Tensor)):
+        within, between, same = _fused(z, float(width))
     else:
         within, between, same = _plain(z, width)
     return gamma * within.clamp_min(_LEAST).sqrt() - (same / (num_views - 1) - between)
 
 
-def _plain(z: torch.Tensor, width: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _plain(
+    z: torch.Tensor, width: float | torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """HSIC(Z, Z), mean K, and the sum of K over an image's own rows by that of rows; all []."""
     u = gather_views(unit_rows(z))  # [V, N, D]
     # Autocast would take the product to bf16.

@@ -68,8 +68,9 @@ class SSLHSIC(Method):
         p = forward_views(self.predictor, z, per_view=True)
         targets = self._targets(views.crops[0])
         rows = torch.cat([p, targets])
-        # Read back, one number a step: kernels take it from the host.
-        width = self.width.item()
+        # Kernels of the CPU take a number. Of a device it is not read, or every step would wait;
+        # a copy, since it moves below.
+        width = self.width.item() if self.width.device.type == "cpu" else self.width.clone()
         loss = hsic_loss(rows, self.settings.gamma, width)
         self._learn_width(rows)
         embeddings = z[: len(targets)].detach().flatten(0, 1)

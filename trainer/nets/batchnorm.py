@@ -17,9 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from shards.errors import UsageError
 from trainer.distributed import gather_with_grad, world_size
+from trainer.nets.rank_norm import rank_norm
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_KERNELS_ON = {"cuda"}  # devices that have torch's kernels of shared statistics
 
 
 class ViewBatchNorm(_BatchNorm):
@@ -40,7 +43,11 @@ class ViewBatchNorm(_BatchNorm):
                 f"a batch of {self.num_chunks} views is a multiple of {self.num_chunks}, "
                 f"got {len(input)} rows"
             )
-        one = self._forward_synchronized if self._crosses_ranks() else super().forward
+        shares = self._crosses_ranks()
+        # A cumulative average, which is what no momentum means to torch, is not for its kernels.
+        if shares and input.device.type in _KERNELS_ON and self.momentum is not None:
+            return self._forward_by_kernels(input, self.momentum)
+        one = self._forward_synchronized if shares else super().forward
         if self.num_chunks == 1:
             return one(input)
         # In view order, since each part moves the running statistics in turn.
@@ -57,6 +64,23 @@ class ViewBatchNorm(_BatchNorm):
 
     def _crosses_ranks(self) -> bool:
         return self.synchronized and world_size() > 1
+
+    def _forward_by_kernels(self, input: torch.Tensor, momentum: float) -> torch.Tensor:
+        """The same by torch's CUDA kernels, all views at once (rank_norm.py)."""
+        self._check_input_dim(input)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += self.num_chunks
+        return rank_norm(
+            input,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            momentum=momentum,
+            eps=self.eps,
+            num_views=self.num_chunks,
+            num_ranks=self.num_ranks,
+        )
 
     def _forward_synchronized(self, input: torch.Tensor) -> torch.Tensor:
         """The same with mean and variance over the rows of all these ranks, in float32.

@@ -32,6 +32,13 @@ class AdamW(Uncompiled, torch.optim.AdamW):
 
     step: Any = torch.no_grad()(unwrap(torch.optim.AdamW.step))
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A checkpoint's state; the form of the step stays that of this device."""
+        form = {key: self.defaults[key] for key in ("fused", "foreach")}
+        groups = [{**group, **form} for group in state_dict["param_groups"]]
+        # Before and not after: a fused step keeps its counts on the device, another on the host.
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
 
 class LBFGS(Uncompiled, torch.optim.LBFGS):
     """torch.optim.LBFGS."""

@@ -22,7 +22,15 @@ from trainer.settings.strict import flatten, path_fields
 
 # None of it decides what is learned, but that who goes on with fewer GPUs may have to accumulate.
 # (The images are compared by their index's fingerprint.)
-FREE_ON_RESUME = ("run.", "eval.", "data.", "loop.accumulate", "loop.epochs")
+FREE_ON_RESUME = (
+    "run.",
+    "eval.",
+    "data.",
+    "loop.accumulate",
+    "loop.compile",
+    "loop.epochs",
+    "loop.repeatable",
+)
 _MAX_SHOWN = 8  # changes in one line
 
 

@@ -27,6 +27,7 @@ from trainer.record.rundir import CONFIG_NAME
 from trainer.record.samplelog import SampleLog
 from trainer.record.starts import weights_taken
 from trainer.setup.beginning import encoder_as_begun, name_of_beginning
+from trainer.setup.compiled import without_graphs
 from trainer.setup.timeline import due
 from trainer.watch.interrupt import GracefulInterrupt
 
@@ -72,14 +73,15 @@ class Scores:
         Raises:
             DataError: images that cannot be read; on every rank.
         """
-        for at in (0, step):
-            if self._lacks_knn(at):
-                with self._reporter.paused():
-                    score = on_first(partial(self._score, at, step))
-                if score is None:
-                    return False
-                self.by_step[at] = score
-        return self._label_free.make(step)
+        with without_graphs(self._parts.config.loop.compile):
+            for at in (0, step):
+                if self._lacks_knn(at):
+                    with self._reporter.paused():
+                        score = on_first(partial(self._score, at, step))
+                    if score is None:
+                        return False
+                    self.by_step[at] = score
+            return self._label_free.make(step)
 
     def _lacks_knn(self, step: int) -> bool:
         return self._parts.knn is not None and step not in self.by_step

@@ -1,4 +1,4 @@
-"""The device of a run, and the precision it computes in."""
+"""The device of a run, the precision it computes in, and how it chooses kernels."""
 
 import torch
 
@@ -22,3 +22,13 @@ def use_bf16(config: TrainConfig, device: torch.device) -> bool:
     return config.loop.precision == "bf16" or (
         config.loop.precision == "auto" and device.type == "cuda"
     )
+
+
+def choose_kernels(device: torch.device, *, repeatable: bool) -> None:
+    """On CUDA: convolutions by the fastest of cuDNN's ways, or by one that repeats its bits.
+
+    Shapes are the same in every step, so that the search for the fastest is made once for each.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not repeatable
+        torch.backends.cudnn.deterministic = repeatable

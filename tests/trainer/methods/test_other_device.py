@@ -23,8 +23,6 @@ from trainer.step import optimizer_step
 from trainer.watch.monitor import CollapseMonitor
 
 ELSEWHERE = torch.device("meta")
-# sslhsic reads its kernel's width back, one number a step: kernels take it from the host.
-READS_NOTHING = [name for name in METHODS if name != "sslhsic"]
 STEPS = (0, 5, 10, 11)  # of epochs of ten: queues are full in the last, clusters made before it
 
 
@@ -51,7 +49,7 @@ class AnyGenerator(torch.Generator):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer"), list(zip(READS_NOTHING, itertools.cycle(OPTIMIZERS), strict=False))
+    ("name", "optimizer"), list(zip(METHODS, itertools.cycle(OPTIMIZERS), strict=False))
 )
 def test_a_step_mixes_no_devices_and_waits_for_none(
     name: str, optimizer: str, make_backbone, make_views, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Optimizers without torch's compiler take torch's steps, and do not import it."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,26 @@ def test_steps_are_those_of_torch(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert our_state["param_groups"] == their_state["param_groups"]
     assert our_state["state"].keys() == their_state["state"].keys()
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_a_state_is_loaded_into_this_devices_form(is_fused: bool) -> None:
+    """A run that goes on where steps are fused, or no longer: counts and moments, not the form."""
+
+    def made(fused: bool) -> uncompiled.AdamW:
+        p = torch.nn.Parameter(torch.ones(2, 2))
+        p.grad = torch.full_like(p, 0.5)
+        return uncompiled.AdamW([p], lr=0.1, fused=fused or None)
+
+    before, after = made(not is_fused), made(is_fused)
+    before.step()
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    assert [group["fused"] for group in after.param_groups] == [is_fused or None]
+    before.step()
+    after.step()
+    ours, theirs = (next(iter(each.state.values())) for each in (after, before))
+    torch.testing.assert_close(ours["exp_avg_sq"], theirs["exp_avg_sq"])
+    assert int(ours["step"]) == int(theirs["step"]) == 2
 
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "LBFGS", "LARS"])

@@ -11,7 +11,7 @@ from trainer.losses.kernels.tiles import NO_KEY, Side, blocks, pull_by, tiles_of
 
 def inverse_multiquadric(
     cosines: torch.Tensor,  # any shape
-    width: float,  # c
+    width: float | torch.Tensor,  # c
 ) -> torch.Tensor:
     """C / sqrt(c^2 + |a - b|^2) of unit rows with this cosine, in (0, 1]."""
     # Rounding takes a cosine beyond 1, and a squared distance below 0.

@@ -1,0 +1,1 @@
+"""A training step counted: its operators, their bytes, its collectives."""

@@ -1,0 +1,150 @@
+"""Operators and bytes of one optimizer step of every method, held to a budget.
+
+    python -m benchmarks.steps.step_counts [--methods swav,dino] [--check]
+
+A step is views to new weights: forward of 2+6 crops, backward, clipping, optimizer, teacher, queue.
+It is counted (operator_count.py) on `meta` tensors in float32, so that nothing is computed, and a
+step that reads a number back from its device ends in an error. The counts are a pure function of
+the code and of torch's version; benchmarks/results/step_counts.json keeps them, and is the budget:
+with --check a step that needs more than stands there fails, and nothing is written.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from benchmarks.steps.operator_count import Count
+from shards.atomic import write_whole
+from shards.errors import DataError, UsageError, run_command
+from trainer.checks import choose
+from trainer.config import LoopConfig
+from trainer.methods.method_table import METHODS, create_method
+from trainer.methods.protocol import Progress
+from trainer.nets.backbones import create_backbone
+from trainer.optim.create_optimizer import OptimSettings, build_optimizer
+from trainer.record.conditions import conditions
+from trainer.step import optimizer_step
+
+RESULTS = Path(__file__).parents[1] / "results" / "step_counts.json"
+# The optimizer and the clipping that go with each.
+ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "resnet50": ("lars", {}),
+    "vit_small16": ("adamw", {"clip_norm": 3.0, "clip_each": True}),
+}
+IMAGES = 32
+SIZES = ((2, 224), (6, 96))
+ELSEWHERE = torch.device("meta")
+MOST = 1.001  # of a budget's bytes; operators are whole numbers
+
+
+class _AnyGenerator(torch.Generator):
+    """Meta tensors have no random numbers, and no generator of them."""
+
+    def __new__(cls, device: object = None) -> "_AnyGenerator":
+        return super().__new__(cls)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Count, and write or compare; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.steps.step_counts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--methods", default=",".join(METHODS), metavar="NAMES")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    options = parser.parse_args(argv)
+    return run_command(lambda: _run(options.methods.split(","), check=options.check))
+
+
+def _run(names: list[str], *, check: bool) -> int:
+    for name in names:
+        choose("method", name, METHODS)
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    if check and not kept:
+        raise UsageError(f"--check compares with {RESULTS.name}, got none; run it without first")
+    steps: dict[str, dict[str, Any]] = dict(kept.get("steps", {}))
+    for name in names:
+        counts = {encoder: count_step(name, encoder) for encoder in ENCODERS}
+        for encoder, found in counts.items():
+            print(f"{name:14} {encoder:12} {found['operators']:6,} {found['gib']:8.2f} GiB")
+        if check:
+            refuse_more(name, counts, steps)
+        else:
+            steps[name] = counts
+            _write(steps)
+    return 0
+
+
+def _write(steps: dict[str, dict[str, Any]]) -> None:
+    settings = {"images": IMAGES, "views": "2+6", "sizes": "224+96", "dtype": "float32"}
+    report = {"conditions": conditions(), "settings": settings, "steps": steps}
+    write_whole(RESULTS, json.dumps(report, indent=1) + "\n")
+
+
+def refuse_more(
+    name: str, counts: dict[str, dict[str, Any]], budgets: dict[str, dict[str, Any]]
+) -> None:
+    """DataError when a step of the method needs more than its budget."""
+    for encoder, found in counts.items():
+        budget = budgets.get(name, {}).get(encoder)
+        if budget is None:
+            raise DataError(f"every method has a budget, got none for {name}; run without --check")
+        if found["operators"] > budget["operators"] or found["gib"] > MOST * budget["gib"]:
+            raise DataError(
+                f"a step of {name} with {encoder} needs at most {budget['operators']:,} operators "
+                f"and {budget['gib']:.2f} GiB, got {found['operators']:,} and {found['gib']:.2f}; "
+                f"make it less, or raise {RESULTS.name} by running without --check"
+            )
+
+
+def count_step(name: str, encoder: str) -> dict[str, Any]:
+    """Operators and GiB of a step in the middle of a run; no value is made or read."""
+    optimizer, clipping = ENCODERS[encoder]
+    torch.manual_seed(0)
+    backbone = create_backbone(encoder, image_size_px=224, other_sizes_px=(96,))
+    method = create_method(name, backbone, {})
+    method.prepare(4096)  # DeepCluster v2 has 3,000 prototypes, and an image for each
+    method.to(ELSEWHERE).train()
+    loop = LoopConfig(batch_size=IMAGES, precision="fp32", **clipping)
+    parts: Any = SimpleNamespace(
+        config=SimpleNamespace(loop=loop),
+        method=method,
+        optimizer=build_optimizer(method, OptimSettings(name=optimizer), IMAGES),
+        device=ELSEWHERE,
+    )
+    with _without_numbers():
+        # The first makes what the optimizer keeps.
+        optimizer_step(method, parts, iter([_views()]), Progress(10, 100, 10))
+        with Count() as count:
+            optimizer_step(method, parts, iter([_views()]), Progress(11, 100, 10))
+    most = dict(count.by_name.most_common(8))
+    return {"operators": count.operators, "gib": round(count.bytes / 2**30, 3), "most": most}
+
+
+@contextlib.contextmanager
+def _without_numbers() -> Iterator[None]:
+    """Autocast and generators know no meta tensors."""
+    with (
+        patch.object(torch, "autocast", lambda *_, **__: contextlib.nullcontext()),
+        patch.object(torch, "Generator", _AnyGenerator),
+    ):
+        yield
+
+
+def _views() -> Any:
+    crops = tuple(torch.empty(v, IMAGES, 3, s, s, device=ELSEWHERE) for v, s in SIZES)
+    return SimpleNamespace(crops=crops, ids=np.arange(IMAGES), origin=None, labels=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
