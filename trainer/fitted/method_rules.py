@@ -173,6 +173,14 @@ def _exemplar(scale: Scale) -> Settings:
     return {"out_dim": (256, _FEW), "dropout": (0.0, "short run")}
 
 
+def _gaussian(scale: Scale) -> Settings:
+    return {
+        "hidden_dim": (scale.head(2048, 256), _HEAD),
+        "out_dim": (64, "the demo set's rate was found for it"),
+        "num_directions": (256, "four a feature of the head"),
+    }
+
+
 OTHER = Rule(lr=0.2)  # a method of one's own, and distillation
 RULES = {
     "barlow": Rule(lr=0.02, settings=_square),
@@ -183,6 +191,7 @@ RULES = {
     "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
+    "lejepa": Rule(lr=0.4, settings=_gaussian),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),

@@ -31,6 +31,7 @@ METHODS = {
     "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
     "instdisc": "trainer.methods.instdisc:InstDisc",
+    "lejepa": "trainer.methods.lejepa:LeJEPA",
     "mocov1": "trainer.methods.moco:MoCo",
     "mocov2": "trainer.methods.moco:MoCo",
     "mocov3": "trainer.methods.mocov3:MoCoV3",

@@ -21,6 +21,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "distill",
         "exemplar",
         "instdisc",
+        "lejepa",
         "mocov2",
         "mocov3",
         "nnclr",
@@ -53,7 +54,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}
 # Losses that compare the images of a batch: a part of the batch would be another loss.
-BATCH_LOSSES = ("barlow", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg")
+BATCH_LOSSES = ("barlow", "lejepa", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg")
 ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc")
 
 

@@ -16,7 +16,9 @@ from trainer.run import main as run
 from trainer.settings.strict import merge
 from trainer.train import train
 
-REFUSES = {"barlow", "dcl", "dclw", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg"}
+REFUSES = {
+    "barlow", "dcl", "dclw", "lejepa", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg",
+}  # fmt: skip
 
 
 def accumulating(folder: Path, name: str, accumulate: int, **changes: Any) -> Any:
