@@ -29,6 +29,8 @@ class Field(IntEnum):
     GRAY = 4
     BLUR = 5  # gate, sigma
     SOLARIZE = 6
+    VFLIP = 7
+    ROTATE90 = 8  # gate, number of quarter turns
 
 
 # Numbers drawn for each field.
@@ -41,6 +43,8 @@ _COUNTS: dict[int, int] = {
     Field.BLUR: 2,
     Field.SOLARIZE: 1,
 }
+# Drawn for policies that have the op: most have none.
+_SELDOM: dict[int, tuple[str, int]] = {Field.VFLIP: ("vflip", 1), Field.ROTATE90: ("rotate90", 2)}
 
 
 def draw_plan(
@@ -74,6 +78,8 @@ def draw_plan(
         image_sizes=image_sizes,
         window=window,
         flip=draws.happens(Field.FLIP, "flip"),
+        vflip=draws.happens(Field.VFLIP, "vflip"),
+        quarter_turns=_draw_turns(draws),
         brightness=brightness,
         contrast=contrast,
         saturation=saturation,
@@ -115,7 +121,8 @@ class _Draws:
                 for i in range(group.count)
             ]
         )
-        self._numbers = uniform_fields(seed, epochs, ids, self._keys, _COUNTS)
+        seldom = {f: count for f, (name, count) in _SELDOM.items() if self.each(name).any()}
+        self._numbers = uniform_fields(seed, epochs, ids, self._keys, _COUNTS | seldom)
 
     def uniforms(self, field: Field) -> np.ndarray:
         """[B, V, count of the field] float64 in [0, 1)."""
@@ -140,6 +147,8 @@ class _Draws:
 
     def happens(self, field: Field, name: str) -> np.ndarray:
         """[B, V] bool - true with the policy's probability."""
+        if field not in self._numbers:
+            return np.zeros((len(self._ids), len(self._views)), bool)
         return self.uniforms(field)[..., 0] < self.each(name)
 
     @staticmethod
@@ -164,6 +173,15 @@ def _draw_jitter(draws: _Draws) -> tuple[np.ndarray, ...]:
     order = (numbers[5] * len(ORDERS)).astype(np.uint8)
     # Neutral values, order included, so that plans that do the same have the same digest.
     return (*factors, np.where(applied, hue, 0), np.where(applied, order, 0))
+
+
+def _draw_turns(draws: _Draws) -> np.ndarray:
+    """[B, V] quarter turns, uniform over 0 to 3 where the gate is open, else 0."""
+    applied = draws.happens(Field.ROTATE90, "rotate90")
+    if not applied.any():
+        return np.zeros(applied.shape, np.uint8)
+    turns = (draws.uniforms(Field.ROTATE90)[..., 1] * 4).astype(np.uint8)
+    return np.where(applied, turns, np.uint8(0))
 
 
 def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:

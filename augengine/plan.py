@@ -8,7 +8,7 @@ Legend: B images, V views over all crop groups (the groups' views one after the 
 """
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import permutations
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,7 @@ from shards.atomic import atomic_file
 from shards.errors import DataError
 from shards.npy import ArrayError, read_npz
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2  # of a plan that turns a view; a plan that turns none is written as version 1
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # Row `order` of this table is the sequence in which the four colour ops run: 0 is (0, 1, 2, 3).
 ORDERS = np.array(list(permutations(range(4))), dtype=np.uint8)  # [24, 4]
@@ -40,7 +40,14 @@ _PER_VIEW_OF_IMAGE = {
     "sigma": np.float32,
     "solarize": np.float32,
 }
+# Since version 2; a plan that leaves them out has them off.
+_TURNS = {"vflip": np.bool_, "quarter_turns": np.uint8}
 _PER_VIEW = {"group": np.int32, "size_px": np.int32, "kernel_px": np.int32, "bicubic": np.bool_}
+
+
+def _off() -> np.ndarray:
+    """A number that stands for an array of [B, V] with nothing applied."""
+    return np.zeros(())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +62,10 @@ class Plan:
     # Per image and view. A neutral value means: not applied.
     window: np.ndarray  # [B, V, 4] int32 - top, left, height, width, in whole upright pixels
     flip: np.ndarray  # [B, V] bool - mirror left-right
+    # [B, V] bool - mirror top-bottom
+    vflip: np.ndarray = field(default_factory=_off, kw_only=True)
+    # [B, V] uint8 - then turn by so many times 90 degrees, counter-clockwise, 0 to 3
+    quarter_turns: np.ndarray = field(default_factory=_off, kw_only=True)
     brightness: np.ndarray  # [B, V] float32 - factor, 1: off
     contrast: np.ndarray  # [B, V] float32 - factor, 1: off
     saturation: np.ndarray  # [B, V] float32 - factor, 1: off
@@ -99,6 +110,8 @@ class Plan:
             )
         if (self.order >= len(ORDERS)).any():
             raise ValueError(f"an order is 0 to {len(ORDERS) - 1}, got {self.order.max()}")
+        if (self.quarter_turns > 3).any():
+            raise ValueError(f"quarter_turns are 0 to 3, got {self.quarter_turns.max()}")
         for name in (name for name, kind in _PER_VIEW_OF_IMAGE.items() if kind is np.float32):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"plan.{name} must be finite")
@@ -117,7 +130,11 @@ class Plan:
             raise ValueError(f"plan.flip must have shape [B, V], got {self.flip.shape}")
         b, v = self.flip.shape
         shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
-        for names, default in ((_PER_IMAGE, (b,)), (_PER_VIEW_OF_IMAGE, (b, v)), (_PER_VIEW, (v,))):
+        for name in _TURNS:
+            if np.ndim(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.full((b, v), getattr(self, name)))
+        of_image = _PER_VIEW_OF_IMAGE | _TURNS
+        for names, default in ((_PER_IMAGE, (b,)), (of_image, (b, v)), (_PER_VIEW, (v,))):
             for name, dtype in names.items():
                 array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
                 shape = shapes.get(name, default)
@@ -140,42 +157,50 @@ class Plan:
         """Per crop group, the indices of its views."""
         return tuple(tuple(np.flatnonzero(self.group == g).tolist()) for g in np.unique(self.group))
 
+    @property
+    def version(self) -> int:
+        """Of its form: 1, or 2 where a view is flipped top-bottom or turned."""
+        return PLAN_VERSION if self.vflip.any() or self.quarter_turns.any() else 1
+
     def rows(self, rows: np.ndarray | slice) -> "Plan":
         """The plan of some of the images, in the given order."""
-        names = _PER_IMAGE | _PER_VIEW_OF_IMAGE
+        names = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def digest(self) -> str:
         """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
-        shape = (PLAN_VERSION, self.batch_size, self.num_views)
+        # A plan that turns nothing keeps the digest that it had before there were turns.
+        turns = _TURNS if self.version > 1 else {}
+        shape = (self.version, self.batch_size, self.num_views)
         # The shape too: bytes alone do not say where one field ends and the next begins.
         sha = hashlib.sha256(repr((shape, self.mean, self.std)).encode())
-        for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *_PER_VIEW):
+        for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *turns, *_PER_VIEW):
             sha.update(getattr(self, name).tobytes())
         return sha.hexdigest()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as an uncompressed .npz; `load` reads it back equal."""
         arrays: dict[str, Any] = {
-            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+            field.name: np.asarray(getattr(self, field.name))
+            for field in fields(self)
+            if self.version > 1 or field.name not in _TURNS
         }
         # A file object, since savez adds .npz to a path that lacks it.
         with atomic_file(Path(path)) as file:
-            np.savez(file, version=np.int64(PLAN_VERSION), **arrays)
+            np.savez(file, version=np.int64(self.version), **arrays)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Plan":
         """Read a plan written by `save`; raises DataError for anything else, or another version."""
-        names = [field.name for field in fields(Plan)]
         try:
-            arrays = read_npz(Path(path), ["version", *names])
+            arrays = _read_arrays(Path(path))
             version = arrays.pop("version").tolist()
-            if version != PLAN_VERSION:
-                raise ArrayError(f"its version must be {PLAN_VERSION}, got {version}")
-            kinds = (
-                _PER_IMAGE | _PER_VIEW_OF_IMAGE | _PER_VIEW | dict.fromkeys(("mean", "std"), float)
-            )
-            odd = [name for name in names if arrays[name].dtype != kinds[name]]
+            expected = PLAN_VERSION if _TURNS.keys() <= arrays.keys() else 1
+            if version != expected:
+                raise ArrayError(f"its version must be {expected}, got {version}")
+            kinds = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS | _PER_VIEW
+            kinds |= dict.fromkeys(("mean", "std"), float)
+            odd = [name for name, array in arrays.items() if array.dtype != kinds[name]]
             if odd:
                 raise ArrayError(f"{odd[0]} must be {np.dtype(kinds[odd[0]])}")
             mean, std = (tuple(arrays.pop(name).reshape(-1).tolist()) for name in ("mean", "std"))
@@ -188,3 +213,15 @@ class Plan:
     def __repr__(self) -> str:
         sizes = "+".join(f"{len(views)}x{self.size_px[views[0]]}px" for views in self.groups)
         return f"Plan(B={self.batch_size}, V={self.num_views}: {sizes}, {self.digest()[:12]})"
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a plan's file, those of version 2 where they are there."""
+    names = ["version", *(field.name for field in fields(Plan))]
+    try:
+        return read_npz(path, [name for name in names if name not in _TURNS])
+    except ArrayError as error:
+        try:
+            return read_npz(path, names)
+        except ArrayError:
+            raise error from None

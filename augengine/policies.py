@@ -92,6 +92,14 @@ def parse_views(text: str) -> tuple[int, ...]:
 
 def parse_sizes(text: str) -> tuple[int, ...]:
     """`"224+96"` -> (224, 96): side in pixels of each crop group."""
+    pair = re.search(r"(\d+) *[x×*,:] *(\d+)", text)  # noqa: RUF001
+    if pair:
+        sides = sorted(map(int, pair.groups()))
+        raise UsageError(
+            f"--sizes are sides of square views, one number a crop group, got {text!r}; give one "
+            f"side, such as {sides[0]}, or 224+96 for two groups (crops of another shape: "
+            "policy.ratio=[LOW,HIGH] is their width / height before they are resized to the square)"
+        )
     sizes = _parse_sum(text, "--sizes needs sides in pixels joined by +, such as 224+96 or 224")
     if not all(sizes):
         raise UsageError(f"--sizes are at least 1 pixel, got {text!r}; try 224+96")

@@ -35,6 +35,8 @@ class ViewPolicy:
     crop: str = "torchvision"  # rule by which windows are drawn: byol, simclr (windows.py)
     interpolation: str = "bilinear"  # antialiased either way
     flip: float = 0.5  # probability of a horizontal flip
+    vflip: float = 0.0  # probability of a vertical flip
+    rotate90: float = 0.0  # probability of a turn by 0, 90, 180 or 270 degrees, each as likely
     jitter: float = 0.0  # probability that the four colour ops apply
     brightness: float = 0.0
     contrast: float = 0.0
@@ -48,7 +50,7 @@ class ViewPolicy:
     threshold: float = SOLARIZE_THRESHOLD  # solarize inverts x >= threshold, x in [0, 1]
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "gray", "blur", "solarize"):
+        for name in ("flip", "vflip", "rotate90", "jitter", "gray", "blur", "solarize"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"{name} is a probability in [0, 1]", value)
         for name in ("brightness", "contrast", "saturation"):

@@ -1,9 +1,9 @@
 """The meaning of a plan: slow, obvious numpy that every backend is held against.
 
-One public function an operation, in the order `render` runs them: crop, antialiased resize, flip,
-the four colour ops in the plan's order with a clamp after each, gray, blur, solarize, normalise. It
-draws nothing and imports no torch. The arithmetic is torchvision's on float tensors (docs/plan.md
-has the formulas, tests/augengine/test_reference.py the comparison), with gray weights
+One public function an operation, in the order `render` runs them: crop, antialiased resize, flips,
+turn, the four colour ops in the plan's order with a clamp after each, gray, blur, solarize,
+normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float tensors
+(docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray weights
 .299/.587/.114.
 
 Images are [H, W, 3] float32 in [0, 1] in and out; inside, everything is float64.
@@ -34,6 +34,7 @@ def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
     # Flipping the result or the window is the same: the resize is symmetric.
     if plan.flip[b, v]:
         x = flip(x)
+    x = turn(x, is_flipped=bool(plan.vflip[b, v]), quarter_turns=int(plan.quarter_turns[b, v]))
     x = _adjust_colours(x, plan, b, v)
     if plan.gray[b, v]:
         x = to_gray(x)
@@ -78,6 +79,11 @@ def resize_weights(in_px: int, out_px: int, *, bicubic: bool = False) -> np.ndar
 def flip(x: np.ndarray) -> np.ndarray:
     """Mirror left-right."""
     return x[:, ::-1]
+
+
+def turn(x: np.ndarray, *, is_flipped: bool, quarter_turns: int) -> np.ndarray:
+    """Mirror top-bottom, then turn counter-clockwise by 90 degrees so many times; exact."""
+    return np.rot90(x[::-1] if is_flipped else x, quarter_turns)
 
 
 def adjust_brightness(x: np.ndarray, factor: float) -> np.ndarray:

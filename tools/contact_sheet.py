@@ -62,6 +62,8 @@ def describe_view(plan: Plan, b: int, v: int) -> tuple[str, ...]:
     neutral = (plan.brightness, 1), (plan.contrast, 1), (plan.saturation, 1), (plan.hue, 0)
     words = [f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"]
     words += ["flip"] * bool(plan.flip[b, v])
+    words += ["vflip"] * bool(plan.vflip[b, v])
+    words += [f"turn {90 * int(plan.quarter_turns[b, v])}"] * bool(plan.quarter_turns[b, v])
     words += ["jit"] * any(values[b, v] != off for values, off in neutral)
     words += ["gray"] * bool(plan.gray[b, v])
     words += [f"blur {plan.sigma[b, v]:.1f}"] * bool(plan.sigma[b, v] > 0)

@@ -21,6 +21,7 @@ from augengine.backends.dali_graph import (
     build_graph,
 )
 from augengine.backends.dali_resize import window_feed
+from augengine.backends.turning import turn_views
 from augengine.plan import HUE, ORDERS, SATURATION, Plan
 
 # Bytes of one intermediate image of all samples in a run; some ten of them live at once. On the
@@ -50,7 +51,9 @@ class DaliBackend:
         # DALI reads host memory through numpy; from torch it would ask for a CUDA stream.
         sources = [self._contiguous(image) for image in images]
         with self._lock:
-            return tuple(self._render(sources, plan, views) for views in plan.groups)
+            outputs = tuple(self._render(sources, plan, views) for views in plan.groups)
+        turn_views(outputs, plan)
+        return outputs
 
     def _render(
         self, sources: list[torch.Tensor | np.ndarray], plan: Plan, views: tuple[int, ...]

@@ -2,7 +2,8 @@
 
 A plan becomes a table of tasks, one a view (`VIEW_TASK`), sample by sample so that an image stays
 in the cache for all its views; threads take runs of tasks and run `render_tasks` without the GIL.
-No torch op touches a pixel. The views of one plan are bit-equal for any number of threads and any
+No torch op touches a pixel, but where the plan turns a view (`turning.py`).
+The views of one plan are bit-equal for any number of threads and any
 batch they are part of.
 
 The kernel is compiled by the first call on a machine (about ten seconds, told on a terminal) and
@@ -24,6 +25,7 @@ import torch
 
 from augengine.backends.check import check_inputs
 from augengine.backends.recycled import RecycledMemory
+from augengine.backends.turning import turn_views
 from augengine.kernels.cpu_colour import GRAY, SKIP
 from augengine.kernels.cpu_task import NUM_OPS, VIEW_TASK, Needs, Scratch, make_scratch
 from augengine.kernels.cpu_write import BFLOAT16, FLOAT16, FLOAT32
@@ -93,7 +95,9 @@ class FusedBackend:
 
         with _told_when_compiling():
             self._spread(run, len(tasks))
-        return tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
+        views = tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
+        turn_views(views, plan)
+        return views
 
     def _spread(self, run: Callable[[int, int], None], count: int) -> None:
         """Call `run(first, last)` on pieces of range(count); returns when all are done."""

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from augengine.backends.check import check_inputs
+from augengine.backends.turning import turn_views
 from augengine.kernels.gpu_launch import TRITON_TYPES, Scratch, is_interpreted, render_tasks
 from augengine.kernels.gpu_task import scratch_bytes, view_tasks
 from augengine.plan import Plan
@@ -79,7 +80,9 @@ class FusedCudaBackend:
             tasks = view_tasks(plan, addresses, _view_addresses(plan, outs))
             for rows in _pieces(tasks, self.exact):
                 render_tasks(tasks[rows], self.dtype, self.exact, self._scratch())
-        return tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
+            views = tuple(out.permute(0, 1, 4, 2, 3) for out in outs)
+            turn_views(views, plan)
+        return views
 
     def _empty(self, plan: Plan, group: tuple[int, ...]) -> torch.Tensor:
         size = int(plan.size_px[group[0]])

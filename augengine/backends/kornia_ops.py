@@ -26,6 +26,7 @@ from kornia.filters import gaussian_blur2d
 from torch.nn.functional import interpolate
 
 from augengine.backends.check import check_inputs
+from augengine.backends.turning import turn_views
 from augengine.plan import BRIGHTNESS, CONTRAST, HUE, NO_SOLARIZE, ORDERS, SATURATION, Plan
 
 # torch's CUDA kernel keeps the weights of an antialiased resize in shared memory: 48 KiB hold about
@@ -61,6 +62,7 @@ class KorniaBackend:
             rows = [slice(b, b + 1) for b in range(plan.batch_size)]
             for _ in self._pool.map(lambda r: self._render(images, plan, r, outputs), rows):
                 pass
+        turn_views(outputs, plan)
         return outputs
 
     def _empty(self, plan: Plan, views: tuple[int, ...]) -> torch.Tensor:

@@ -67,6 +67,8 @@ def test_views_stay_when_their_number_changes(counts: tuple[int, ...], kept: dic
 
 PROBABILITIES = {
     "flip": {"flip"},
+    "vflip": {"vflip"},
+    "rotate90": {"quarter_turns"},
     "jitter": {"brightness", "contrast", "saturation", "hue", "order"},
     "gray": {"gray"},
     "blur": {"sigma"},

@@ -192,3 +192,10 @@ def test_sizes_that_are_no_sizes_are_refused(text: str) -> None:
     """So are sizes that are none, with an example."""
     with pytest.raises(UsageError, match=r"--sizes .*224\+96"):
         parse_sizes(text)
+
+
+@pytest.mark.parametrize("text", ["64x48", "224+96x64", "64,48", "(64, 48)", "64:48"])
+def test_sides_that_differ_are_refused_with_a_way_out(text: str) -> None:
+    """Views are square: a pair of sides gets one line that says what to give instead."""
+    with pytest.raises(UsageError, match=r"sides of square views.* give one side, such as .*ratio"):
+        parse_sizes(text)

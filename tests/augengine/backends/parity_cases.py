@@ -79,6 +79,16 @@ def op_changes(op: str, b: int) -> dict[str, Any]:
         "bilinear": {},
         "bicubic": {"bicubic": np.ones(NUM_VIEWS)},
         "flip": {"flip": np.ones(shape)},
+        "vflip": {"vflip": np.ones(shape)},
+        "rotate90": {"quarter_turns": np.arange(b * NUM_VIEWS).reshape(shape) % 4},
+        # Every pose, under all that is not the same at every pixel.
+        "turned": {
+            "vflip": rng.integers(0, 2, shape),
+            "quarter_turns": rng.integers(0, 4, shape),
+            "flip": rng.integers(0, 2, shape),
+            "contrast": factors["contrast"],
+            "sigma": np.full(shape, 1.1),
+        },
         **{name: {name: values} for name, values in factors.items()},
         "hue": {"hue": turns},
         "jitter": {**factors, "hue": turns, "order": np.arange(b * NUM_VIEWS).reshape(shape) % 24},

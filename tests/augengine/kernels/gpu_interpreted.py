@@ -48,6 +48,9 @@ OPS: dict[str, dict[str, Any]] = {
     "solarize all": {"solarize": 0.0},
     "colours": COLOURS,
     "contrast and blur": {"contrast": 0.5, "sigma": 0.8},
+    "vflip": {"vflip": True},
+    "turned once": {"quarter_turns": 1},
+    "vflip, turned thrice, blur": {"vflip": True, "quarter_turns": 3, "flip": True, "sigma": 0.8},
     "everything": {
         **COLOURS,
         **{"flip": True, "gray": True, "sigma": 0.9, "solarize": 0.5, "bicubic": True},
@@ -56,7 +59,8 @@ OPS: dict[str, dict[str, Any]] = {
 PROT_NONE = 0
 DTYPE = os.environ.get("VIEWS", "float32")  # of the views of `errors` and `worst`
 NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0, "order": 0}
-NEUTRAL |= {"flip": False, "gray": False, "sigma": 0, "solarize": NO_SOLARIZE}
+NEUTRAL |= {"flip": False, "vflip": False, "quarter_turns": 0}
+NEUTRAL |= {"gray": False, "sigma": 0, "solarize": NO_SOLARIZE}
 
 
 def plan_of(images: Sequence[torch.Tensor], views: Sequence[dict[str, Any]]) -> Plan:
