@@ -97,9 +97,7 @@ def merge_section(path: Path, name: str, section: dict[str, Any]) -> None:
     write_whole(path, json.dumps(report | {name: section}, indent=2) + "\n")
 
 
-def _one_run(
-    run: Path, whole: Path, kills: Sequence[Kill], grace_s: float, found: Found
-) -> None:
+def _one_run(run: Path, whole: Path, kills: Sequence[Kill], grace_s: float, found: Found) -> None:
     shards = whole.parent / "shards"
     found.runs += 1
     for kill in kills:
