@@ -93,6 +93,8 @@ def test_commands_exist() -> None:
 def test_flags_exist(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Every flag of a command that the README tells to type stands in that command's help."""
     where = words[1] if words[0] == "-m" else words[0].removesuffix(".py").replace("/", ".")
+    if (ROOT / where.replace(".", "/")).is_dir():
+        where += ".__main__"
     with pytest.raises(SystemExit):
         importlib.import_module(where).main(["--help"])
     text = capsys.readouterr().out
