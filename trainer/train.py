@@ -141,7 +141,7 @@ def _loop(
     config, timeline = parts.config, parts.timeline
     save_every = config.run.save_every_steps or timeline.steps(config.run.save_every_epochs)
     score_every = timeline.steps(config.eval.every_epochs)
-    model = _wrap(parts)
+    model = _wrap(parts, reporter.say)
     signal = 0  # that any rank got, once all know
     if outcome.best_step:
         save()  # best.pt, should a kill have come between the score and its name
@@ -170,11 +170,11 @@ def _loop(
     outcome.exit_code = 0 if is_whole else 128 + signal  # the shell's convention
 
 
-def _wrap(parts: Parts) -> nn.Module:
+def _wrap(parts: Parts, say: Callable[[str], None]) -> nn.Module:
     """The method, behind DDP when there are more ranks; calling it is calling its `step`."""
     parts.method.train()
     if parts.config.loop.compile:
-        compile_networks(parts.method)
+        say(compile_networks(parts.method))
     return parts.method if world_size() == 1 else data_parallel(parts.method)
 
 

@@ -39,11 +39,10 @@ def check_compiler(device: torch.device) -> None:
         )
 
 
-def compile_networks(
-    method: Method, backend: str | Callable[..., Any] = "inductor"
-) -> tuple[list[str], list[str]]:
-    """Compile the method's networks in place; the names of those, and of those left as they are."""
-    done, left = [], []
+def compile_networks(method: Method, backend: str | Callable[..., Any] = "inductor") -> str:
+    """Compile the method's networks in place; a line that names them, and those left as they are."""
+    done: list[str] = []
+    left: list[str] = []
     for name, network in _networks(method):
         if world_size() > 1 and any(
             isinstance(layer, ViewBatchNorm) and layer.synchronized for layer in network.modules()
@@ -52,7 +51,10 @@ def compile_networks(
             continue
         network.compile(dynamic=False, backend=backend)
         done.append(name)
-    return done, left
+    text = f"loop.compile: {', '.join(done) or 'nothing'}; the first steps wait for the compiler"
+    if left:
+        text += f"; as written, since their batch norms speak to other ranks: {', '.join(left)}"
+    return text
 
 
 def without_graphs(is_compiled: bool) -> AbstractContextManager[object]:
