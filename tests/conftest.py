@@ -30,6 +30,11 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that no worker ends with minutes that the other cannot share."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def jpeg_of(sample_id: int) -> bytes:
     """A smooth coloured picture of 24 to 60 pixels a side, unlike any other sample's."""
     rng = np.random.default_rng(sample_id)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+SHORT = pytest.param(1, marks=pytest.mark.slow, id="short")
+LONG = pytest.param(8, marks=pytest.mark.long, id="long")
 
-@pytest.fixture(params=[1, pytest.param(8, marks=pytest.mark.long)], ids=["short", "long"])
+
+@pytest.fixture(params=[SHORT, LONG])
 def times(request: pytest.FixtureRequest) -> int:
     """How many times as many images and epochs as on every commit."""
     return request.param

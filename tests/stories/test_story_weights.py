@@ -73,6 +73,7 @@ def test_from_a_published_checkpoint_to_every_format(desk: Path, times: int) -> 
     }
 
 
+@pytest.mark.slow
 def test_an_onnx_file_gives_the_features_of_the_run(desk: Path) -> None:
     """Run by onnxruntime, where that is installed, beside `trainer.load_encoder`."""
     runtime = pytest.importorskip("onnxruntime")

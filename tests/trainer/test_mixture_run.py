@@ -179,6 +179,7 @@ def test_a_cache_changes_no_loss_of_a_mixture(sets: Path, tmp_path: Path) -> Non
     assert losses(tmp_path / "cached") == losses(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_two_ranks_and_one_share_a_mixture(sets: Path, tmp_path: Path) -> None:
     """Two gloo ranks, then one, then two, with other weights in between: each sample once."""
     recipe = tmp_path / "tiny.yaml"
@@ -199,6 +200,7 @@ def test_two_ranks_and_one_share_a_mixture(sets: Path, tmp_path: Path) -> None:
     assert np.ptp(second) <= 1
 
 
+@pytest.mark.slow
 def test_the_commands_take_several_sets(sets: Path, tmp_path: Path) -> None:
     """As they are typed: run, resume alone, evaluate, look at views; wrong ones write nothing."""
     tiny = "--views 2 --sizes 16 --arch resnet10 --batch-size 8 backbone.width=0.125 --device cpu"

@@ -65,6 +65,7 @@ def evaluated(
     return [knn_of(folder / command["argv"][-1]) for command in commands]
 
 
+@pytest.mark.slow
 def test_two_ranks_evaluate_as_one(indexed_folder: Path, tmp_path: Path) -> None:
     """The kNN of a random encoder is that of one process, and every score that is due is made."""
     found = evaluated(QUICK, (1, 2), indexed_folder, tmp_path)

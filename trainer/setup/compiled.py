@@ -40,7 +40,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def compile_networks(method: Method, backend: str | Callable[..., Any] = "inductor") -> str:
-    """Compile the method's networks in place; a line that names them, and those left as they are."""
+    """Compile the method's networks in place; says which, and which stay as they are."""
     done: list[str] = []
     left: list[str] = []
     for name, network in _networks(method):

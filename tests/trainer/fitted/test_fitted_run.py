@@ -22,6 +22,7 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_data_alone_is_enough(shards: Path) -> None:
     """Method, views, encoder and all rates are chosen, each told with its reason, and kept."""
     said = typed(f"python -m trainer.run --data train --minutes 0.05 --out run {SMALL}", shards)
@@ -48,6 +49,7 @@ def test_a_named_recipe_is_taken_as_it_is(shards: Path) -> None:
     assert f"batch_size: {published['loop']['batch_size']}" in said
 
 
+@pytest.mark.slow
 def test_ranks_fit_the_same_and_measure_together(shards: Path) -> None:
     """Two ranks agree on the length that the first one's clock gives, and train to the end."""
     said = typed(

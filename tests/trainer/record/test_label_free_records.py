@@ -152,6 +152,7 @@ def test_an_image_that_cannot_be_read_is_left_out(
     assert len((tmp_path / "run" / "bad-samples-rank0.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_two_ranks_measure_as_one(indexed_folder: Path, tmp_path: Path) -> None:
     """The untrained encoder's numbers are those of one process, and both ranks end well."""
     settings = {"data": str(indexed_folder), "k": 3, "every_epochs": 0.1}

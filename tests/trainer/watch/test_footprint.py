@@ -123,6 +123,7 @@ def test_a_queue_counts_before_it_is_filled(shard_folder: Path) -> None:
     assert step_bytes(long, 8) > step_bytes(short, 8) + 2 * 2376 * 8 * 4
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_fit_is_refused(shard_folder: Path, tmp_path: Path) -> None:
     """One line, before anything is written: what it takes, of what, and what to type."""
     said = typed(f"python -m trainer.run --data {shard_folder} {HUGE} --out run", tmp_path, 2)

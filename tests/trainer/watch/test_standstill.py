@@ -103,6 +103,7 @@ def test_a_score_below_untrained_is_told() -> None:
     assert still.score(late, 0.2, 0.3, 10_000) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_stands_still_says_so_and_writes_it_down(
     shard_folder: Path, tmp_path: Path
 ) -> None:
