@@ -31,6 +31,8 @@ QUARANTINE_NAME = "quarantine.jsonl"
 TIMES_NAME = ".times.json"
 # A set being packed grows in this folder inside its own; with it and no manifest it is unfinished.
 PARTIAL_NAME = ".partial"
+# Parts of a set that several machines pack lie in this one, until they are joined.
+PARTS_NAME = ".parts"
 TAR_BLOCK_BYTES = 512
 NO_LABEL = -1
 PACKER = "make_shards"  # the `tool` in the manifest of a set that was packed, not indexed in place

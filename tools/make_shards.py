@@ -17,25 +17,27 @@ import numpy as np
 from shards.errors import UsageError, run_command
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
-from shards.packing.conversions import CONVERTED_NAME, tell_conversions
 from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
 from shards.packing.holdout import parse_hold_out
-from shards.packing.pack import PackReport, pack
+from shards.packing.pack import pack
+from shards.packing.pack_report import PackReport
+from shards.packing.part import parse_part
 from shards.plugins.find import origin
-from shards.samples.image_key import check_image_key, tell_further
-from shards.samples.quarantine import tell_refused
+from shards.samples.image_key import check_image_key
 from shards.sources.detect import open_source
 from shards.sources.own_source import SOURCES
 from shards.sources.raw import Source
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
 from tools.index_in_place import count, index_in_place, tell_classes
+from tools.join_command import join, next_of_parts
 from tools.pack_options import pack_parser
+from tools.tell_packed import tell_packed
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
-    *("hold_out", "held_out", "labels", "label_column", "files", "skip_list"),
+    *("hold_out", "held_out", "labels", "label_column", "files", "skip_list", "part"),
 )
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
@@ -48,6 +50,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.join is not None:
+        return join(arguments)
+    if arguments.source is None:
+        pack_parser().error("the following arguments are required: SOURCE")
+    part = None if arguments.part is None else parse_part(arguments.part)
     shard_size_bytes = parse_size(arguments.shard_size)
     image_key = arguments.image_key and check_image_key(arguments.image_key)
     value_range = arguments.value_range and parse_range(arguments.value_range)
@@ -111,14 +118,19 @@ def _run(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=True,
             spec=arguments.source,
+            part=part,
         )
     except KeyboardInterrupt:
         _say("stopped; the same command continues with the next unfinished shard")
         raise
-    _tell(report)
+    tell_packed(report)
+    if report.held_out is not None:
+        tell_packed(report.held_out)
+    if report.part is not None:
+        _say(f"next: {next_of_parts(arguments.out, report.part, held_out)}")
+        return 0
     command = f"python -m trainer.run --data {report.directory}"
     if report.held_out is not None:
-        _tell(report.held_out)
         _tell_absent(report.held_out, source)
         command += f" --eval-data {report.held_out.directory}"
     _say(f"next: {command}")
@@ -135,29 +147,6 @@ def _held_out(arguments: argparse.Namespace) -> str | None:
             )
         return None
     return arguments.held_out or f"{arguments.out.rstrip('/')}-held-out"
-
-
-def _tell(report: PackReport) -> None:
-    """The last words: what is there, what was left out or converted, what to type next."""
-    manifest = report.manifest
-    if report.was_complete:
-        _say(f"{report.directory} is complete already, nothing was written")
-    if report.num_resumed:
-        _say(f"continued an interrupted run: {report.num_resumed:,} images were packed already")
-    size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
-    _say(
-        f"{report.directory}: {count(manifest.num_samples, 'image')}, "
-        f"{tell_classes(manifest.classes)}, {count(len(manifest.shards), 'shard')}, "
-        f"{size_mib:,.1f} MiB"
-    )
-    if report.refused:
-        _say(tell_refused(report.refused, report.directory))
-    for remedy in tell_further(report.refused):
-        _say(f"note: {remedy}")
-    for sentence in tell_conversions(report.converted):
-        _say(f"note: {sentence}")
-    if report.converted:
-        _say(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
 
 
 def _tell_absent(held_out: PackReport, source: Source) -> None:

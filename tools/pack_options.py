@@ -23,6 +23,9 @@ JPEG files are stored as they are, anything else as upright 8-bit RGB PNG. Every
 full first; bad ones are left out and listed in OUT/quarantine.jsonl, those that lose something
 (transparency, pages, values of over 8 bits) in OUT/converted.jsonl. The same source, options and
 seed give the same bytes. An interrupted run is continued by the same command.
+
+Several machines pack one set in parts: each runs the same command with --part I/N, I from 1 to N,
+in any order, to an OUT that all see. --join OUT then makes it a set, with the bytes of one process.
 """
 _EXAMPLES = """\
 examples:
@@ -34,6 +37,8 @@ examples:
   python tools/make_shards.py photos.zip sets/photos --resize 256
   python tools/make_shards.py tars --image-key input.jpg       of s1.input.jpg, s1.target.jpg
   python tools/make_shards.py xrays sets/xrays --value-range 0:4095     12 bits in 16
+  python tools/make_shards.py photos sets/photos --part 1/4    then 2/4, 3/4, 4/4, anywhere, and
+  python tools/make_shards.py --join sets/photos
 """
 
 
@@ -45,7 +50,7 @@ def pack_parser() -> CommandParser:
         epilog=_EXAMPLES,
     )
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="what to pack, see above")
+    add("source", metavar="SOURCE", nargs="?", help="what to pack, see above")
     add("out", metavar="OUT", nargs="?", help="a new or empty folder for the shards")
     add("--name", default="train", help="shards are called NAME-000000.tar ... (%(default)s)")
     add(
@@ -149,6 +154,18 @@ def pack_parser() -> CommandParser:
         help="with --resize: the largest image that is decoded at its full size, at three bytes a "
         "pixel and process or more; a JPEG that is not progressive is decoded at a half or less, "
         "and may have 2,000,000,000 (%(default)s)",
+    )
+    add(
+        "--part",
+        metavar="I/N",
+        help="make only part I of N, I from 1 to N, and leave it in OUT/.parts to be joined; in an "
+        "array of SLURM: sbatch --array=1-64, --part $SLURM_ARRAY_TASK_ID/64",
+    )
+    add(
+        "--join",
+        metavar="OUT",
+        help="make the parts in OUT its set, once all are there; takes no SOURCE. Of parts that "
+        "were made with --hold-out both sets are joined",
     )
     add(
         "--overwrite",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import MANIFEST_NAME, PARTIAL_NAME
+from shards.format import MANIFEST_NAME, PARTIAL_NAME, PARTS_NAME
 from shards.remote.address import Location, RemoteFolder, remote_folder
 from shards.sources.open_archives import find_archives, is_archive_name
 
@@ -38,6 +38,11 @@ class TarState:
 
 def tar_states(folder: Path) -> dict[str, TarState]:
     """Name and state of every tar of a folder, sorted by name; raises DataError without any."""
+    if (folder / PARTS_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
+        raise DataError(
+            f"a set of shards is used when it is whole, got {folder}, whose parts are not joined; "
+            f"when all are made: python -m tools.make_shards --join {folder}"
+        )
     if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
             f"a set of shards is used when it is whole, got {folder}, where packing was "

@@ -12,32 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.errors import DataError, UsageError
-from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, Manifest, version_of
-from shards.packing.conversions import Converted, read_conversions
+from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, version_of
+from shards.packing.conversions import read_conversions
 from shards.packing.destination import check_out
 from shards.packing.holdout import HoldOut
+from shards.packing.pack_part import check_no_parts, check_part, pack_part
+from shards.packing.pack_report import PackReport
 from shards.packing.pack_run import PackOptions, PackRun
+from shards.packing.part import Part
 from shards.packing.staging import Staging
 from shards.processes.parallel import usable_cores
-from shards.samples.quarantine import Refused, read_quarantine
+from shards.samples.quarantine import read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
 
 DEFAULT_SHARD_BYTES = 256 << 20
 ON_BAD = ("quarantine", "fail")
-
-
-@dataclass(frozen=True, slots=True)
-class PackReport:
-    """The contents of a folder after a finished pack."""
-
-    directory: Path
-    manifest: Manifest
-    refused: tuple[Refused, ...]  # images that were left out
-    converted: tuple[Converted, ...]  # images that lost something on the way
-    was_complete: bool  # nothing was done: the same set lay there already
-    num_resumed: int  # samples that an interrupted run had packed
-    held_out: "PackReport | None" = None  # of the other set, where there are two
 
 
 def pack(
@@ -59,6 +49,7 @@ def pack(
     overwrite: bool = False,
     progress: bool = False,
     spec: str = "",
+    part: Part | None = None,
 ) -> PackReport:
     """Pack every image of a source, or say that this has been done.
 
@@ -84,6 +75,7 @@ def pack(
         overwrite: replace another set in `out`, once the new one is whole.
         progress: show a bar on stderr.
         spec: what the user called the source; noted in the manifest.
+        part: make only this part of the set; `join_parts` makes it one. Replaces nothing.
 
     Raises:
         UsageError: an option out of range, or `out` holds something else.
@@ -98,31 +90,41 @@ def pack(
             f"workers must be at least 1 and on_bad one of {', '.join(ON_BAD)}, got {workers} "
             f"and {on_bad!r}"
         )
+    if part is not None and overwrite:
+        raise UsageError(
+            f"a part replaces nothing, got --overwrite with --part {part}; name a new OUT, or "
+            f"remove the set that is there"
+        )
     if (hold_out is None) != (held_out is None):
         raise ValueError("hold_out and held_out are given together; got one of them")
-    parts = [_Part(source, Path(out), options)]
+    sets = [_Set(source, Path(out), options)]
     if hold_out is not None and held_out is not None:
         _check_two(Path(out), Path(held_out))
-        parts.append(_Part(source, Path(held_out), replace(options, hold_out=hold_out.other())))
-    for part in parts:  # all of them before anything is written
-        part.options.numbers(source)
-        check_out(part.out, part.recipe, overwrite=overwrite)
+        sets.append(_Set(source, Path(held_out), replace(options, hold_out=hold_out.other())))
+    for one in sets:  # all of them before anything is written
+        one.options.numbers(source)
+        if part is not None:
+            check_part(one.out, one.recipe, part)
+        else:
+            check_no_parts(one.out)
+            check_out(one.out, one.recipe, overwrite=overwrite)
     reports = [
         _pack(
-            part,
+            one,
             workers,
+            part,
             stop_at_bad=on_bad == "fail",
             overwrite=overwrite,
             progress=progress,
             spec=spec,
         )
-        for part in parts
+        for one in sets
     ]
     return replace(reports[0], held_out=reports[1]) if len(reports) > 1 else reports[0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Set:
     """One set to pack."""
 
     source: Source
@@ -143,10 +145,29 @@ def _check_two(out: Path, held_out: Path) -> None:
 
 
 def _pack(
-    part: _Part, workers: int, *, stop_at_bad: bool, overwrite: bool, progress: bool, spec: str
+    one: _Set,
+    workers: int,
+    part: Part | None,
+    *,
+    stop_at_bad: bool,
+    overwrite: bool,
+    progress: bool,
+    spec: str,
 ) -> PackReport:
-    source, out, options, recipe = part.source, part.out, part.options, part.recipe
+    source, out, options, recipe = one.source, one.out, one.options, one.recipe
     try:
+        if part is not None and not check_part(out, recipe, part):
+            return pack_part(
+                source,
+                out,
+                options,
+                recipe,
+                part,
+                workers=workers,
+                stop_at_bad=stop_at_bad,
+                progress=progress,
+                spec=spec,
+            )
         if not check_out(out, recipe, overwrite=overwrite):
             out.mkdir(parents=True, exist_ok=True)
         with locked(out):

@@ -6,20 +6,10 @@ what a shard holds depends on the samples before it and on nothing else.
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS
@@ -28,12 +18,13 @@ from shards.packing.conversions import Converted
 from shards.packing.deep import ValueRange
 from shards.packing.encode import Encoded, encode_in_order
 from shards.packing.holdout import HoldOut
+from shards.packing.pack_bar import images_bar
+from shards.packing.part import SHARD_NAME, Part
 from shards.packing.shard_writer import ShardWriter, sample_members
 from shards.packing.staging import FinishedShard, Staging
 from shards.packing.transcode import ImageOptions
 from shards.samples.quarantine import Refused
 from shards.sources.raw import WINDOW_SAMPLES, Source
-from shards.terminal.console import new_bar, new_console, words
 
 _POSITIONS_AT_ONCE = 1 << 16
 _MIN_KEY_DIGITS = 6
@@ -54,7 +45,7 @@ class PackOptions:
     hold_out: HoldOut | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.name):
+        if not re.fullmatch(SHARD_NAME, self.name):
             raise UsageError(
                 f"a shard name has 1 to 64 of the characters A-Z a-z 0-9 - _, got {self.name!r}"
             )
@@ -117,14 +108,25 @@ class PackRun:
     """Fills a staging folder with a source's samples; afterwards `refused` names the bad ones."""
 
     def __init__(
-        self, source: Source, staging: Staging, options: PackOptions, *, stop_at_bad: bool
+        self,
+        source: Source,
+        staging: Staging,
+        options: PackOptions,
+        *,
+        stop_at_bad: bool,
+        part: Part | None = None,
     ) -> None:
+        """Go on with what `staging` holds; of a part, only with that run of the order."""
         self.staging = staging
         self.refused: list[Refused] = []
         self.converted: list[Converted] = []
         self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
-        self._source, self._numbers = source, options.numbers(source)
-        self._options = options
+        numbers = options.numbers(source)
+        begin, end = part.span(len(numbers)) if part else (0, len(numbers))
+        self._source, self._options, self._is_part = source, options, part is not None
+        self._numbers = numbers[begin:end]
+        # Journals count from the first sample of the order, packed or not.
+        self._first = options.skip + begin
         self._stop_at_bad = stop_at_bad
         self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
         for shard in staging.finished:
@@ -139,15 +141,14 @@ class PackRun:
             DataError: no image is good, or one is bad and the run is to stop there.
         """
         finished = self.staging.finished
-        # Journals count from the first sample of the order, packed or not.
-        first, stop = self._options.skip, self._options.skip + len(self._numbers)
+        first, stop = self._first, self._first + len(self._numbers)
         start = finished[-1].next_position if finished else first
         numbers = (int(number) for number in self._numbers[start - first :])
         encoded = encode_in_order(self._source, numbers, self._options.image, workers)
-        with contextlib.closing(encoded), _bar(progress) as bar:
+        with contextlib.closing(encoded), images_bar(progress) as bar:
             task = bar.add_task("packing", total=stop - first, completed=start - first)
             self._fill(encoded, start, lambda: bar.advance(task))
-        if not finished:
+        if not finished and not self._is_part:
             refused = self.refused[0]
             self._give_up(
                 f"a set needs at least one good image, got none of {stop - first:,}; the first "
@@ -225,24 +226,3 @@ def _order(source: Source, seed: int, start: int, stop: int) -> np.ndarray:
         positions = np.arange(first, min(stop, first + _POSITIONS_AT_ONCE))
         numbers[positions - start] = order(positions)[1]
     return numbers
-
-
-class _Speed(ProgressColumn):
-    """Images a second, over the last moments."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} images/s")
-
-
-def _bar(progress: bool) -> Progress:
-    """A bar on stderr; none when that is not a terminal."""
-    console = new_console(sys.stderr)
-    return new_bar(
-        console,
-        words(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(),
-        hidden=not (progress and console.is_terminal),
-    )

@@ -19,7 +19,7 @@ from shards.packing.transcode import StoredImage
 
 PART_SUFFIX = ".part"
 # What tarfile pads a finished tar to: its end is two blocks of zeros, then zeros up to this.
-_TAR_RECORD_BYTES = 20 * TAR_BLOCK_BYTES
+TAR_RECORD_BYTES = 20 * TAR_BLOCK_BYTES
 
 
 class ShardWriter:
@@ -42,7 +42,7 @@ class ShardWriter:
     def size_with(self, members: dict[str, bytes]) -> int:
         """Bytes the finished tar would have, were this sample added."""
         end = self._offset + sum(_padded(len(data)) for data in members.values())
-        return -(-(end + 2 * TAR_BLOCK_BYTES) // _TAR_RECORD_BYTES) * _TAR_RECORD_BYTES
+        return -(-(end + 2 * TAR_BLOCK_BYTES) // TAR_RECORD_BYTES) * TAR_RECORD_BYTES
 
     def add(self, key: str, members: dict[str, bytes], image: StoredImage, label: int) -> None:
         """Append a sample; `members` are its files by extension, as `sample_members` makes them."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from shards.format import NO_LABEL
-from shards.packing.pack import PackReport, pack
+from shards.packing.pack import pack
+from shards.packing.pack_report import PackReport
 from shards.sources.raw import RawSample, fingerprint_of
 
 

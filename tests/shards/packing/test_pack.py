@@ -17,7 +17,7 @@ from shards.format import NO_LABEL, QUARANTINE_NAME
 from shards.index import ShardIndex
 from shards.indexing.scan_tar import scan_tar
 from shards.packing import pack_run
-from shards.packing.pack import PackReport
+from shards.packing.pack_report import PackReport
 from shards.reader import ShardReader
 
 

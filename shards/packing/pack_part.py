@@ -1,0 +1,130 @@
+"""Makes one part of a set, in a folder that all who make parts can see.
+
+A part is packed as a set is, shard by shard with a journal, and goes on where it was killed. Its
+shards are of a cut of its own: where those of the whole set begin follows from the sizes of all
+images before, so `join_parts.py` cuts them when every part is there.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from shards.errors import UsageError
+from shards.format import Manifest
+from shards.packing.conversions import read_conversions, write_conversions
+from shards.packing.destination import check_out
+from shards.packing.pack_report import PackReport
+from shards.packing.pack_run import PackOptions, PackRun
+from shards.packing.part import (
+    Part,
+    WholePart,
+    name_parts,
+    parts_in,
+    read_part,
+    tell_difference,
+    write_part,
+)
+from shards.packing.staging import Staging, has_finished_shards, read_recipe
+from shards.samples.quarantine import read_quarantine, write_quarantine
+from shards.sources.raw import Source
+from shards.store import locked, read_manifest
+
+
+def check_part(out: Path, recipe: Mapping[str, object], part: Part) -> Manifest | None:
+    """Whether a part of this set may be made in OUT; the manifest where the set is whole already.
+
+    Raises:
+        UsageError: OUT holds something else: another set, or parts that would not fit to this.
+    """
+    manifest = check_out(out, recipe, overwrite=False)
+    if manifest is not None:
+        return manifest
+    for other in parts_in(out):
+        if other.of != part.of:
+            raise UsageError(
+                f"all parts of a set have the same N, got --part {part} for {out} with part "
+                f"{other}; give the N of the others, or remove {other.folder(out).parent}"
+            )
+        made = read_recipe(other.folder(out))
+        difference = tell_difference(made, recipe) if made is not None else ""
+        if difference:
+            raise UsageError(
+                f"all parts of a set have one source, the same options and versions, got --part "
+                f"{part} for {out} where part {other} has {difference}; repeat the command of the "
+                f"others, name another OUT, or remove {other.folder(out)} to make that one again"
+            )
+    if has_finished_shards(out) and "joined" not in (read_recipe(out) or {}):
+        raise UsageError(
+            f"parts go to a folder of parts, got {out}, where a pack in one go was interrupted; "
+            f"repeat the command that began it, or name another OUT"
+        )
+    return None
+
+
+def check_no_parts(out: Path) -> None:
+    """Refuse to pack in one go where parts lie that are not joined; raises UsageError."""
+    if (parts := parts_in(out)) and read_manifest(out) is None:
+        raise UsageError(
+            f"OUT holds parts of a set, got {out} with {name_parts(parts)}; make the rest with "
+            f"--part and join them with --join {out}, or name another OUT"
+        )
+
+
+def pack_part(
+    source: Source,
+    out: Path,
+    options: PackOptions,
+    recipe: Mapping[str, object],
+    part: Part,
+    *,
+    workers: int,
+    stop_at_bad: bool,
+    progress: bool,
+    spec: str,
+) -> PackReport:
+    """Make a part whole, or say that it is; `check_part` agreed.
+
+    Raises:
+        DataError: a bad image with `stop_at_bad`, or a part that cannot be read.
+        OSError: OUT cannot be written.
+    """
+    folder = part.folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        whole = read_part(folder)  # another process may have made it while this one waited
+        num_resumed = 0
+        if was_complete := whole is not None:
+            refused, converted = read_quarantine(folder), read_conversions(folder)
+        else:
+            staging = Staging(folder, recipe)
+            run = PackRun(source, staging, options, stop_at_bad=stop_at_bad, part=part)
+            run.fill(workers, progress)
+            refused, converted, num_resumed = run.refused, run.converted, run.num_resumed
+            whole = WholePart(
+                recipe,
+                spec or source.kind,
+                tuple(source.classes),
+                tuple(shard.info for shard in staging.finished),
+                _sha256_of_records(staging),
+                len(refused),
+                len(converted),
+            )
+            write_quarantine(folder, refused)
+            write_conversions(folder, converted)
+            write_part(folder, whole)
+    return PackReport(
+        folder,
+        Manifest(whole.shards, whole.classes, whole.recipe),
+        tuple(refused),
+        tuple(converted),
+        was_complete,
+        num_resumed,
+        part=part,
+    )
+
+
+def _sha256_of_records(staging: Staging) -> str:
+    digest = hashlib.sha256()
+    for shard in staging.finished:
+        digest.update(shard.records.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""The parts of a set, all there and of one make: what is asked before anything is joined."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from shards.errors import DataError, UsageError
+from shards.format import INDEX_DTYPE, PARTIAL_NAME
+from shards.packing.conversions import Converted, read_conversions
+from shards.packing.part import (
+    Part,
+    WholePart,
+    name_parts,
+    part_digest,
+    parts_in,
+    read_part,
+    tell_difference,
+)
+from shards.packing.recut import PartTar
+from shards.samples.quarantine import Refused, read_quarantine
+
+State = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeParts:
+    """All parts of a set."""
+
+    out: Path
+    parts: tuple[Part, ...]  # 1/N to N/N
+    made: tuple[WholePart, ...]
+    digests: tuple[str, ...]
+    states: tuple[tuple[State, ...], ...]  # of the tars of each part
+
+    @property
+    def recipe(self) -> Mapping[str, object]:
+        """What one process would note of the set."""
+        return self.made[0].recipe
+
+    @property
+    def digest(self) -> str:
+        """Changes when any part is another."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
+
+    def tars(self) -> list[PartTar]:
+        """The tars of all parts, in packing order."""
+        return [
+            PartTar(part.folder(self.out) / PARTIAL_NAME / shard.name, shard, str(part))
+            for part, made in zip(self.parts, self.made, strict=True)
+            for shard in made.shards
+        ]
+
+    def records(self) -> np.ndarray:
+        """The records [N] INDEX_DTYPE of all tars; raises DataError where they have changed."""
+        found = [np.empty(0, INDEX_DTYPE)]
+        for part, made in zip(self.parts, self.made, strict=True):
+            folder, digest = part.folder(self.out), hashlib.sha256()
+            for shard in made.shards:
+                path = (folder / PARTIAL_NAME / shard.name).with_suffix(".records")
+                content = path.read_bytes() if path.is_file() else b""
+                digest.update(content)
+                if len(content) == shard.num_samples * INDEX_DTYPE.itemsize:
+                    found.append(np.frombuffer(content, INDEX_DTYPE))
+            if digest.hexdigest() != made.records_sha256:
+                raise _changed(folder, part, "other records")
+        return np.concatenate(found)
+
+    def lists(self) -> tuple[list[Refused], list[Converted]]:
+        """The images that parts left out or converted, in packing order; raises DataError."""
+        refused: list[Refused] = []
+        converted: list[Converted] = []
+        for part, made in zip(self.parts, self.made, strict=True):
+            folder = part.folder(self.out)
+            new = read_quarantine(folder), read_conversions(folder)
+            if (len(new[0]), len(new[1])) != (made.num_refused, made.num_converted):
+                raise _changed(folder, part, "another list of images left out or converted")
+            refused += new[0]
+            converted += new[1]
+        return refused, converted
+
+    def check_unchanged(self) -> None:
+        """Raise DataError where a part is not what it was when this was read."""
+        for part, made, digest, states in zip(
+            self.parts, self.made, self.digests, self.states, strict=True
+        ):
+            folder = part.folder(self.out)
+            if part_digest(folder) != digest or _states(folder, part, made) != states:
+                raise _changed(folder, part, "another time of change meanwhile")
+
+
+def read_whole_parts(out: Path) -> WholeParts:
+    """All parts of OUT; nothing but their descriptions is read.
+
+    Raises:
+        UsageError: there are none, one is missing or not whole, or they are not of one make.
+        DataError: one has changed since it was made.
+    """
+    parts = parts_in(out)
+    if not parts:
+        raise UsageError(
+            f"--join takes the folder in which parts were made, got {out} without any; make them "
+            f"with --part I/N"
+        )
+    for one, two in pairwise(parts):
+        if one.of != two.of:
+            raise UsageError(
+                f"parts that are joined have one N, got {one} beside {two} in {out}, which would "
+                f"overlap; remove {two.folder(out)} or make all with the same N"
+            )
+    whole = [(part, read_part(part.folder(out))) for part in parts]
+    made = {part: found for part, found in whole if found is not None}
+    needed = [Part(number, parts[0].of) for number in range(1, parts[0].of + 1)]
+    missing = [part for part in needed if part not in made]
+    if missing:
+        begun = [part for part in missing if part in parts]
+        told = f", of which {name_parts(begun)} was begun and goes on" if begun else ""
+        raise UsageError(
+            f"all parts are joined at once, got {len(made):,} of {len(needed):,} in {out}, without "
+            f"{name_parts(missing)}; make what is missing with --part {missing[0]}{told}"
+        )
+    first = made[needed[0]]
+    for part in needed:
+        difference = tell_difference(first.recipe, made[part].recipe)
+        if not difference and first.classes != made[part].classes:
+            difference = "other classes"
+        if difference:
+            raise UsageError(
+                f"parts that are joined have one source, the same options and versions, got part "
+                f"{part} in {out} with {difference} ({needed[0]} and {part}); remove "
+                f"{part.folder(out)} and make it again"
+            )
+    found = tuple(made[part] for part in needed)
+    digests = tuple(part_digest(part.folder(out)) for part in needed)
+    states = tuple(_states(part.folder(out), part, made[part]) for part in needed)
+    return WholeParts(out, tuple(needed), found, digests, states)
+
+
+def _states(folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
+    """What the disk says of a part's tars; raises DataError where one has not its size."""
+    states = []
+    for shard in made.shards:
+        path = folder / PARTIAL_NAME / shard.name
+        state = path.stat() if path.is_file() else None
+        if state is None or state.st_size != shard.size_bytes:
+            raise _changed(folder, part, f"{shard.name} missing or of another size")
+        states.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return tuple(states)
+
+
+def _changed(folder: Path, part: Part, what: str) -> DataError:
+    return DataError(
+        f"a part stays as it was made until it is joined, got {what} in {folder}; remove it and "
+        f"make part {part} again"
+    )

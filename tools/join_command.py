@@ -1,0 +1,75 @@
+"""`make_shards.py --join OUT`: parts to a set, and to two where images were held out."""
+
+import argparse
+from pathlib import Path
+
+from shards.errors import UsageError
+from shards.format import Manifest
+from shards.packing.destination import same_set
+from shards.packing.join_parts import check_join, held_out_recipe, join_parts
+from shards.packing.part import Part, name_parts, parts_in, read_part
+from tools.pack_options import pack_parser
+from tools.tell_packed import print_line, tell_packed
+
+_OF_JOIN = ("join", "held_out", "workers")
+
+
+def join(arguments: argparse.Namespace) -> int:
+    """Join what `--join` names; returns the exit code.
+
+    Raises:
+        UsageError: another flag, a part that is missing, or parts that do not belong together.
+        DataError: a part that has changed since it was made.
+    """
+    _check_alone(arguments)
+    out = Path(arguments.join)
+    found = check_join(out)
+    folders, recipe = [out], held_out_recipe(found)
+    if recipe is None and arguments.held_out is not None:
+        raise UsageError(
+            f"--held-out goes with parts that were made with --hold-out, got {arguments.held_out} "
+            f"for {out}; leave it out"
+        )
+    if recipe is not None:  # both are asked before either is written
+        held_out = Path(arguments.held_out or f"{arguments.join.rstrip('/')}-held-out")
+        if not held_out.is_dir():
+            raise UsageError(
+                f"parts made with --hold-out are joined with those held out, got no folder "
+                f"{held_out}; name it with --held-out DIR"
+            )
+        other = check_join(held_out)
+        if not same_set(other.made if isinstance(other, Manifest) else other.recipe, recipe):
+            raise UsageError(
+                f"--held-out names what {out} does not have, got {held_out} of another source or "
+                f"other options; name the folder that was given with --part"
+            )
+        folders.append(held_out)
+    for folder in folders:
+        tell_packed(join_parts(folder, workers=arguments.workers, progress=True))
+    command = f"python -m trainer.run --data {out}"
+    print_line(f"next: {command}{f' --eval-data {folders[1]}' if len(folders) > 1 else ''}")
+    return 0
+
+
+def next_of_parts(out: str, part: Part, held_out: str | None) -> str:
+    """What is to be typed when a part is whole: the command that joins, or what is missing."""
+    needed = [Part(number, part.of) for number in range(1, part.of + 1)]
+    missing = [one for one in needed if read_part(one.folder(Path(out))) is None]
+    own = held_out is not None and held_out != f"{out.rstrip('/')}-held-out"
+    command = f"python -m tools.make_shards --join {out}{f' --held-out {held_out}' if own else ''}"
+    if not missing or not parts_in(Path(out)):
+        return command
+    return f"{command}, when these are whole too: {name_parts(missing)}"
+
+
+def _check_alone(arguments: argparse.Namespace) -> None:
+    """Refuse what only packing can do."""
+    for name, value in vars(arguments).items():
+        if name in _OF_JOIN or value == pack_parser().get_default(name):
+            continue
+        flag = {"source": "SOURCE", "out": "OUT", "own_source": "--source"}.get(name)
+        raise UsageError(
+            f"--join takes the folder of the parts and, of options, --held-out and --workers, got "
+            f"{flag or '--' + name.replace('_', '-')}; leave it out, the parts say how they were "
+            f"made"
+        )

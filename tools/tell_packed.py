@@ -1,0 +1,37 @@
+"""The last words of a pack: what is there, what was left out or converted."""
+
+from shards.packing.conversions import CONVERTED_NAME, tell_conversions
+from shards.packing.pack_report import PackReport
+from shards.samples.image_key import tell_further
+from shards.samples.quarantine import tell_refused
+from tools.index_in_place import count, tell_classes
+
+
+def tell_packed(report: PackReport) -> None:
+    """Print what a set or a part holds now, and what did not go into it as it was."""
+    manifest, of = report.manifest, f"part {report.part} in " if report.part else ""
+    if report.was_complete:
+        print_line(f"{of}{report.directory} is complete already, nothing was written")
+    if report.num_resumed:
+        print_line(
+            f"continued an interrupted run: {report.num_resumed:,} images were packed already"
+        )
+    size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
+    print_line(
+        f"{of}{report.directory}: {count(manifest.num_samples, 'image')}, "
+        f"{tell_classes(manifest.classes)}, {count(len(manifest.shards), 'shard')}, "
+        f"{size_mib:,.1f} MiB"
+    )
+    if report.refused:
+        print_line(tell_refused(report.refused, report.directory))
+    for remedy in tell_further(report.refused):
+        print_line(f"note: {remedy}")
+    for sentence in tell_conversions(report.converted):
+        print_line(f"note: {sentence}")
+    if report.converted:
+        print_line(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
+
+
+def print_line(line: str) -> None:
+    """Print a line, at once also into a pipe."""
+    print(line, flush=True)
