@@ -11,6 +11,7 @@ import pytest
 from shards.format import PARTIAL_NAME, PARTS_NAME
 from shards.packing import join_parts
 from shards.packing.part import PART_NAME, Part
+from shards.tars.members import iter_members
 from tests.shards.packing.photo_parts import (
     SMALL,
     contents,
@@ -91,15 +92,21 @@ def test_parts_that_do_not_belong_together_are_not_joined(
 
 
 def flip(path: Path) -> None:
-    """Change a byte in the middle, and nothing of its size."""
+    """Change a byte of an image, which no header tells."""
+    image = next(member for member in iter_members(path) if member.extension in ("jpg", "png"))
+    flip_byte(path, image.offset + image.size // 2)
+
+
+def flip_byte(path: Path, position: int) -> None:
+    """Change a byte of a file, and nothing of its size."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[position] ^= 1
     path.write_bytes(content)
 
 
 def flip_records(path: Path) -> None:
     """Change a byte of its records."""
-    flip(path.with_suffix(".records"))
+    flip_byte(path.with_suffix(".records"), 40)
 
 
 def drop_list(path: Path) -> None:
