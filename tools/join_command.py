@@ -5,11 +5,12 @@ from pathlib import Path
 
 from shards.errors import UsageError
 from shards.format import Manifest
+from shards.index import ShardIndex
 from shards.packing.destination import same_set
 from shards.packing.join_parts import check_join, held_out_recipe, join_parts
 from shards.packing.part import Part, name_parts, parts_in, read_part
 from tools.pack_options import pack_parser
-from tools.tell_packed import print_line, tell_packed
+from tools.tell_packed import print_line, tell_absent, tell_packed
 
 _OF_JOIN = ("join", "held_out", "workers")
 
@@ -44,8 +45,11 @@ def join(arguments: argparse.Namespace) -> int:
                 f"other options; name the folder that was given with --part"
             )
         folders.append(held_out)
-    for folder in folders:
-        tell_packed(join_parts(folder, workers=arguments.workers, progress=True))
+    reports = [join_parts(folder, workers=arguments.workers, progress=True) for folder in folders]
+    for report in reports:
+        tell_packed(report)
+    if len(reports) > 1:
+        tell_absent(reports[1], ShardIndex.open(out).records["label"])
     command = f"python -m trainer.run --data {out}"
     print_line(f"next: {command}{f' --eval-data {folders[1]}' if len(folders) > 1 else ''}")
     return 0

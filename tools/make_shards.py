@@ -12,28 +12,22 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from shards.errors import UsageError, run_command
-from shards.format import NO_LABEL
-from shards.index import ShardIndex
 from shards.packing.deep import parse_range
 from shards.packing.destination import check_apart
 from shards.packing.holdout import parse_hold_out
 from shards.packing.pack import pack
-from shards.packing.pack_report import PackReport
 from shards.packing.part import parse_part
 from shards.plugins.find import origin
 from shards.samples.image_key import check_image_key
 from shards.sources.detect import open_source
 from shards.sources.own_source import SOURCES
-from shards.sources.raw import Source
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
 from tools.index_in_place import count, index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
 from tools.pack_options import pack_parser
-from tools.tell_packed import tell_packed
+from tools.tell_packed import tell_absent, tell_packed
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
@@ -131,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     command = f"python -m trainer.run --data {report.directory}"
     if report.held_out is not None:
-        _tell_absent(report.held_out, source)
+        tell_absent(report.held_out, source.labels)
         command += f" --eval-data {report.held_out.directory}"
     _say(f"next: {command}")
     return 0
@@ -147,18 +141,6 @@ def _held_out(arguments: argparse.Namespace) -> str | None:
             )
         return None
     return arguments.held_out or f"{arguments.out.rstrip('/')}-held-out"
-
-
-def _tell_absent(held_out: PackReport, source: Source) -> None:
-    """The classes without an image in the held-out set."""
-    index = ShardIndex.open(held_out.directory)
-    absent = np.setdiff1d(source.labels, index.records["label"])
-    if len(absent := absent[absent != NO_LABEL]):
-        first = source.classes[absent[0]] if absent[0] < len(source.classes) else absent[0]
-        _say(
-            f"note: without an image in {held_out.directory}: {tell_classes(absent)} ({first} "
-            f"first), too small for this share"
-        )
 
 
 def _check_in_place(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,9 @@
 """The last words of a pack: what is there, what was left out or converted."""
 
+import numpy as np
+
+from shards.format import NO_LABEL
+from shards.index import ShardIndex
 from shards.packing.conversions import CONVERTED_NAME, tell_conversions
 from shards.packing.pack_report import PackReport
 from shards.samples.image_key import tell_further
@@ -30,6 +34,18 @@ def tell_packed(report: PackReport) -> None:
         print_line(f"note: {sentence}")
     if report.converted:
         print_line(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
+
+
+def tell_absent(held_out: PackReport, labels: np.ndarray) -> None:
+    """Print which of the classes of both sets have no image in the held-out one."""
+    index, classes = ShardIndex.open(held_out.directory), held_out.manifest.classes
+    absent = np.setdiff1d(labels, index.records["label"])
+    if len(absent := absent[absent != NO_LABEL]):
+        first = classes[absent[0]] if absent[0] < len(classes) else absent[0]
+        print_line(
+            f"note: without an image in {held_out.directory}: {tell_classes(absent)} ({first} "
+            f"first), too small for this share"
+        )
 
 
 def print_line(line: str) -> None:

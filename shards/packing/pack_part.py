@@ -5,11 +5,12 @@ shards are of a cut of its own: where those of the whole set begin follows from 
 images before, so `join_parts.py` cuts them when every part is there.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.format import Manifest
 from shards.packing.conversions import read_conversions, write_conversions
 from shards.packing.destination import check_out
@@ -98,7 +99,13 @@ def pack_part(
         else:
             staging = Staging(folder, recipe)
             run = PackRun(source, staging, options, stop_at_bad=stop_at_bad, part=part)
-            run.fill(workers, progress)
+            try:
+                run.fill(workers, progress)
+            except DataError:  # given up: nothing of it stays, and of OUT nothing that is empty
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()
+                    out.rmdir()
+                raise
             refused, converted, num_resumed = run.refused, run.converted, run.num_resumed
             whole = WholePart(
                 recipe,

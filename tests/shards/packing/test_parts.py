@@ -1,6 +1,7 @@
 """Parts of a set, through the command: joined, they are what one process packs, byte for byte."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -75,9 +76,10 @@ def test_options_mean_the_same_to_parts(
 def test_both_sets_of_a_hold_out_are_made_in_parts(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A part has its share of each; one --join makes both, with the folder that was named."""
-    options = (*SMALL, "--hold-out", "25%", "--held-out")
+    """A part has its share of each; one --join makes both, and says which classes one lacks."""
+    options = (*SMALL, "--hold-out", "2", "--held-out")
     packs(photos, tmp_path / "one", *options, tmp_path / "one-held")
+    [absent] = re.findall("held: .* first", capsys.readouterr().out)
     make_parts(photos, tmp_path / "set", 3, *options[-3:], tmp_path / "held")
     assert f"--join {tmp_path}/set --held-out {tmp_path}/held\n" in capsys.readouterr().out
     assert make_shards.main(["--join", str(tmp_path / "set")]) == 2
@@ -91,6 +93,7 @@ def test_both_sets_of_a_hold_out_are_made_in_parts(
     assert not list((tmp_path / "set").glob("*.tar"))
     missing.write_bytes(kept)
     packs(*command)
+    assert absent in capsys.readouterr().out
     assert contents(tmp_path / "set") == contents(tmp_path / "one")
     assert contents(tmp_path / "held") == contents(tmp_path / "one-held")
 

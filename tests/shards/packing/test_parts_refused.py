@@ -20,6 +20,7 @@ from tests.shards.packing.photo_parts import (
     packs,
     refused,
 )
+from tools import make_shards
 
 
 @pytest.fixture
@@ -182,3 +183,21 @@ def test_no_good_image_is_refused_at_the_join(
     for number in (1, 2):
         packs(torn, tmp_path / "set", *SMALL, "--part", f"{number}/2")
     assert "at least one good image" in refused(capsys, 1, "--join", tmp_path / "set")
+
+
+def test_a_part_stops_at_a_bad_image_when_told_to(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names the image, nothing of the part stays, and the others are as they were."""
+    out = tmp_path / "set"
+    again = [str(photos), str(out), *SMALL, "--on-bad", "fail", "--part"]
+    codes = []
+    for number in range(1, 6):
+        codes.append(make_shards.main([*again, f"{number}/5"]))
+        assert Part(number, 5).folder(out).exists() == (codes[-1] == 0)
+    assert 0 in codes
+    assert 1 in codes
+    assert "24.png" in capsys.readouterr().err
+    packs_none = (photos, tmp_path / "other", *SMALL, "--on-bad", "fail", "--part", "1/1")
+    assert "every image must decode" in refused(capsys, 1, *packs_none)
+    assert not (tmp_path / "other").exists()
