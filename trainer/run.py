@@ -161,7 +161,9 @@ def _parser() -> CommandParser:
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument("--method", metavar="NAME", help="byol, ... (--list; default: fitted)")
-    what.add_argument("--terms", metavar="NAME,...", help="losses added to the method's: augself")
+    what.add_argument(
+        "--terms", metavar="NAME,...", help="losses added to the method's: augself, hsic"
+    )
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")

@@ -51,6 +51,9 @@ class Term(nn.Module):
     # What the loss compares over the images of a forward, as of a method; None: a mean over images.
     batch_loss: str | None = None
 
+    def __init__(self) -> None:
+        super().__init__()  # without arguments, so that a term without any is given none
+
     def forward(self, seen: Seen) -> torch.Tensor:
         """[] - the loss, before its weight; the mean over ranks of it is the whole batch's."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
