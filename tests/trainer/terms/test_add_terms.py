@@ -99,7 +99,7 @@ def test_another_weight_is_another_run(
     [
         (["--terms", "augsel"], "unknown term 'augsel'; did you mean augself?"),
         (["--terms", "augself,augself"], "a run has a term once, got 'augself'"),
-        (["method.terms=[{name: augself, wieght: 1}]"], "unknown key 'wieght' in method.terms[0]"),
+        (["method.terms=[{name: augself, weights: 1}]"], "'weights' in method.terms[0]; did you"),
         (["method.terms=[{name: augself, weight: -1}]"], "a term's weight is not negative, got -1"),
         (["method.terms=[{name: augself, blur: 1}]"], "augself tells blur where blur differs"),
         (["--terms", "hsic", "loop.accumulate=2"], "whose loss has its kernel from all images"),

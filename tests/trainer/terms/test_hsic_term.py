@@ -91,14 +91,16 @@ def spread(terms: list[dict[str, Any]]) -> float:
     method = SimSiam(Tiny(), settings)
     add_terms(method, read_terms(terms), POLICY)
     # Without the batch norm that would hold the spread by itself.
-    method.projector = nn.Linear(16, 16)
+    method.projector = nn.Sequential(nn.Linear(16, 16))
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
+    embeddings = torch.zeros(1, 16)
     for step in range(100):
         optimizer.zero_grad()
         result = method(make_views(batch_size=32, seed=step), START)
         result.loss.backward()
         optimizer.step()
-    return (unit_rows(result.embeddings).std(0).mean() * 4).item()
+        embeddings = result.embeddings
+    return (unit_rows(embeddings).std(0).mean() * 4).item()
 
 
 def test_it_keeps_images_apart() -> None:
