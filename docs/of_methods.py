@@ -1,10 +1,11 @@
-"""The tables of methods.md: every method, its scores, and its loss beside lightly's."""
+"""The tables of methods.md: every method and term, its scores, and its loss beside lightly's."""
 
 from typing import Any
 
 from make import NOT_MEASURED, RESULTS, number, results, table
 
 from trainer.methods.method_table import METHODS, describe_methods
+from trainer.terms.term_table import describe_terms
 
 
 def _scores() -> str:
@@ -76,6 +77,11 @@ def _what_they_are() -> str:
     return "\n".join(f"- `{name}`: {what}" for name, what in describe_methods().items())
 
 
+def _terms() -> str:
+    """Every term with the first line of its file."""
+    return "\n".join(f"- `{name}`: {what}" for name, what in describe_terms().items())
+
+
 def _lightly() -> str:
     """The table of benchmarks/losses/lightly_losses.py."""
     found = results("lightly_losses")
@@ -94,4 +100,10 @@ def _lightly() -> str:
     return f"{about}\n\n{table(head, rows, (0, 5))}"
 
 
-BLOCKS = {"list": _what_they_are, "fitted": _fitted, "scores": _scores, "lightly": _lightly}
+BLOCKS = {
+    "list": _what_they_are,
+    "terms": _terms,
+    "fitted": _fitted,
+    "scores": _scores,
+    "lightly": _lightly,
+}

@@ -161,6 +161,9 @@ def _parser() -> CommandParser:
     data.add_argument("--backend", metavar="NAME", help="fused, dali, kornia or auto (default)")
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument("--method", metavar="NAME", help="byol, ... (--list; default: fitted)")
+    what.add_argument(
+        "--terms", metavar="NAME,...", help="losses added to the method's: augself, hsic"
+    )
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")
     what.add_argument("--sizes", metavar="PX+PX", help="their sides in pixels: 224+96")
@@ -187,7 +190,9 @@ def _parser() -> CommandParser:
     config.add_argument(
         "--config", metavar="RECIPE", help="a shipped recipe's name or a YAML file; default: fitted"
     )
-    config.add_argument("--list", action="store_true", help="list methods, recipes, policies")
+    config.add_argument(
+        "--list", action="store_true", help="list methods, terms, recipes, policies"
+    )
     config.add_argument("--print-config", action="store_true", help="print every key, then exit")
     config.add_argument("overrides", nargs="*", metavar="key=value", help="optim.base_lr=0.3 ...")
     return parser

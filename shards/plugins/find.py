@@ -4,8 +4,8 @@
     package.module:attribute    of the working folder, or of an installed package
     lion                        an entry point of the group augengine.KIND
 
-Methods, backbones, optimizers, backends, decoders, sources and loggers all come through here. A
-shipped name is never anybody else's. What is imported, and from where never: importing.py.
+Methods, terms, backbones, optimizers, backends, decoders, sources and loggers all come through
+here. A shipped name is never anybody else's. What is imported, and from where never: importing.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from shards.plugins.importing import attribute_of, file_of, import_own, split_ad
 # Kinds by the last word of their entry points' group, and what one of them is called.
 KINDS = {
     "methods": "method",
+    "terms": "term",
     "backbones": "arch",
     "optimizers": "optimizer",
     "backends": "backend",

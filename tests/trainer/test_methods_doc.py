@@ -11,13 +11,14 @@ from tiny_run import tiny_config
 from toy_methods import TOY
 
 from trainer.methods import method_table as table
-from trainer.recipes.recipe import resolve
+from trainer.recipes.recipe import as_mapping, resolve
 from trainer.record.log import read_metrics
+from trainer.settings.strict import merge
 from trainer.train import train
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOC = (DOCS / "methods.md").read_text(encoding="utf-8")
-METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+TERM, METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 (RECIPE,) = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
 
 
@@ -51,6 +52,21 @@ def test_the_recipe_resolves() -> None:
     assert config.policy.load().groups[0].count == 2
     table.method_settings("align", config.method.settings)
     sys.modules.pop("page_align")
+
+
+def test_the_term_trains(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's term, beside SimSiam, is in every record."""
+    (tmp_path / "page_short.py").write_text(TERM)
+    monkeypatch.syspath_prepend(tmp_path)
+    values = as_mapping(tiny_config(shard_folder, "simsiam", loop={"epochs": 0.5, "batch_size": 8}))
+    config = resolve(merge(values, {"method": {"terms": "page_short:Short"}}))
+    train(config, tmp_path / "run")
+    records = [record for record in read_metrics(tmp_path / "run") if "loss" in record]
+    assert records
+    assert all(record["term_Short"] > 0 for record in records)
+    sys.modules.pop("page_short")
 
 
 def test_the_tables_are_the_jsons(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ FLAGS = {
     "eval_data": "eval.data",
     "eval_train": "eval.train",
     "method": "method.name",
+    "terms": "method.terms",
     "policy": "policy.name",
     "views": "policy.views",
     "sizes": "policy.sizes",
@@ -134,6 +135,7 @@ def key_names() -> dict[str, list[str]]:
     names = {alias: [key] for alias, key in _ALIASES.items()}
     keys = [key for key, _ in flatten(as_mapping(resolve({}))) if key != "policy.groups"]
     keys += [f"policy.{field}" for field in VIEW_FIELDS]
+    keys.append("method.terms")
     for method in METHODS:
         keys += [f"method.{key}" for key in to_mapping(settings_class(method)())]
     for key in dict.fromkeys(keys):

@@ -14,9 +14,11 @@ from trainer.methods.method_table import METHODS
 from trainer.nets.backbones import BACKBONES
 from trainer.optim.create_optimizer import OPTIMIZERS
 from trainer.record.loggers import check_loggers
+from trainer.terms.term_table import TERMS, term_names
 
 TABLES = {
     "methods": METHODS,
+    "terms": TERMS,
     "backbones": BACKBONES,
     "optimizers": OPTIMIZERS,
     "backends": BACKENDS,
@@ -48,6 +50,7 @@ def _names(config: TrainConfig, kind: str) -> Iterator[str]:
     """The names in the config of one kind, without open ones and timm's."""
     yield from {
         "methods": (config.method.name,),
+        "terms": term_names(config.method.terms),
         "backbones": () if config.backbone.arch.startswith("timm:") else (config.backbone.arch,),
         "optimizers": (config.optim.name,),
         "backends": () if config.data.backend == "auto" else (config.data.backend,),

@@ -56,6 +56,7 @@ class MoCo(Method):
     """Backbone and projector for queries; their moving averages for keys; the queue."""
 
     sync_batch_norm = False
+    unaligned = ("key_backbone", "key_projector")  # they see the images in another order
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -78,6 +79,10 @@ class MoCo(Method):
         )
         remedy = "change method.groups, loop.accumulate or --batch-size"
         require(fits and num_images >= 2 * num_groups, rule, num_groups, remedy)
+
+    def seen_global_views(self, num_global: int) -> int:
+        """All but the one that gives the keys."""
+        return num_global if self.settings.symmetric else num_global - 1
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every query against its image's key and the queue as it was before this batch."""

@@ -63,8 +63,14 @@ class Method(nn.Module):
     batch_loss: str | None = None
     # Whether an epoch has to hold every image: it fills a memory that is looked at as a whole.
     whole_epochs: bool = False
+    # Children whose outputs are not the views' in their order, which no term may see (MoCo's keys).
+    unaligned: tuple[str, ...] = ()
     # Whether no output has a lower loss than a constant one: such a loss never tells a collapse.
     constant_is_best: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: nn.Module | None = None  # what a run adds to the loss (trainer/terms)
 
     @property
     def encoder(self) -> nn.Module:
@@ -99,6 +105,10 @@ class Method(nn.Module):
         Most methods take no labels. Without names `classes` is empty.
         """
 
+    def seen_global_views(self, num_global: int) -> int:
+        """How many of the global views, the first ones, the trained network sees."""
+        return num_global
+
     def prepare(self, num_images: int) -> None:
         """Size what depends on the data set (a memory row an image); once, before the optimizer."""
 
@@ -131,5 +141,7 @@ class Method(nn.Module):
         """After the optimizer's step, with the same progress: e.g. move the teacher."""
 
     def forward(self, views: Views, progress: Progress) -> StepResult:
-        """`step`, under the name that DDP calls."""
-        return self.step(views, progress)
+        """`step` and the run's terms, under the name that DDP calls."""
+        if self.terms is None or self.looks_only(progress):
+            return self.step(views, progress)
+        return self.terms(self, views, progress)

@@ -6,12 +6,17 @@ global views first, each group's views one after the other, as in Views.
 Legend: B images, V views over all groups, D features.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import nn
 
 from trainer.nets.batchnorm import chunked_statistics
+
+Outputs = list[tuple[nn.Module, torch.Tensor]]
+_KEPT: ContextVar[Outputs | None] = ContextVar("kept", default=None)
 
 
 def forward_views(
@@ -25,7 +30,11 @@ def forward_views(
     num_views, batch_size = views.shape[:2]
     # A network without batch norm (a ViT) has nothing to set: both ways are one.
     with chunked_statistics(network, num_views * parts if per_view else 1):
-        return network(views.flatten(0, 1)).unflatten(0, (num_views, batch_size))
+        output = network(views.flatten(0, 1)).unflatten(0, (num_views, batch_size))
+    kept = _KEPT.get()
+    if kept is not None:
+        kept.append((network, output))
+    return output
 
 
 def forward_groups(
@@ -37,3 +46,14 @@ def forward_groups(
 ) -> torch.Tensor:
     """[V, B, D]: the network's output for the views of all groups, one forward per group."""
     return torch.cat([forward_views(network, g, per_view=per_view, parts=parts) for g in groups])
+
+
+@contextmanager
+def keep_outputs() -> Iterator[Outputs]:
+    """For the duration: each network that `forward_views` runs, with its [V, B, D], in order."""
+    kept: Outputs = []
+    token = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(token)

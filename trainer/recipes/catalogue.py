@@ -1,4 +1,4 @@
-"""The catalogue for --list: methods, recipes and policies that ship, and what others installed.
+"""The catalogue for --list: methods, terms, recipes and policies, ours and what others installed.
 
 Each has the first line of its file. The files are read and not imported: a list needs no torch,
 which takes a second to load, and runs nobody's code.
@@ -10,6 +10,7 @@ from augengine.policies import policy_names
 from shards.plugins.entries import entries_of
 from shards.plugins.find import KINDS, first_line_of
 from trainer.methods.method_table import describe_methods
+from trainer.terms.term_table import describe_terms
 
 RECIPES = Path(__file__).parent
 
@@ -26,6 +27,8 @@ def catalogue(own_method: str | None = None) -> str:
         methods[own_method] = first_line_of(own_method)
     lines = ["methods (--method NAME):"]
     lines += [f"  {name:16} {what}" for name, what in methods.items()]
+    lines.append("terms, added to a method's loss (--terms NAME,...):")
+    lines += [f"  {name:16} {what}" for name, what in describe_terms().items()]
     lines.append("recipes (--config NAME):")
     for name in recipe_names():
         first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]

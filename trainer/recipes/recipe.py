@@ -24,6 +24,7 @@ from trainer.methods.method_table import method_settings, settings_class
 from trainer.recipes.catalogue import RECIPES, recipe_names
 from trainer.settings.strict import build, check_keys, coerce, path_fields, to_mapping
 from trainer.settings.weighted_sets import expand, written
+from trainer.terms.term_table import read_terms, written_out
 
 DEMO_RECIPE = "simsiam_demo"  # what a method without a recipe takes on the demo set
 # Sections whose other keys belong to someone else, who checks them: a method, a policy.
@@ -45,10 +46,11 @@ def resolve(values: Mapping[str, Any]) -> TrainConfig:
             values[section] = to_mapping(open_section(section, given))
     config = build(TrainConfig, values)
     settings = to_mapping(method_settings(config.method.name, config.method.settings))
+    terms = written_out(read_terms(config.method.terms))
     return replace(
         config,
         policy=config.policy.written_out(),
-        method=replace(config.method, settings=settings),
+        method=replace(config.method, settings=settings, terms=terms),
     )
 
 
@@ -93,6 +95,8 @@ def as_mapping(config: TrainConfig) -> dict[str, Any]:
     values = to_mapping(config)
     for section, (_, catch_all) in _OPEN_SECTIONS.items():
         values[section].update(values[section].pop(catch_all))
+    if not values["method"]["terms"]:  # a run without any has no such key
+        del values["method"]["terms"]
     return values
 
 

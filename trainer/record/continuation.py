@@ -19,6 +19,7 @@ from trainer.methods.method_table import METHODS, settings_class
 from trainer.recipes.former import as_it_was
 from trainer.recipes.recipe import as_mapping, open_section, resolve
 from trainer.settings.strict import flatten, path_fields
+from trainer.terms.term_table import TERMS, term_names
 
 # None of it decides what is learned, but that who goes on with fewer GPUs may have to accumulate.
 # (The images are compared by their index's fingerprint.)
@@ -91,6 +92,9 @@ def _decisive(config: Mapping[str, Any], now: TrainConfig) -> dict[str, Any]:
     method = config.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
     if name not in (*METHODS, now.method.name):  # of another's code nothing is imported
+        return _without_free(flatten(config))
+    written = method.get("terms", ()) if isinstance(method, Mapping) else ()
+    if not set(term_names(written)) <= {*TERMS, *term_names(now.method.terms)}:
         return _without_free(flatten(config))
     try:
         # A run of a former release has fewer keys: they have their defaults.

@@ -79,7 +79,10 @@ def open_out(out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume
 
 
 def read_config(run: Path) -> TrainConfig:
-    """The config of a run; UsageError when the folder is none."""
+    """The config of a run, for those who use its encoder; UsageError when the folder is none.
+
+    Terms are of training alone: they are left out, and nobody needs their code.
+    """
     path = run / CONFIG_NAME
     if not path.is_file():
         raise UsageError(
@@ -87,7 +90,10 @@ def read_config(run: Path) -> TrainConfig:
             f"python -m trainer.run has left (--out)"
         )
     never_from(run)  # before any name in it is looked at
-    return resolve(as_it_was(read_recipe(str(path))))
+    values = as_it_was(read_recipe(str(path)))
+    if isinstance(method := values.get("method"), dict):
+        values["method"] = {key: value for key, value in method.items() if key != "terms"}
+    return resolve(values)
 
 
 def _remove_run(out: Path) -> None:

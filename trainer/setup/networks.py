@@ -24,6 +24,8 @@ from trainer.nets.finite import not_finite
 from trainer.nets.shapes import shapes_only
 from trainer.nets.timm_models import feature_width
 from trainer.setup.room import check_room
+from trainer.terms.add_terms import add_terms
+from trainer.terms.term_table import TERMS, read_terms
 
 Weights = Mapping[str, torch.Tensor]
 # Keys of `backbone` that say what it begins with, and what of it is trained.
@@ -46,8 +48,13 @@ def build_method(
             fill(backbone)
         if config.backbone.freeze_blocks:
             freeze_first(backbone, config.backbone.freeze_blocks)
-        return create_method(config.method.name, backbone, config.method.settings)
+        method = create_method(config.method.name, backbone, config.method.settings)
+        group_sizes = tuple(group.count for group in policy.groups)
+        method.check_views(group_sizes)
+        add_terms(method, terms, policy)
+        return method
 
+    terms = read_terms(config.method.terms)
     frozen = config.backbone.freeze_blocks
     require(
         not frozen or config.backbone.weights is not None,
@@ -58,12 +65,10 @@ def build_method(
     )
     # A model of timm may not be made without its values, and has no width that could be mistyped.
     if not config.backbone.arch.startswith("timm:"):
-        check_room(
-            make, is_ours=config.backbone.arch in BACKBONES and config.method.name in METHODS
-        )
+        is_ours = config.backbone.arch in BACKBONES and config.method.name in METHODS
+        check_room(make, is_ours=is_ours and all(term.name in TERMS for term in terms))
     torch.manual_seed(config.loop.seed)
     method = make(is_filled=True)
-    method.check_views(tuple(group.count for group in policy.groups))
     if method.encoder_name != type(method).encoder_name:
         raise UsageError(
             f"a method's encoder_name is said by its class, got {method.encoder_name!r} from one "

@@ -36,6 +36,8 @@ class Standstill:
     def constant_loss(self) -> float | None:
         """The least loss of a constant output now; None where the method does not say."""
         parts = self._parts
+        if parts.method.terms is not None:  # what they add is not known beforehand
+            return None
         counts = [group.count for group in parts.policy.groups]
         images = parts.config.loop.images_per_forward
         return parts.method.constant_loss(images, (counts[0], sum(counts)))

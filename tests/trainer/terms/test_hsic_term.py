@@ -1,0 +1,109 @@
+"""HSIC as a term: its equation, its batch over ranks, and the collapse that it prevents."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from term_views import POLICY, make_views
+from torch import nn
+
+from trainer.distributed import all_reduce_
+from trainer.losses.cosine import unit_rows
+from trainer.methods.protocol import Progress
+from trainer.methods.simsiam import Settings as SimSiamSettings
+from trainer.methods.simsiam import SimSiam
+from trainer.nets.batchnorm import BatchNorm2d
+from trainer.terms.add_terms import add_terms
+from trainer.terms.hsic_term import HSIC, Settings
+from trainer.terms.term import Seen
+from trainer.terms.term_table import read_terms
+
+START = Progress(0, 100, 10)
+
+
+def loss_of(z: torch.Tensor) -> torch.Tensor:
+    seen = Seen(make_views(), START, (0, 1, 2), 2, {"projections": z})
+    return HSIC(Settings(gamma=2.0, width=0.5))(seen)
+
+
+def rows() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(3, 8, 5, generator=generator, dtype=torch.float64)
+
+
+def test_the_loss_is_the_papers() -> None:
+    """A loop over pairs of rows, and the trace of the centred kernel with itself."""
+    z = rows()
+    u = [(i, z[v, i] / z[v, i].norm()) for v in range(3) for i in range(8)]
+    kernel = [[0.5 / (0.25 + (p - q).square().sum()).sqrt() for _, q in u] for _, p in u]
+    k = torch.stack([torch.stack(row) for row in kernel])
+    centre = torch.eye(24, dtype=torch.float64) - 1 / 24
+    within = ((centre @ k @ centre) ** 2).sum() / 24**2
+    same = sum(k[a, b] for a in range(24) for b in range(24) if u[a][0] == u[b][0]) / (24 * 2)
+    expected = 2 * within.sqrt() - (same - k.mean())
+    torch.testing.assert_close(loss_of(z), expected, rtol=1e-10, atol=1e-12)
+
+
+def compute(x: torch.Tensor) -> dict[str, torch.Tensor]:
+    weight = torch.eye(5, dtype=torch.float64).requires_grad_()
+    loss = loss_of(x @ weight)
+    (grad,) = torch.autograd.grad(loss, weight)
+    return {"loss": all_reduce_(loss.detach(), "mean"), "grad": all_reduce_(grad, "mean")}
+
+
+def body(number: int, world: int, folder: str) -> None:
+    store = dist.FileStore(f"{folder}/store", world)
+    dist.init_process_group("gloo", None, timedelta(seconds=60), world, number, store)
+    torch.save(compute(rows()[:, number * 4 :][:, :4].contiguous()), f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
+    """The loss and its gradient are those of the images of both."""
+    torch.multiprocessing.spawn(body, (2, str(tmp_path)), 2)
+    expected = compute(rows())
+    for number in range(2):
+        found = torch.load(tmp_path / f"{number}.pt", weights_only=True)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+class Tiny(nn.Module):
+    """A convolution and batch norm."""
+
+    feature_dim = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), BatchNorm2d(16), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x).mean((2, 3))
+
+
+def spread(terms: list[dict[str, Any]]) -> float:
+    """After SimSiam without its stop-gradient: std of unit rows times sqrt(D), 0 when collapsed."""
+    torch.manual_seed(0)
+    settings = SimSiamSettings(out_dim=16, predictor_dim=8, projector_layers=2, stop_gradient=False)
+    method = SimSiam(Tiny(), settings)
+    add_terms(method, read_terms(terms), POLICY)
+    # Without the batch norm that would hold the spread by itself.
+    method.projector = nn.Sequential(nn.Linear(16, 16))
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
+    embeddings = torch.zeros(1, 16)
+    for step in range(100):
+        optimizer.zero_grad()
+        result = method(make_views(batch_size=32, seed=step), START)
+        result.loss.backward()
+        optimizer.step()
+        embeddings = result.embeddings
+    return (unit_rows(embeddings).std(0).mean() * 4).item()
+
+
+def test_it_keeps_images_apart() -> None:
+    """A method that collapses by itself keeps the spread of its embeddings with the term."""
+    alone, helped = spread([]), spread([{"name": "hsic", "weight": 5.0, "gamma": 1.0}])
+    assert alone < 0.2 < 0.6 < helped, (alone, helped)
