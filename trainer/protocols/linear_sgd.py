@@ -22,7 +22,7 @@ from trainer.eval.labelled import LabelledSet
 from trainer.optim.schedule import cosine, peak_lr
 from trainer.optim.uncompiled import SGD
 from trainer.protocols.augmented import augmented_batches
-from trainer.protocols.held_out import best, held_out_part
+from trainer.protocols.sweep_part import best, held_out_part
 from trainer.protocols.task import FORWARDS_ON_CPU, Row, Task, summary
 
 RATES = (0.05, 0.1, 0.2, 0.4, 1.0, 3.0, 10.0, 30.0)  # of a batch of 256

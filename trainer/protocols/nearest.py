@@ -8,7 +8,7 @@ two points, so both rows stand beside the chosen one. Seeds move the held-out pa
 from collections.abc import Iterator
 
 from trainer.eval.knn import TEMPERATURE, knn_accuracy
-from trainer.protocols.held_out import best, held_out_part
+from trainer.protocols.sweep_part import best, held_out_part
 from trainer.protocols.task import Row, Task, summary
 
 NUM_NEIGHBOURS = (10, 20, 100, 200)

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainer.eval.features import Features
-from trainer.protocols.held_out import best, held_out_part
 from trainer.protocols.svm_solver import Svm, fit_svm
+from trainer.protocols.sweep_part import best, held_out_part
 from trainer.protocols.task import Row, Task, summary
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)

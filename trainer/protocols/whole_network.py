@@ -22,9 +22,9 @@ from trainer.eval.labelled import LabelledSet
 from trainer.optim.schedule import cosine, peak_lr
 from trainer.optim.uncompiled import SGD
 from trainer.protocols.augmented import augmented_batches
-from trainer.protocols.held_out import best, held_out_part
 from trainer.protocols.linear_sgd import BATCH_SIZE, MOMENTUM, Candidate
 from trainer.protocols.semi_subset import balanced_subset
+from trainer.protocols.sweep_part import best, held_out_part
 from trainer.protocols.task import TRAINED_ON_CPU, Row, Task, summary
 
 RATES = (0.01, 0.03, 0.1)  # of a batch of 256

@@ -56,6 +56,9 @@ class AugSelf(Term):
         self.weights = {task: getattr(settings, task) for task in OUTPUTS}
         self.weights = {task: weight for task, weight in self.weights.items() if weight}
         views = [view for group, _, view in policy.flat_views if group == 0]
+        is_upright = not any(view.vflip or view.rotate90 for view in views)
+        rule = "augself tells windows of views that are flipped left to right at most"
+        require(is_upright, rule, policy.name, "leave policy.vflip and policy.rotate90 at 0")
         for task in self.weights:
             rule = f"augself tells {task} where {_HOW[task]} differs between a policy's views"
             holds = any(_VARIES[task](view) for view in views)

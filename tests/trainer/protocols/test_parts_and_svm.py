@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from trainer.protocols.corruption_kinds import corruption_library
-from trainer.protocols.held_out import best, held_out_part
 from trainer.protocols.semi_subset import balanced_subset
 from trainer.protocols.svm_solver import fit_svm
+from trainer.protocols.sweep_part import best, held_out_part
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 7], [400, 300, 200, 100]))
 

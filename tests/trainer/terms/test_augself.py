@@ -11,7 +11,9 @@ import torch.distributed as dist
 from term_views import POLICY, make_views
 from torch import nn
 
+from augengine.policies import override_policy
 from augengine.views import Views
+from shards.errors import UsageError
 from trainer.distributed import all_reduce_
 from trainer.methods.protocol import Progress
 from trainer.methods.simsiam import Settings as SimSiamSettings
@@ -175,3 +177,10 @@ def test_features_keep_what_the_method_would_forget() -> None:
     alone, helped = unexplained(""), unexplained("augself")
     assert math.isfinite(alone)
     assert helped < 0.7 * alone, (alone, helped)
+
+
+@pytest.mark.parametrize("op", ["vflip", "rotate90"])
+def test_turned_views_are_refused(op: str) -> None:
+    """What a turned view shows lies elsewhere than the window says."""
+    with pytest.raises(UsageError, match=r"left to right at most, got .*leave policy.vflip and"):
+        AugSelf(ALL, 5, override_policy(POLICY, {op: 0.5}))
