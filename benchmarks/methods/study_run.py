@@ -70,14 +70,15 @@ def score_run(run: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
 
 
 def mean_loss(records: Sequence[Mapping[str, Any]], step: int) -> float:
-    """Of the half epoch before a step; at step 0 that of the first step, by untrained weights."""
+    """Of the half epoch before a step; at step 0 the first that the run wrote down, of step 10."""
     losses = [record for record in records if "loss" in record]
     if step == 0:
         return losses[0]["loss"]
-    here = max(record["epoch"] for record in losses if record["step"] <= step)
-    window = [
-        record["loss"]
-        for record in losses
-        if record["step"] <= step and record["epoch"] > here - LOSS_EPOCHS
-    ]
-    return statistics.fmean(window)
+    before = [record for record in losses if record["step"] <= step]
+    if not before:
+        raise DataError(
+            "a point of the study has a loss, which a run writes down every run.log_every=10 "
+            f"steps, got none up to step {step} of the run; train on more images"
+        )
+    here = before[-1]["epoch"]
+    return statistics.fmean(r["loss"] for r in before if r["epoch"] > here - LOSS_EPOCHS)

@@ -10,6 +10,7 @@ from typed import typed
 
 from benchmarks.methods.study_run import mean_loss
 from benchmarks.methods.study_tables import analysis, in_words
+from shards.errors import DataError
 
 COMMAND = "python -m benchmarks.methods.label_free_study"
 
@@ -67,11 +68,13 @@ def test_a_choice_costs_what_the_best_has_more() -> None:
 
 
 def test_the_loss_of_a_checkpoint_is_of_the_half_epoch_before() -> None:
-    """Later losses do not count, nor older ones; step 0 has that of the first step."""
+    """Later losses do not count, nor older ones; step 0 has the first."""
     losses = [(1, 0.1, 9.0), (5, 0.5, 4.0), (6, 0.6, 3.0), (10, 1.0, 1.0), (11, 1.1, 70.0)]
     records = [{"step": s, "epoch": e, "loss": loss} for s, e, loss in losses]
     assert mean_loss([*records, {"step": 10, "epoch": 1.0, "knn": 0.5}], 10) == 2.0
     assert mean_loss(records, 0) == 9.0
+    with pytest.raises(DataError, match="got none up to step 1 of the run; train on more images"):
+        mean_loss(records[1:], 1)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +98,16 @@ def test_the_command_refuses_in_a_line(flags: str, said: str, tmp_path: Path) ->
 @pytest.mark.long
 def test_a_study_is_made_and_gone_on_with(tmp_path: Path) -> None:
     """Each epoch is a point with an accuracy and every measure; the next call makes what lacks."""
-    write_set(tmp_path / "train", [i % 3 for i in range(192)])
+    write_set(tmp_path / "train", [i % 3 for i in range(704)])
     write_set(tmp_path / "test", [i % 3 for i in range(48)], seed=500)
     study = f"{COMMAND} --set toy=train,test --epochs 2 --runs kept --out rows.json --methods"
     assert "toy simclr 2 seed 0: kNN" in typed(f"{study} simclr", tmp_path)
     (first,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert [point["step"] for point in first["points"]] == [0, 3, 6]
+    steps = [point["step"] for point in first["points"]]
+    assert steps == [0, steps[2] // 2, steps[2]]
+    assert steps[1] >= 10
     assert all(0 <= p["linear"] <= 1 and p["rankme"] >= 1 for p in first["points"])
-    assert first["images"] == {"train": 192, "test": 48}
+    assert first["images"] == {"train": 704, "test": 48}
     again = typed(f"{study} simclr,simsiam", tmp_path)
     assert "toy simsiam 2 seed 0: kNN" in again
     assert "toy simclr 2 seed 0: kNN" not in again
