@@ -69,7 +69,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.print:
         _print(rows)
         return 0
-    sets = dict(_read_set(text) for text in options.sets)
+    sets = dict(read_set(text) for text in options.sets)
     names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
     for name in names:
         choose("method", name, METHODS)
@@ -119,7 +119,8 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
     return what | found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
-def _read_set(text: str) -> tuple[str, tuple[str, str]]:
+def read_set(text: str) -> tuple[str, tuple[str, str]]:
+    """A set's name, and the folders that it is trained and scored on; UsageError for other text."""
     name, _, folders = text.partition("=")
     train, _, test = folders.partition(",")
     if not (name and train and test):
