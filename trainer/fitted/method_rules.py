@@ -174,10 +174,14 @@ def _exemplar(scale: Scale) -> Settings:
 
 
 def _gaussian(scale: Scale) -> Settings:
+    """The demo recipe's head and rate were tried once, on the demo set; no others were.
+
+    Their first four of eight epochs took kNN from 23.1 to 66.1 %.
+    """
     return {
         "hidden_dim": (scale.head(2048, 256), _HEAD),
-        "out_dim": (64, "the demo set's rate was found for it"),
-        "num_directions": (256, "four a feature of the head"),
+        "out_dim": (64, "the demo recipe's, the only one tried"),
+        "num_directions": (256, "the demo recipe's, the only number tried"),
     }
 
 
