@@ -261,6 +261,7 @@ FOLDERS = ("shards", "augengine", "trainer", "tools")
 OTHERS = {
     "shards/atomic.py": "it is the place",
     "shards/packing/shard_writer.py": "a tar that grows for minutes, renamed when it is whole",
+    "shards/packing/recut.py": "the same, of parts that are joined",
     "trainer/record/jsonlines.py": "appends lines",
     "trainer/record/events.py": "appends records",
     "tools/profiling/peers.py": "what another process is asked, in a folder that goes away",

@@ -52,6 +52,8 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
         "precision": "auto",
         "seed": 0,
         "window_shards": None,
+        "compile": False,
+        "repeatable": False,
     }
     assert config["optim"]["base_lr"] == 0.001
     assert config["data"]["prefetch"] == 2
