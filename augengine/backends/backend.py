@@ -1,7 +1,8 @@
 """The interface of a backend: it carries a plan out, and draws nothing.
 
 All backends give the same picture from the same plan, within the bounds of tests/tolerances.py
-against `augengine.reference`.
+against `augengine.reference`. A backend of one's own ends with `turning.turn_views`, or carries out
+the plan's `vflip` and `quarter_turns` itself; otherwise no view is turned, and nobody is told.
 """
 
 from collections.abc import Sequence
