@@ -6,7 +6,9 @@ that is installed, and nothing else there is called.
 """
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from shards.errors import UsageError
@@ -42,6 +44,28 @@ def find_class(
         f"{KINDS[kind]} {name} names a class {rule}, got {got} in "
         f"{place_of(find_module(kind, name, table))}; write package.module:Class"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """Of a class that declares none: it takes no key of its own."""
+
+
+def find_settings(kind: str, name: str, table: Mapping[str, str], cls: type[Any]) -> type[Any]:
+    """The dataclass of a class's own keys: `Settings` where it is named, or where it is defined.
+
+    Raises:
+        UsageError: `Settings` are something else.
+    """
+    named = find_module(kind, name, table)
+    module = named if hasattr(named, "Settings") else sys.modules.get(cls.__module__, named)
+    found = getattr(module, "Settings", NoSettings)
+    if not (inspect.isclass(found) and is_dataclass(found)):
+        raise UsageError(
+            f"a {KINDS[kind]}'s Settings are a dataclass, got a {type(found).__name__} in "
+            f"{place_of(module)}; decorate it with @dataclass(frozen=True, kw_only=True)"
+        )
+    return found
 
 
 def parameters(cls: type) -> tuple[str, ...] | None:

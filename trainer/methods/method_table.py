@@ -4,16 +4,11 @@ Or no line: `package.module:Class` or an entry point names a method that lives e
 (shards/plugins/find.py), with its `Settings` beside the class.
 """
 
-import inspect
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from shards.errors import UsageError
-from shards.plugins.find import find_module, first_line_of
-from shards.plugins.importing import place_of
-from shards.plugins.making import find_class
+from shards.plugins.find import first_line_of
+from shards.plugins.making import find_class, find_settings
 from trainer.settings.strict import build
 
 if TYPE_CHECKING:  # names and what they say are told without torch
@@ -50,11 +45,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NoSettings:
-    """Of a method of one's own that declares none: it takes no key."""
-
-
 def method_class(name: str) -> "type[Method]":
     """The class that a name means, ours or one's own; UsageError for neither."""
     from trainer.methods.protocol import Method  # loads torch, which a name alone does not need
@@ -68,16 +58,7 @@ def settings_class(name: str) -> type[Any]:
     Raises:
         UsageError: as `method_class`, which comes first, or `Settings` are something else.
     """
-    home = method_class(name).__module__
-    named = find_module("methods", name, METHODS)
-    module = named if hasattr(named, "Settings") else sys.modules.get(home, named)
-    cls = getattr(module, "Settings", NoSettings)
-    if not (inspect.isclass(cls) and is_dataclass(cls)):
-        raise UsageError(
-            f"a method's Settings are a dataclass, got a {type(cls).__name__} in "
-            f"{place_of(module)}; decorate it with @dataclass(frozen=True, kw_only=True)"
-        )
-    return cls
+    return find_settings("methods", name, METHODS, method_class(name))
 
 
 def method_settings(name: str, values: Mapping[str, Any]) -> Any:

@@ -7,16 +7,12 @@ term of one's own is `package.module:Class` or an entry point (shards/plugins/fi
 `Settings` beside the class.
 """
 
-import inspect
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from shards.errors import UsageError
-from shards.plugins.find import find_module, first_line_of
-from shards.plugins.importing import place_of
-from shards.plugins.making import find_class
+from shards.plugins.find import first_line_of
+from shards.plugins.making import find_class, find_settings
 from trainer.checks import require
 from trainer.settings.bounds import NotNegative, check_bounds
 from trainer.settings.strict import build, check_keys, to_mapping
@@ -40,11 +36,6 @@ class TermConfig:
 
     def __post_init__(self) -> None:
         check_bounds("a term's", self)
-
-
-@dataclass(frozen=True, slots=True)
-class NoSettings:
-    """Of a term that declares none: it takes no key of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +96,6 @@ def _read(item: str | Mapping[str, Any], where: str) -> Given:
     values = {"name": item} if isinstance(item, str) else dict(item)
     own = {key: value for key, value in values.items() if key not in ("name", "weight")}
     common = build(TermConfig, {k: v for k, v in values.items() if k not in own}, where)
-    cls = _settings_class(common.name)
+    cls = find_settings("terms", common.name, TERMS, term_class(common.name))
     check_keys(values, ["name", "weight", *(field.name for field in fields(cls))], where)
     return Given(common.name, common.weight, build(cls, own, where))
-
-
-def _settings_class(name: str) -> type[Any]:
-    """`Settings` where the term is named, or where its class is defined."""
-    home = term_class(name).__module__
-    named = find_module("terms", name, TERMS)
-    module = named if hasattr(named, "Settings") else sys.modules.get(home, named)
-    cls = getattr(module, "Settings", NoSettings)
-    if not (inspect.isclass(cls) and is_dataclass(cls)):
-        raise UsageError(
-            f"a term's Settings are a dataclass, got a {type(cls).__name__} in "
-            f"{place_of(module)}; decorate it with @dataclass(frozen=True, kw_only=True)"
-        )
-    return cls
