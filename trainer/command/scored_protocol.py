@@ -119,7 +119,7 @@ def _say_cost(name: str, tasks: dict[str, Task]) -> None:
     seconds = others + sum(seconds_of(task, protocol.forwards(task)) for task in tasks.values())
     took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     sys.stderr.write(
-        f"about {took} and what images take to decode: {forwards:,.0f} images through the encoder "
+        f"about {took} as this machine goes just now: {forwards:,.0f} images through the encoder "
         "(a training step is three)\n"
     )
 

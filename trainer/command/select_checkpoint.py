@@ -1,13 +1,13 @@
 """Names the checkpoint of a run to keep, by the records that it has: nothing is scored anew.
 
-The rule: the highest kNN where there are labels. Without them the largest RankMe; and where alpha
-(nearest to 1) or LiDAR (largest) would take another one, that is said. Records are compared within
-one protocol, the last one's; of equal ones the earlier checkpoint is kept.
+The rule: the highest kNN where there are labels, without them the largest RankMe; the study of
+docs/evaluation.md says what that costs, and why no other measure is asked. Records are compared
+within one protocol, the last one's; of equal ones the earlier checkpoint is kept.
 """
 
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,36 +77,19 @@ def read_rows(records: Sequence[Mapping[str, Any]], kept: Sequence[int]) -> dict
 
 def choose(rows: Mapping[int, _Row]) -> tuple[int, str]:
     """The step to keep and a sentence why; some row has a number."""
-
-    def best(name: str, rank: Callable[[float], float] = lambda value: value) -> int | None:
-        having = [step for step, row in rows.items() if name in row]
-        return max(having, key=lambda step: rank(rows[step][name]), default=None)
-
-    by_knn, by_rank = best("knn"), best("rankme")
-    name = "knn" if by_knn is not None else "rankme"
-    step = by_knn if by_knn is not None else by_rank
-    assert step is not None
-    num_others = sum(name in row for row in rows.values()) - 1
+    name = "knn" if any("knn" in row for row in rows.values()) else "rankme"
+    having = [step for step, row in rows.items() if name in row]
+    step = max(having, key=lambda step: rows[step][name])
+    num_others = len(having) - 1
     if num_others == 0:
         why = f"the only kept checkpoint with {'a kNN' if name == 'knn' else 'a RankMe'}"
     elif name == "knn":
         why = f"the highest kNN of {num_others + 1} kept checkpoints"
     else:
         why = f"the largest RankMe of {num_others + 1} kept checkpoints; there is no kNN"
-    if name == "knn" or num_others == 0:
-        return step, why
-    others = {
-        "alpha (nearest to 1)": best("alpha_req", lambda alpha: -abs(alpha - 1)),
-        "LiDAR (largest)": best("lidar"),
-    }
-    found = {what: at for what, at in others.items() if at is not None}
-    against = [f"{what} would keep step {at}" for what, at in found.items() if at != step]
-    if against:
-        return (
-            step,
-            f"{why}. They disagree: {', '.join(against)}; score them with labels if you can",
-        )
-    return step, f"{why}; {' and '.join(found)} agree" if found else why
+    if name == "rankme" and num_others:
+        why += ". It orders checkpoints of one run, and says not whether they learned"
+    return step, why
 
 
 def _is_number(record: Mapping[str, Any], name: str) -> bool:

@@ -5,7 +5,7 @@ The cost counts images through the encoder: a training step on an image is three
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from trainer.protocols.task import Row, Task
 from trainer.protocols.transfer import transfer
 
 TRAINING = 3  # forwards that a training step is worth
-_TIMED_IMAGES = 64
+_TIMED_IMAGES, _TIMED_BATCH = 512, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,29 @@ class Protocol:
 
 
 def seconds_of(task: Task, forwards: float) -> float:
-    """So many images through the encoder, measured on a few empty ones; changes nothing."""
-    size_px = task.views.size_px
-    images = torch.zeros(min(_TIMED_IMAGES, task.views.settings.batch_size), 3, size_px, size_px)
-    images = images.to(task.device)
+    """So many images decoded and through the encoder, as fast as some of the set go just now.
+
+    Images of the training set, read, decoded and cut by the loader that the protocol has. A small
+    set is timed whole, and the first batch apart: it waits for what begins. Changes nothing.
+    """
+    some = replace(task.sets.train, ids=task.sets.train.ids[:: _every_nth(task)][:_TIMED_IMAGES])
+    settings = replace(task.views.settings, batch_size=_TIMED_BATCH)
+    data = replace(task.views.data, bad_budget=1.0)  # a torn image among few is not too many yet
+    views = replace(task.views, settings=settings, data=data, bad={})
+    ends, counts = [], []
     with task.frozen_encoder() as encoder, torch.no_grad():
-        encoder(images[:2])  # what is made at the first call
-        began = time.perf_counter()
-        float(encoder(images).float().sum())  # waits for a GPU
-    return (time.perf_counter() - began) / len(images) * forwards
+        for batch in views(some):
+            float(encoder(batch.crops[0][0].to(task.device)).float().sum())  # waits for a GPU
+            ends.append(time.perf_counter())
+            counts.append(batch.batch_size)
+    if len(ends) < 2:
+        return 0.0  # 32 images or fewer: over in no time
+    return (ends[-1] - ends[0]) / sum(counts[1:]) * forwards
+
+
+def _every_nth(task: Task) -> int:
+    """A step through the training images that spreads those to be timed over the shards."""
+    return max(1, len(task.sets.train.ids) // _TIMED_IMAGES)
 
 
 def _once(task: Task) -> int:

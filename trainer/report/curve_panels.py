@@ -9,7 +9,8 @@ from trainer.report.panel import MARKS, Panel, note, prefixed
 from trainer.report.run_record import RunRecord
 
 _LABEL_FREE = "label_free_protocol"
-_MORE, _LESS = "more is better", "less is better"
+# What the measures' papers say; docs/evaluation.md has a study in which some were wrong.
+_MORE, _LESS = "more is better, says its paper", "less is better, says its paper"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,20 +41,14 @@ def test_knn_decides_where_there_are_labels() -> None:
     assert (step, why) == (3, "the highest kNN of 3 kept checkpoints")
 
 
-def test_without_labels_rankme_decides_and_says_who_disagrees() -> None:
-    """Agreement, disagreement with each, and no alpha at all."""
-    agree = [label_free(1, 5, 2.0, 3), label_free(2, 6, 1.1, 4)]
-    step, why = choose(read_rows(agree, [1, 2]))
-    assert step == 2
-    assert why.endswith("there is no kNN; alpha (nearest to 1) and LiDAR (largest) agree")
+def test_without_labels_rankme_decides() -> None:
+    """The largest of the kept ones, whatever alpha and LiDAR would take; and what it cannot say."""
     step, why = choose(read_rows([label_free(1, 5, 0.9, 9), label_free(2, 6, 0.5, 4)], [1, 2]))
     assert step == 2
-    assert "They disagree: alpha (nearest to 1) would keep step 1, LiDAR (largest) would" in why
-    step, why = choose(read_rows([label_free(1, 5, 2.0, 9), label_free(2, 6, 1.1, 4)], [1, 2]))
-    assert "They disagree: LiDAR (largest) would keep step 1;" in why
-    for record in agree:
-        del record["alpha_req"]
-    assert choose(read_rows(agree, [1, 2]))[1].endswith("LiDAR (largest) agree")
+    assert why == (
+        "the largest RankMe of 2 kept checkpoints; there is no kNN. It orders checkpoints of one "
+        "run, and says not whether they learned"
+    )
 
 
 def test_only_records_of_the_last_protocol_and_numbers_count() -> None:
