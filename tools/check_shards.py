@@ -11,10 +11,12 @@ if __name__ == "__main__":
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from shards.errors import DataError, one_line, run_command
 from shards.index import ShardIndex
 from shards.indexing.tar_folder import local_folder
+from shards.processes.cluster import maybe_cluster
 from shards.terminal.commandline import CommandParser
 from shards.upkeep.folder_check import FolderReport, check_folder
 from shards.upkeep.foreign_indexes import EXPORTS
@@ -58,6 +60,12 @@ def _parser() -> CommandParser:
         help="processes that check shards side by side (default: one a core)",
     )
     parser.add_argument(
+        "--executor",
+        metavar="ray[:HOST:PORT]",
+        help="check on a Ray cluster that is running, whose machines see DIR, or on a new one of "
+        "this machine's cores (needs ray; default: processes of this machine)",
+    )
+    parser.add_argument(
         "--no-decode",
         dest="decode",
         action="store_false",
@@ -78,12 +86,17 @@ def _check(options: argparse.Namespace) -> int:
     if options.export:
         local_folder(options.directory)  # refuses an address before it is read
     start = time.perf_counter()
-    report = check_folder(
-        options.directory,
-        decode=options.decode,
-        workers=options.workers,
-        progress=True,
-    )
+    directory = options.directory
+    if options.executor is not None and "://" not in directory:
+        directory = str(Path(directory).resolve())  # for machines that work elsewhere
+    with maybe_cluster(options.executor, options.workers) as cluster:
+        report = check_folder(
+            directory,
+            decode=options.decode,
+            workers=options.workers,
+            progress=True,
+            cluster=cluster,
+        )
     for problem in report.problems:
         sys.stderr.write(f"bad: {problem}\n")
     if report.problems:

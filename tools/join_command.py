@@ -9,10 +9,11 @@ from shards.index import ShardIndex
 from shards.packing.destination import same_set
 from shards.packing.join_parts import check_join, held_out_recipe, join_parts
 from shards.packing.part import Part, name_parts, parts_in, read_part
+from shards.processes.cluster import maybe_cluster
 from tools.pack_options import pack_parser
 from tools.tell_packed import print_line, tell_absent, tell_packed
 
-_OF_JOIN = ("join", "held_out", "workers")
+_OF_JOIN = ("join", "held_out", "workers", "executor")
 
 
 def join(arguments: argparse.Namespace) -> int:
@@ -45,7 +46,12 @@ def join(arguments: argparse.Namespace) -> int:
                 f"other options; name the folder that was given with --part"
             )
         folders.append(held_out)
-    reports = [join_parts(folder, workers=arguments.workers, progress=True) for folder in folders]
+    workers = arguments.workers
+    with maybe_cluster(arguments.executor, workers) as cluster:
+        seen = [folder.resolve() if cluster else folder for folder in folders]
+        reports = [
+            join_parts(folder, workers=workers, progress=True, cluster=cluster) for folder in seen
+        ]
     for report in reports:
         tell_packed(report)
     if len(reports) > 1:
@@ -73,7 +79,7 @@ def _check_alone(arguments: argparse.Namespace) -> None:
             continue
         flag = {"source": "SOURCE", "out": "OUT", "own_source": "--source"}.get(name)
         raise UsageError(
-            f"--join takes the folder of the parts and, of options, --held-out and --workers, got "
-            f"{flag or '--' + name.replace('_', '-')}; leave it out, the parts say how they were "
-            f"made"
+            f"--join takes the folder of the parts and, of options, --held-out, --workers and "
+            f"--executor, got {flag or '--' + name.replace('_', '-')}; leave it out, the parts say "
+            f"how they were made"
         )

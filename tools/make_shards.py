@@ -20,18 +20,19 @@ from shards.packing.pack import pack
 from shards.packing.part import parse_part
 from shards.plugins.find import origin
 from shards.samples.image_key import check_image_key
-from shards.sources.detect import open_source
 from shards.sources.own_source import SOURCES
+from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
 from tools.index_in_place import count, index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
+from tools.pack_executor import check_packing_executor, pack_by_executor
 from tools.pack_options import pack_parser
 from tools.tell_packed import tell_absent, tell_packed
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
-    *("hold_out", "held_out", "labels", "label_column", "files", "skip_list", "part"),
+    *("hold_out", "held_out", "labels", "label_column", "files", "skip_list", "part", "executor"),
 )
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
@@ -49,6 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.source is None:
         pack_parser().error("the following arguments are required: SOURCE")
     part = None if arguments.part is None else parse_part(arguments.part)
+    if arguments.executor is not None:
+        check_packing_executor(arguments)
     shard_size_bytes = parse_size(arguments.shard_size)
     image_key = arguments.image_key and check_image_key(arguments.image_key)
     value_range = arguments.value_range and parse_range(arguments.value_range)
@@ -73,18 +76,18 @@ def _run(arguments: argparse.Namespace) -> int:
     held_out = _held_out(arguments)
     for out in filter(None, (arguments.out, held_out)):
         check_apart(arguments.source, Path(out))
-    source = open_source(
-        arguments.source,
-        arguments.split,
+    words = SourceWords(
+        spec=arguments.source,
+        split=arguments.split,
         image_key=image_key,
         files=arguments.files,
         labels=arguments.labels,
         label_column=arguments.label_column,
         skip_list=arguments.skip_list,
         scratch=Path(arguments.out).parent,
-        progress=True,
         own=own,
     )
+    source = words.open(progress=True)
     if own:
         _say(origin("sources", own, SOURCES))
     images = count(len(source), "image")
@@ -93,27 +96,33 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"note: {note}")
     if len(source.classes) == 1:
         _say(f"note: {_ONE_CLASS}")
+    options = {
+        "name": arguments.name,
+        "shard_size_bytes": shard_size_bytes,
+        "resize": arguments.resize,
+        "seed": arguments.seed,
+        "on_bad": arguments.on_bad,
+        "limit": arguments.limit,
+        "skip": arguments.skip,
+        "value_range": value_range,
+        "max_pixels": arguments.max_pixels,
+        "hold_out": hold_out,
+        "spec": arguments.source,
+    }
     try:
-        report = pack(
-            source,
-            arguments.out,
-            name=arguments.name,
-            shard_size_bytes=shard_size_bytes,
-            resize=arguments.resize,
-            workers=arguments.workers,
-            seed=arguments.seed,
-            on_bad=arguments.on_bad,
-            limit=arguments.limit,
-            skip=arguments.skip,
-            value_range=value_range,
-            max_pixels=arguments.max_pixels,
-            hold_out=hold_out,
-            held_out=held_out,
-            overwrite=arguments.overwrite,
-            progress=True,
-            spec=arguments.source,
-            part=part,
-        )
+        if arguments.executor is not None:
+            report = pack_by_executor(arguments, words, source, held_out, options)
+        else:
+            report = pack(
+                source,
+                arguments.out,
+                held_out=held_out,
+                workers=arguments.workers,
+                overwrite=arguments.overwrite,
+                progress=True,
+                part=part,
+                **options,
+            )
     except KeyboardInterrupt:
         _say("stopped; the same command continues with the next unfinished shard")
         raise

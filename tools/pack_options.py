@@ -39,6 +39,7 @@ examples:
   python tools/make_shards.py xrays sets/xrays --value-range 0:4095     12 bits in 16
   python tools/make_shards.py photos sets/photos --part 1/4    then 2/4, 3/4, 4/4, anywhere, and
   python tools/make_shards.py --join sets/photos
+  python tools/make_shards.py photos sets/photos --executor ray:10.0.0.1:6379
 """
 
 
@@ -166,6 +167,13 @@ def pack_parser() -> CommandParser:
         metavar="OUT",
         help="make the parts in OUT its set, once all are there; takes no SOURCE. Of parts that "
         "were made with --hold-out both sets are joined",
+    )
+    add(
+        "--executor",
+        metavar="ray[:HOST:PORT]",
+        help="pack in parts on a Ray cluster that is running, or on a new one of this machine's "
+        "cores, and join them; SOURCE and OUT are folders that all its machines see (needs ray; "
+        "default: processes of this machine)",
     )
     add(
         "--overwrite",

@@ -20,6 +20,7 @@ from shards.packing.part import parts_in
 from shards.packing.recut import plan_cuts, sample_bounds, write_cut
 from shards.packing.staging import FinishedShard, Staging, read_recipe
 from shards.packing.whole_parts import WholeParts, read_whole_parts
+from shards.processes.cluster import Cluster
 from shards.processes.parallel import run_jobs, with_bar
 from shards.samples.quarantine import read_quarantine
 from shards.store import locked, read_manifest
@@ -50,7 +51,13 @@ def held_out_recipe(found: WholeParts | Manifest) -> Mapping[str, object] | None
     return {**recipe, "options": options}
 
 
-def join_parts(out: Path, *, workers: int | None = None, progress: bool = False) -> PackReport:
+def join_parts(
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+    cluster: Cluster | None = None,
+) -> PackReport:
     """Make the parts of OUT its set, or say that this has been done.
 
     Raises:
@@ -64,9 +71,9 @@ def join_parts(out: Path, *, workers: int | None = None, progress: bool = False)
     try:
         with locked(out):
             found = check_join(out)  # another process may have joined it while this one waited
-            return (
-                _complete(out) if isinstance(found, Manifest) else _join(found, workers, progress)
-            )
+            if isinstance(found, Manifest):
+                return _complete(out)
+            return _join(found, workers, progress, cluster)
     except OSError as error:
         raise DataError(
             f"{out} must be writable with room for the set beside its parts, got: "
@@ -86,7 +93,9 @@ def _complete(out: Path) -> PackReport:
     return PackReport(out, manifest, *listed, was_complete=True, num_resumed=0)
 
 
-def _join(parts: WholeParts, workers: int | None, progress: bool) -> PackReport:
+def _join(
+    parts: WholeParts, workers: int | None, progress: bool, cluster: Cluster | None
+) -> PackReport:
     out, tars, records = parts.out, parts.tars(), parts.records()
     refused, converted = parts.lists()
     if not tars:
@@ -95,7 +104,8 @@ def _join(parts: WholeParts, workers: int | None, progress: bool) -> PackReport:
             f"a set needs at least one good image, got none in the parts of {out}{first}"
         )
     sizes = [tar.info.size_bytes for tar in tars]
-    jobs = run_jobs(sample_bounds, tars, size_bytes=sum(sizes), workers=workers)
+    who = {"workers": workers, "cluster": cluster}
+    jobs = run_jobs(sample_bounds, tars, size_bytes=sum(sizes), **who)
     bounds = dict(with_bar(jobs, "checking", sizes, show=progress))
     options: Any = parts.recipe["options"]
     staging = Staging(out, {**parts.recipe, "joined": parts.digest})
@@ -110,7 +120,7 @@ def _join(parts: WholeParts, workers: int | None, progress: bool) -> PackReport:
     )
     begun = len(staging.finished)
     sizes = [cut.size_bytes for cut in cuts[begun:]]
-    written = run_jobs(write_cut, cuts[begun:], size_bytes=sum(sizes), workers=workers)
+    written = run_jobs(write_cut, cuts[begun:], size_bytes=sum(sizes), **who)
     early = {}
     for position, info in with_bar(written, "joining", sizes, show=progress):
         early[begun + position] = info

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import TypeVar
 
+from shards.processes.cluster import Cluster
 from shards.processes.workers import WorkerPool
 from shards.terminal.console import new_bar, new_console
 
@@ -25,6 +26,7 @@ def run_jobs(
     *,
     size_bytes: int,
     workers: int | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (position of the job, its result) as jobs finish.
 
@@ -35,7 +37,11 @@ def run_jobs(
         jobs: what to call it with.
         size_bytes: how much there is to read in all, which decides whether processes pay.
         workers: processes at most; None takes one a core.
+        cluster: does the work in place of this machine's processes.
     """
+    if cluster is not None and size_bytes >= _WORTH_PROCESSES_BYTES:
+        yield from cluster.run(work, jobs)
+        return
     workers = min(workers or usable_cores(), len(jobs))
     if workers <= 1 or size_bytes < _WORTH_PROCESSES_BYTES:
         yield from ((position, work(job)) for position, job in enumerate(jobs))

@@ -15,6 +15,7 @@ from shards.index import ShardIndex
 from shards.indexing.changes import doubts_about
 from shards.indexing.scan_folder import told_notes
 from shards.indexing.tar_folder import TarState, local_folder, tar_states
+from shards.processes.cluster import Cluster
 from shards.processes.parallel import run_jobs, with_bar
 from shards.remote.address import Location, RemoteFolder, remote_folder
 from shards.store import cache_folder, map_records, read_manifest
@@ -39,6 +40,7 @@ def check_folder(
     decode: bool = True,
     workers: int | None = None,
     progress: bool = False,
+    cluster: Cluster | None = None,
 ) -> FolderReport:
     """Compare a folder of tars with its index; where a local one has none, it is built first.
 
@@ -47,6 +49,7 @@ def check_folder(
         decode: decode every image in full, not only compare checksums.
         workers: processes; None takes one a core.
         progress: show a bar on a terminal.
+        cluster: checks in place of this machine's processes; a folder is one that it sees.
 
     Raises:
         UsageError: an address that cannot be read.
@@ -67,7 +70,7 @@ def check_folder(
         tars = {shard.name: shard.size_bytes for shard in manifest.shards}
     problems += _name_problems(manifest, tars)
     jobs = _jobs(folder, tars, manifest, records, decode)
-    reports = _run(jobs, workers, progress)
+    reports = _run(jobs, workers, progress, cluster)
     problems += [problem for report in reports for problem in report.problems]
     if manifest.sealed:
         problems += _repeated_keys(reports)
@@ -131,9 +134,11 @@ def _jobs(
     return jobs
 
 
-def _run(jobs: list[ShardJob], workers: int | None, progress: bool) -> list[ShardReport]:
+def _run(
+    jobs: list[ShardJob], workers: int | None, progress: bool, cluster: Cluster | None
+) -> list[ShardReport]:
     sizes = [job.info.size_bytes for job in jobs]
-    results = run_jobs(check_shard, jobs, size_bytes=sum(sizes), workers=workers)
+    results = run_jobs(check_shard, jobs, size_bytes=sum(sizes), workers=workers, cluster=cluster)
     reports = dict(with_bar(results, "checking", sizes, show=progress))
     return [reports[position] for position in range(len(jobs))]
 

@@ -1,0 +1,37 @@
+"""A source in the words of its user, so that another process or machine opens the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.sources.detect import open_source
+from shards.sources.raw import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceWords:
+    """The arguments of `open_source` that say which source is meant."""
+
+    spec: str
+    split: str | None = None
+    image_key: str | None = None
+    files: Path | None = None
+    labels: Path | None = None
+    label_column: str | None = None
+    skip_list: Path | None = None
+    own: str | None = None
+    scratch: Path | None = None
+
+    def open(self, *, progress: bool = False) -> Source:
+        """The source; raises as `open_source`."""
+        return open_source(
+            self.spec,
+            self.split,
+            image_key=self.image_key,
+            files=self.files,
+            labels=self.labels,
+            label_column=self.label_column,
+            skip_list=self.skip_list,
+            scratch=self.scratch,
+            progress=progress,
+            own=self.own,
+        )
