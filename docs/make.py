@@ -111,5 +111,6 @@ def main(wanted: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # benchmarks are not installed
     sys.modules["make"] = sys.modules["__main__"]  # the parts import it by its name
     sys.exit(run_command(lambda: main(sys.argv[1:])))

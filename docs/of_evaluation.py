@@ -1,4 +1,4 @@
-"""The tables of evaluation.md: the study of the label-free measures (label_free_study.json)."""
+"""The tables of evaluation.md: the study of the label-free measures, and transfer to other sets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -85,6 +85,33 @@ def _regret() -> str:
     return table(head, ([_rule(rule), *cells] for rule, cells in rules.items()))
 
 
+def _transfer() -> str:
+    """A row a set, the encoders side by side; under which conditions."""
+    rows = results("transfer")["rows"]
+    encoders = list(dict.fromkeys(row["encoder"] for row in rows))
+    by_set: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        by_set.setdefault(row["set"], {})[row["encoder"]] = row
+    head = ["set", *(f"{what}, {one}" for what in ("linear", "kNN") for one in encoders)]
+    body = [
+        [
+            f"`{name}`",
+            *(f"{of[one]['linear']:.1%} ±{100 * of[one]['spread']:.1f}" for one in encoders),
+            *(f"{of[one]['knn']:.1%}" for one in encoders),
+        ]
+        for name, of in by_set.items()
+    ]
+    first, machine = rows[0], rows[0]["conditions"]
+    return (
+        f"{table(head, body)}\n\n"
+        f"`{first['encoder']}`: {first['method']}, {first['arch']}, views of {first['views']}, "
+        f"{first['epochs']:.1f} epochs, one run, seed 0; the spread is of the probe's seeds "
+        f"{first['seeds']}. One core of an {machine['cpu']}, torch "
+        f"{machine['versions']['torch']}, {machine['date'][:10]} "
+        "([transfer.json](../benchmarks/results/transfer.json))."
+    )
+
+
 def _analysis() -> Mapping[str, Any]:
     return results("label_free_study")["analysis"]
 
@@ -110,4 +137,5 @@ BLOCKS = {
     "study within runs": _within,
     "study last": _last,
     "study regret": _regret,
+    "transfer": _transfer,
 }

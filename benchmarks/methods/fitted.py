@@ -119,12 +119,12 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
     return what | found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
-def read_set(text: str) -> tuple[str, tuple[str, str]]:
+def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:
     """A set's name, and the folders that it is trained and scored on; UsageError for other text."""
     name, _, folders = text.partition("=")
     train, _, test = folders.partition(",")
     if not (name and train and test):
-        raise UsageError(f"--set reads NAME=TRAIN,EVAL, got {text!r}")
+        raise UsageError(f"{flag} reads NAME=TRAIN,EVAL, got {text!r}")
     return name, (train, test)
 
 

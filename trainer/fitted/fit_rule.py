@@ -91,7 +91,7 @@ def fit(
         choices.take(f"method.{key}", value, why)
     choices.take("eval.every_epochs", rounded(epochs / 2), "a kNN score halfway and at the end")
     choices.take("run.save_every_epochs", rounded(max(1, epochs / 10)), "ten checkpoints or fewer")
-    choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{facts.cores} cores a process")
+    _take_workers(choices, facts)
     return choices.fitted()
 
 
@@ -116,8 +116,13 @@ def fit_published(
     if fitting * parts < published:
         batch = 2 ** math.floor(math.log2(fitting)) * parts
         choices.take("loop.batch_size", batch, f"what the memory holds of {published:,}")
-    choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{facts.cores} cores a process")
+    _take_workers(choices, facts)
     return choices.fitted()
+
+
+def _take_workers(choices: Choices, facts: Facts) -> None:
+    cores = "1 core" if facts.cores == 1 else f"{facts.cores} cores"
+    choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{cores} a process")
 
 
 def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:

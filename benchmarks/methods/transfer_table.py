@@ -1,0 +1,97 @@
+"""Do features of one set serve another? Encoders of runs, each probed on every set of --to.
+
+    python -m trainer.run --data sets/tiny --eval-data sets/tiny_val --minutes 25 --out runs/tiny
+    python -m trainer.run --config runs/tiny/config.yaml optim.base_lr=1e-12 --epochs 1 \\
+        --out runs/none
+    python -m benchmarks.methods.transfer_table --run trained=runs/tiny --run untrained=runs/none \\
+        --to cifar10=sets/c10,sets/c10_test --to fashion=sets/fashion,sets/fashion_test
+
+The second run learns nothing: its encoder is the first one's before training, with batch statistics
+of the same images. A row is a run on a set, by `trainer.evaluate RUN --protocol transfer`; it is
+written when it is there, and a later call makes those that lack. docs/evaluation.md shows them
+(python docs/make.py evaluation).
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods.fitted import read_set
+from benchmarks.methods.one_run import python, read_rows
+from shards.atomic import write_whole
+from shards.errors import UsageError, run_command
+from trainer.record.conditions import conditions
+from trainer.record.rundir import read_config
+
+RESULTS = Path(__file__).parents[1] / "results" / "transfer.json"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Probe what lacks, write, print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.methods.transfer_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--run", dest="runs", action="append", required=True, metavar="NAME=RUN")
+    add("--to", action="append", required=True, metavar="NAME=TRAIN,EVAL")
+    add("--seeds", default="0,1,2", metavar="N,N", help="of the probe (default: %(default)s)")
+    add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
+    options = parser.parse_args(argv)
+    return run_command(lambda: _transfer(options))
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
+    runs = dict(_read_run(text) for text in options.runs)
+    sets = {read_set(text, "--to")[0]: text for text in options.to}
+    for name, run in runs.items():
+        for to, words in sets.items():
+            if any((row["encoder"], row["set"]) == (name, to) for row in rows):
+                continue
+            row = {"encoder": name, "set": to} | _measure(run, words, options.seeds)
+            rows.append(row)
+            write_whole(options.out, json.dumps({"rows": rows}, indent=2) + "\n")
+            print(f"{name} on {to}: {row['linear']:.1%} linear, {row['knn']:.1%} kNN", flush=True)
+    return 0
+
+
+def _read_run(text: str) -> tuple[str, Path]:
+    name, separator, run = text.partition("=")
+    if not (name and separator and run):
+        raise UsageError(f"--run names a run, got {text}; write --run NAME=FOLDER")
+    return name, Path(run)
+
+
+def _measure(run: Path, to: str, seeds: str) -> dict[str, Any]:
+    """One run on one set; what it was trained by is told without its folders."""
+    config = read_config(run)
+    groups = config.policy.load().groups
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "transfer.json"
+        words = ("--protocol", "transfer", "--seeds", seeds, "--to", to, "--json", str(report))
+        python("trainer.evaluate", str(run), *words)
+        (row,) = json.loads(report.read_text(encoding="utf-8"))["rows"]
+    linear, per_class, knn = row["scores"]
+    return {
+        "linear": linear,
+        "spread": row["spread"],
+        "per_class": per_class,
+        "knn": knn,
+        "note": row["note"],
+        "seeds": seeds,
+        "method": config.method.name,
+        "arch": f"{config.backbone.arch} x {config.backbone.width:g}",
+        "views": " + ".join(f"{group.count} x {group.size_px} px" for group in groups),
+        "epochs": config.loop.epochs,
+        "base_lr": config.optim.base_lr,
+        "conditions": conditions(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
