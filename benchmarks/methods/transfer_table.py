@@ -1,9 +1,9 @@
-"""Do features of one set serve another? Encoders of runs, each probed on every set of --to.
+r"""Do features of one set serve another? Encoders of runs, each probed on every set of --to.
 
     python -m trainer.run --data sets/tiny --eval-data sets/tiny_val --minutes 25 --out runs/tiny
-    python -m trainer.run --config runs/tiny/config.yaml optim.base_lr=1e-12 --epochs 1 \\
+    python -m trainer.run --config runs/tiny/config.yaml optim.base_lr=1e-12 --epochs 1 \
         --out runs/none
-    python -m benchmarks.methods.transfer_table --run trained=runs/tiny --run untrained=runs/none \\
+    python -m benchmarks.methods.transfer_table --run trained=runs/tiny --run untrained=runs/none \
         --to cifar10=sets/c10,sets/c10_test --to fashion=sets/fashion,sets/fashion_test
 
 The second run learns nothing: its encoder is the first one's before training, with batch statistics
