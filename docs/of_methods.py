@@ -4,6 +4,7 @@ from typing import Any
 
 from make import NOT_MEASURED, RESULTS, number, results, table
 
+from benchmarks.methods.term_recipes import BASES
 from trainer.methods.method_table import METHODS, describe_methods
 from trainer.terms.term_table import describe_terms
 
@@ -82,6 +83,22 @@ def _terms() -> str:
     return "\n".join(f"- `{name}`: {what}" for name, what in describe_terms().items())
 
 
+def _changes() -> str:
+    """The table of benchmarks/methods/term_recipes.py, with its bases from recipes.py."""
+    without = results("methods_demo")["methods"]
+    rows = results("terms_demo")["recipes"] if (RESULTS / "terms_demo.json").is_file() else {}
+    if not rows:
+        return "Not measured yet."
+    head = "recipe|random|base|base's kNN|kNN".split("|")
+    body = []
+    for name, row in rows.items():
+        scores = row["random_knn"], without[BASES[name]]["knn"], row["knn"]
+        before, base, after = (format(score, ".1%") for score in scores)
+        body.append([f"`{name}`", before, f"`{BASES[name]}`", base, after])
+    link = f"([terms_demo.json](../benchmarks/results/terms_demo.json), {_dates(rows)})"
+    return f"{table(head, body, (0, 2))}\n\n{link}"
+
+
 def _lightly() -> str:
     """The table of benchmarks/losses/lightly_losses.py."""
     found = results("lightly_losses")
@@ -103,6 +120,7 @@ def _lightly() -> str:
 BLOCKS = {
     "list": _what_they_are,
     "terms": _terms,
+    "changes": _changes,
     "fitted": _fitted,
     "scores": _scores,
     "lightly": _lightly,

@@ -62,8 +62,8 @@ class MethodConfig:
     """The method by name; its own settings (trainer/methods/NAME.py) stand beside the name."""
 
     name: str = "swav"
-    # Losses added to the method's (trainer/terms): names, or a mapping each of name, weight and the
-    # term's own keys; as text: names with commas.
+    # What is added to the method's loss, or changes its step (trainer/terms): names, or a mapping
+    # each of name, weight and the term's own keys; as text: names with commas.
     terms: str | tuple[str | Mapping[str, Any], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 

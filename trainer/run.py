@@ -162,7 +162,9 @@ def _parser() -> CommandParser:
     what = parser.add_argument_group("method, views and encoder")
     what.add_argument("--method", metavar="NAME", help="byol, ... (--list; default: fitted)")
     what.add_argument(
-        "--terms", metavar="NAME,...", help="losses added to the method's: augself, hsic"
+        "--terms",
+        metavar="NAME,...",
+        help="added to the method's loss, or changing its step: augself, mochi",
     )
     what.add_argument("--policy", metavar="NAME", help="of the views: simclr, ..., a YAML file")
     what.add_argument("--views", metavar="N+N", help="views of an image, global + local: 2+6")

@@ -57,6 +57,9 @@ def test_every_method_has_its_recipes(method: str) -> None:
         ("mocov3", 100, 4096, 9.6, 1e-6),
         ("instdisc", 200, 256, 0.03, 1e-4),
         ("deepclusterv2", 801, 4096, 4.8, 1e-6),
+        ("csimclr", 1000, 4096, 3.2, 1.5e-6),
+        ("cbyol", 1000, 4096, 4.0, 1.5e-6),
+        ("mochi", 200, 256, 0.03, 1e-4),
     ],
 )
 def test_published_numbers(name: str, epochs: int, batch: int, peak: float, decay: float) -> None:
@@ -70,6 +73,7 @@ def test_published_numbers(name: str, epochs: int, batch: int, peak: float, deca
 # Recipes whose code starts the last norm of every block at 0; all others' starts it at 1.
 ZERO_INIT = {
     "byol", "sslhsic",  # haiku's ResNet BlockV1
+    "csimclr", "cbyol",  # compressive-visual-representations resnet.py
     "simclr", "simclr_cifar", "simclrv2", "distill",  # google-research/simclr resnet.py
     "barlow", "vicreg", "simsiam", "simsiam_cifar", "mocov3",  # torchvision's, asked to
 }  # fmt: skip
@@ -91,6 +95,7 @@ def test_blocks_start_as_in_the_code(name: str) -> None:
 # The rule by which global crops are drawn, where it is not torchvision's.
 OWN_CROPS = {
     "byol": "byol", "sslhsic": "byol",  # sslhsic imports byol's pipeline
+    "csimclr": "byol", "cbyol": "byol",  # BYOL's views for both
     "nnclr": "byol",  # from memory: no official code
     "simclr": "simclr", "simclrv2": "simclr", "simclr_cifar": "simclr", "distill": "simclr",
 }  # fmt: skip

@@ -18,7 +18,7 @@ from trainer.train import train
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOC = (DOCS / "methods.md").read_text(encoding="utf-8")
-TERM, METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+TERM, CHANGE, METHOD, LINE = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 (RECIPE,) = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
 
 
@@ -67,6 +67,24 @@ def test_the_term_trains(
     assert records
     assert all(record["term_Short"] > 0 for record in records)
     sys.modules.pop("page_short")
+
+
+def test_the_change_trains(
+    shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's second term: SimCLR's loss is another one, and no record has a loss of it."""
+    (tmp_path / "page_shaken.py").write_text(CHANGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    values = as_mapping(tiny_config(shard_folder, "simclr", loop={"epochs": 0.5, "batch_size": 8}))
+    found = []
+    for terms in ((), "page_shaken:Shaken"):
+        run = tmp_path / f"run-{len(found)}"
+        train(resolve(merge(values, {"method": {"terms": terms}})), run)
+        records = [record for record in read_metrics(run) if "loss" in record]
+        assert not any("term_Shaken" in record for record in records)
+        found.append([record["loss"] for record in records])
+    assert all(before != after for before, after in zip(*found, strict=True))
+    sys.modules.pop("page_shaken")
 
 
 def test_the_tables_are_the_jsons(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.settings.bounds import Count, Share, check_bounds
+from trainer.nets.stated import stated
+from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Settings:
     hidden_dim: Count = 4096  # of projector and predictor
     out_dim: Count = 256
     momentum: Share = 0.996  # tau at step 0; a cosine takes it to 1 at the end
+    loss_scale: Positive = 1.0  # C-BYOL's code: 5 for 300 epochs, 2 for 1,000
     predictor: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
@@ -38,6 +40,7 @@ class Settings:
 class BYOL(Method):
     """Online backbone, projector, predictor; target backbone and projector."""
 
+    states = ("predictions",)
     constant_is_best = True
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
@@ -55,11 +58,14 @@ class BYOL(Method):
         """Every view predicts the target's projection of every other global view."""
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.projector, features, per_view=True)
-        p = forward_views(self.predictor, z, per_view=True)
+        p = stated("predictions", forward_views(self.predictor, z, per_view=True))
         # Local crops only predict: a target should have seen most of the image.
         targets = self._targets(views.crops[0])
         embeddings = z[: len(targets)].detach().flatten(0, 1)
-        return StepResult(byol_loss(p, targets), embeddings, {"momentum": self._tau(progress)})
+        loss = byol_loss(p, targets)
+        if self.settings.loss_scale != 1:
+            loss = self.settings.loss_scale * loss
+        return StepResult(loss, embeddings, {"momentum": self._tau(progress)})
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right."""

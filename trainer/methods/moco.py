@@ -19,13 +19,14 @@ from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import choose, require
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
-from trainer.losses.info_nce import queue_info_nce
+from trainer.losses.own_negatives import Negatives, negatives_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.nets.shuffle import random_order, reorder
+from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
 HEADS = ("linear", "mlp")
@@ -57,6 +58,7 @@ class MoCo(Method):
 
     sync_batch_norm = False
     unaligned = ("key_backbone", "key_projector")  # they see the images in another order
+    states = ("queries", "negatives")
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -94,8 +96,9 @@ class MoCo(Method):
         )
         q = unit_rows(forward_views(self.projector, features, per_view=True))
         k = self._keys(answering, parts, progress.step)
-        queue, temperature = self.queue.rows, self.settings.temperature
-        loss = queue_info_nce(q, k, queue, temperature, skip_own=symmetric)
+        queries, negatives = stated("queries", q), stated("negatives", Negatives(self.queue.rows))
+        temperature = self.settings.temperature
+        loss = negatives_info_nce(queries, k, negatives, temperature, skip_own=symmetric)
         for view in k:
             self.queue.push(view)
         embeddings = q[: len(asking)].detach().flatten(0, 1)

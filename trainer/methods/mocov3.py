@@ -18,6 +18,7 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
 
@@ -40,6 +41,7 @@ class MoCoV3(Method):
     """Backbone, projector, predictor for queries; moving averages of the first two for keys."""
 
     batch_loss = "candidates"
+    states = ("predictions",)
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class MoCoV3(Method):
         """Every view finds the keys of every other global view."""
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.projector, features, per_view=True)
-        q = forward_views(self.predictor, z, per_view=True)
+        q = stated("predictions", forward_views(self.predictor, z, per_view=True))
         k = self._keys(views.crops[0])
         temperature = self.settings.temperature
         # The code sums two directions, each times 2 T, which keeps gradients alike at every T.

@@ -65,6 +65,8 @@ class Method(nn.Module):
     whole_epochs: bool = False
     # Children whose outputs are not the views' in their order, which no term may see (MoCo's keys).
     unaligned: tuple[str, ...] = ()
+    # What its step states by name (nets/stated.py), so that a run may put others in their place.
+    states: tuple[str, ...] = ()
     # Whether no output has a lower loss than a constant one: such a loss never tells a collapse.
     constant_is_best: bool = False
 

@@ -17,15 +17,16 @@ from torch import nn
 from augengine.views import Views
 from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.checks import choose, require
+from trainer.losses.asked_nt_xent import asked_nt_xent_loss
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dcl import dcl_loss
 from trainer.losses.info_nce import batch_info_nce
-from trainer.losses.nt_xent import nt_xent_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Natural, Positive, Share, check_bounds
 
 LOSSES = ("nt_xent", "dcl", "dclw")
@@ -66,6 +67,8 @@ class SimCLR(Method):
         ).apply(_initialize)
         # With a memory nearly all candidates come from it.
         self.batch_loss = None if settings.queue_length else "candidates"
+        # DCL's queries are its candidates.
+        self.states = ("queries",) if settings.loss == "nt_xent" else ()
         if settings.queue_length:
             self.key_backbone = frozen_copy(self.backbone)
             self.key_projector = frozen_copy(self.projector)
@@ -78,11 +81,13 @@ class SimCLR(Method):
         num_global, settings = len(views.crops[0]), self.settings
         if settings.queue_length:
             keys = self._keys(views.crops[0])
-            loss = batch_info_nce(z, keys, settings.temperature, self.queue.rows)
+            queries = stated("queries", z)
+            loss = batch_info_nce(queries, keys, settings.temperature, self.queue.rows)
             for view in keys:
                 self.queue.push(view)
         elif settings.loss == "nt_xent":
-            loss = nt_xent_loss(z, num_global, settings.temperature)
+            queries = stated("queries", z)
+            loss = asked_nt_xent_loss(queries, z, num_global, settings.temperature)
         else:
             sigma = settings.sigma if settings.loss == "dclw" else None
             loss = dcl_loss(z, num_global, settings.temperature, sigma)

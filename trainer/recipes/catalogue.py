@@ -27,7 +27,7 @@ def catalogue(own_method: str | None = None) -> str:
         methods[own_method] = first_line_of(own_method)
     lines = ["methods (--method NAME):"]
     lines += [f"  {name:16} {what}" for name, what in methods.items()]
-    lines.append("terms, added to a method's loss (--terms NAME,...):")
+    lines.append("terms, added to a method's loss or changing its step (--terms NAME,...):")
     lines += [f"  {name:16} {what}" for name, what in describe_terms().items()]
     lines.append("recipes (--config NAME):")
     for name in recipe_names():

@@ -51,7 +51,7 @@ def build_method(
         method = create_method(config.method.name, backbone, config.method.settings)
         group_sizes = tuple(group.count for group in policy.groups)
         method.check_views(group_sizes)
-        add_terms(method, terms, policy)
+        add_terms(method, terms, policy, config.loop.seed)
         return method
 
     terms = read_terms(config.method.terms)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:  # names and what they say are told without torch
 
 TERMS = {
     "augself": "trainer.terms.augself:AugSelf",
+    "compress": "trainer.terms.compress:Compress",
+    "compress_predictor": "trainer.terms.compress_predictor:CompressPredictor",
     "hsic": "trainer.terms.hsic_term:HSIC",
+    "mochi": "trainer.terms.mochi:MoCHi",
 }
 Written = str | Sequence[str | Mapping[str, Any]]  # method.terms as a recipe has it
 
