@@ -19,6 +19,7 @@ TOY: dict[str, dict[str, Any]] = {
     },
     "distill": {"out_dim": 7, "temperature": 0.1},
     "exemplar": {"out_dim": 16, "dropout": 0.0},
+    "fastsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
     "lejepa": {"hidden_dim": 16, "out_dim": 8, "num_directions": 32},
     "mocov1": {"out_dim": 8, "queue_length": 24, "groups": 4, "momentum": 0.9, "temperature": 0.5},

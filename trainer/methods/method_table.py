@@ -25,6 +25,7 @@ METHODS = {
     "dino": "trainer.methods.dino:DINO",
     "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
+    "fastsiam": "trainer.methods.simsiam:SimSiam",
     "instdisc": "trainer.methods.instdisc:InstDisc",
     "lejepa": "trainer.methods.lejepa:LeJEPA",
     "mocov1": "trainer.methods.moco:MoCo",
@@ -41,6 +42,7 @@ METHODS = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "dcl": {"loss": "dcl"},
     "dclw": {"loss": "dclw"},
+    "fastsiam": {"targets": "mean"},
     "mocov1": {"head": "linear", "temperature": 0.07},
 }
 
