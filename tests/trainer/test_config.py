@@ -92,6 +92,7 @@ def test_blocks_start_as_in_the_code(name: str) -> None:
 # The rule by which global crops are drawn, where it is not torchvision's.
 OWN_CROPS = {
     "byol": "byol", "sslhsic": "byol",  # sslhsic imports byol's pipeline
+    "relic": "byol", "relicv2": "byol",  # of their evaluation
     "nnclr": "byol",  # from memory: no official code
     "simclr": "simclr", "simclrv2": "simclr", "simclr_cifar": "simclr", "distill": "simclr",
 }  # fmt: skip

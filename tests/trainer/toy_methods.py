@@ -31,6 +31,7 @@ TOY: dict[str, dict[str, Any]] = {
     "nnclr": {
         "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16, "queue_length": 24, "temperature": 0.5,
     },
+    "relic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "temperature": 0.5},
     "simclr": {"out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "sslhsic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "width_rate": 0.02},

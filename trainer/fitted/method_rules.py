@@ -93,6 +93,10 @@ def _moco(scale: Scale) -> Settings:
     }
 
 
+def _relic(scale: Scale) -> Settings:
+    return _bootstrap(scale) | {"temperature": (0.2, "small batches")}
+
+
 def _mocov3(scale: Scale) -> Settings:
     return _bootstrap(scale) | {
         "temperature": (0.2, "small batches"),
@@ -201,6 +205,7 @@ RULES = {
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
     "nnclr": Rule(lr=0.4, settings=_nnclr),
+    "relic": Rule(lr=0.4, warmup=0.1, settings=_relic),
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),

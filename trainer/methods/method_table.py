@@ -32,6 +32,7 @@ METHODS = {
     "mocov2": "trainer.methods.moco:MoCo",
     "mocov3": "trainer.methods.mocov3:MoCoV3",
     "nnclr": "trainer.methods.nnclr:NNCLR",
+    "relic": "trainer.methods.relic:ReLIC",
     "simclr": "trainer.methods.simclr:SimCLR",
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "sslhsic": "trainer.methods.sslhsic:SSLHSIC",
