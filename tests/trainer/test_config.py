@@ -55,6 +55,7 @@ def test_every_method_has_its_recipes(method: str) -> None:
         ("mocov1", 200, 256, 0.03, 1e-4),
         ("mocov2", 200, 256, 0.03, 1e-4),
         ("mocov3", 100, 4096, 9.6, 1e-6),
+        ("fastmoco", 100, 512, 0.1, 1e-4),
         ("instdisc", 200, 256, 0.03, 1e-4),
         ("deepclusterv2", 801, 4096, 4.8, 1e-6),
     ],
@@ -71,7 +72,7 @@ def test_published_numbers(name: str, epochs: int, batch: int, peak: float, deca
 ZERO_INIT = {
     "byol", "sslhsic",  # haiku's ResNet BlockV1
     "simclr", "simclr_cifar", "simclrv2", "distill",  # google-research/simclr resnet.py
-    "barlow", "vicreg", "simsiam", "simsiam_cifar", "mocov3",  # torchvision's, asked to
+    "barlow", "vicreg", "simsiam", "simsiam_cifar", "mocov3", "fastmoco",  # torchvision's, asked to
     "fastsiam",  # as simsiam
 }  # fmt: skip
 

@@ -104,6 +104,17 @@ def _mocov3(scale: Scale) -> Settings:
     }
 
 
+def _fastmoco(scale: Scale) -> Settings:
+    return {
+        "projector_layers": (2, "the demo recipe's, the only number tried"),
+        "hidden_dim": (scale.head(2048, 256), _HEAD),
+        "out_dim": (scale.head(2048, 256), _HEAD),
+        "predictor_dim": (scale.head(512, 64), _HEAD),
+        "temperature": (0.2, "small batches"),
+        "momentum": (scale.momentum(0.99), _SHORT),
+    }
+
+
 def _swav(scale: Scale) -> Settings:
     number = scale.prototypes()
     return {
@@ -198,6 +209,7 @@ RULES = {
     "deepclusterv2": Rule(lr=0.4, warmup=0.1, settings=_deepcluster),
     "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
+    "fastmoco": Rule(lr=0.4, views="2", warmup=0.1, settings=_fastmoco),
     "fastsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
     "lejepa": Rule(lr=0.4, settings=_gaussian),

@@ -25,6 +25,7 @@ METHODS = {
     "dino": "trainer.methods.dino:DINO",
     "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
+    "fastmoco": "trainer.methods.fastmoco:FastMoCo",
     "fastsiam": "trainer.methods.simsiam:SimSiam",
     "instdisc": "trainer.methods.instdisc:InstDisc",
     "lejepa": "trainer.methods.lejepa:LeJEPA",

@@ -87,7 +87,9 @@ def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
 
 def backbone_arguments(config: TrainConfig, policy: Policy) -> dict[str, Any]:
     """The arguments of `create_backbone`, as plain values."""
-    largest, *others = sorted({group.size_px for group in policy.groups}, reverse=True)
+    of_groups = tuple(group.size_px for group in policy.groups)
+    seen = method_class(config.method.name).seen_sizes(of_groups)
+    largest, *others = sorted(set(seen), reverse=True)
     sizes = {"image_size_px": largest, "other_sizes_px": tuple(others)}
     keys = {k: v for k, v in asdict(config.backbone).items() if k not in _NOT_OF_THE_NETWORK}
     return keys | sizes
