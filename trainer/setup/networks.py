@@ -79,7 +79,19 @@ def build_method(
 
 def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
     """The untrained encoder of a config, from torch's current random state."""
-    backbone = create_backbone(**backbone_arguments(config, policy))
+    arguments = backbone_arguments(config, policy)
+    try:
+        backbone = create_backbone(**arguments)
+    except UsageError as error:
+        sides = {arguments["image_size_px"], *arguments["other_sizes_px"]}
+        unseen = sorted(sides - {group.size_px for group in policy.groups})
+        if not unseen:
+            raise
+        # The command names views only.
+        parts = ", ".join(map(str, unseen))
+        raise UsageError(
+            f"{error} ({config.method.name} makes images of {parts} px of them)"
+        ) from None
     if config.eval.size_px is not None:
         feature_width(backbone, (config.eval.size_px,))
     return backbone
