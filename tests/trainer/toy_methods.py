@@ -19,6 +19,10 @@ TOY: dict[str, dict[str, Any]] = {
     },
     "distill": {"out_dim": 7, "temperature": 0.1},
     "exemplar": {"out_dim": 16, "dropout": 0.0},
+    "fastmoco": {
+        "hidden_dim": 16, "out_dim": 8, "predictor_dim": 8, "momentum": 0.9, "temperature": 0.2,
+    },
+    "fastsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
     "lejepa": {"hidden_dim": 16, "out_dim": 8, "num_directions": 32},
     "mocov1": {"out_dim": 8, "queue_length": 24, "groups": 4, "momentum": 0.9, "temperature": 0.5},
@@ -30,6 +34,7 @@ TOY: dict[str, dict[str, Any]] = {
     "nnclr": {
         "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16, "queue_length": 24, "temperature": 0.5,
     },
+    "relic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "temperature": 0.5},
     "simclr": {"out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "sslhsic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "width_rate": 0.02},
@@ -43,3 +48,5 @@ TOY: dict[str, dict[str, Any]] = {
 MIN_GLOBAL_VIEWS: dict[str, int] = {"distill": 1, "exemplar": 1, "instdisc": 1}
 # Global views that the trained network does not see: MoCo's keys are its copy's.
 UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1}
+# Images that the trained network sees in place of a global view: its patches.
+PATCHES: dict[str, int] = {"fastmoco": 4}

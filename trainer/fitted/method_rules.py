@@ -93,8 +93,23 @@ def _moco(scale: Scale) -> Settings:
     }
 
 
+def _relic(scale: Scale) -> Settings:
+    return _bootstrap(scale) | {"temperature": (0.2, "small batches")}
+
+
 def _mocov3(scale: Scale) -> Settings:
     return _bootstrap(scale) | {
+        "temperature": (0.2, "small batches"),
+        "momentum": (scale.momentum(0.99), _SHORT),
+    }
+
+
+def _fastmoco(scale: Scale) -> Settings:
+    return {
+        "projector_layers": (2, "the demo recipe's, the only number tried"),
+        "hidden_dim": (scale.head(2048, 256), _HEAD),
+        "out_dim": (scale.head(2048, 256), _HEAD),
+        "predictor_dim": (scale.head(512, 64), _HEAD),
         "temperature": (0.2, "small batches"),
         "momentum": (scale.momentum(0.99), _SHORT),
     }
@@ -194,12 +209,15 @@ RULES = {
     "deepclusterv2": Rule(lr=0.4, warmup=0.1, settings=_deepcluster),
     "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
+    "fastmoco": Rule(lr=0.4, views="2", warmup=0.1, settings=_fastmoco),
+    "fastsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
     "lejepa": Rule(lr=0.4, settings=_gaussian),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
     "nnclr": Rule(lr=0.4, settings=_nnclr),
+    "relic": Rule(lr=0.4, warmup=0.1, settings=_relic),
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),

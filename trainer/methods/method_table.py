@@ -25,12 +25,15 @@ METHODS = {
     "dino": "trainer.methods.dino:DINO",
     "distill": "trainer.methods.distill:Distill",
     "exemplar": "trainer.methods.exemplar:Exemplar",
+    "fastmoco": "trainer.methods.fastmoco:FastMoCo",
+    "fastsiam": "trainer.methods.simsiam:SimSiam",
     "instdisc": "trainer.methods.instdisc:InstDisc",
     "lejepa": "trainer.methods.lejepa:LeJEPA",
     "mocov1": "trainer.methods.moco:MoCo",
     "mocov2": "trainer.methods.moco:MoCo",
     "mocov3": "trainer.methods.mocov3:MoCoV3",
     "nnclr": "trainer.methods.nnclr:NNCLR",
+    "relic": "trainer.methods.relic:ReLIC",
     "simclr": "trainer.methods.simclr:SimCLR",
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "sslhsic": "trainer.methods.sslhsic:SSLHSIC",
@@ -41,6 +44,7 @@ METHODS = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "dcl": {"loss": "dcl"},
     "dclw": {"loss": "dclw"},
+    "fastsiam": {"targets": "mean"},
     "mocov1": {"head": "linear", "temperature": 0.07},
 }
 

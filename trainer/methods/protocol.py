@@ -4,8 +4,8 @@
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 
-    Method(backbone, settings) -> check_views -> check_images -> check_classes -> prepare
-        -> [step -> before_optimizer -> after_step]
+    seen_sizes -> Method(backbone, settings) -> check_views -> check_images -> check_classes
+        -> prepare -> [step -> before_optimizer -> after_step]
 """
 
 from collections.abc import Mapping
@@ -110,6 +110,15 @@ class Method(nn.Module):
     def seen_global_views(self, num_global: int) -> int:
         """How many of the global views, the first ones, the trained network sees."""
         return num_global
+
+    @classmethod
+    def seen_sizes(cls, sizes_px: tuple[int, ...]) -> tuple[int, ...]:
+        """Sides of the images that the networks see, for crop groups of these sides.
+
+        Raises:
+            UsageError: before the run, for sides that the method cannot use.
+        """
+        return sizes_px
 
     def prepare(self, num_images: int) -> None:
         """Size what depends on the data set (a memory row an image); once, before the optimizer."""

@@ -1,8 +1,9 @@
-"""SimSiam: one network, two sides; a predictor on one, a stop-gradient on the other.
+"""SimSiam and FastSiam: one network; a predictor on one side, a stop-gradient on the other.
 
 Chen and He 2020, 2011.10566; github.com/facebookresearch/simsiam, simsiam/builder.py. Views beyond
 two are our generalisation (losses/cosine.py). Batch statistics are per view, as in separate
 forwards, and the predictor's learning rate stays at its peak (`--fix-pred-lr` of the code).
+FastSiam (Pototzky et al. 2022, GCPR) is the same with one target a view, the mean of all others.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
+from trainer.checks import choose
 from trainer.losses.cosine import simsiam_loss
+from trainer.losses.mean_target import mean_target_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.settings.bounds import Count, check_bounds
+
+TARGETS = {"each": simsiam_loss, "mean": mean_target_loss}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +32,12 @@ class Settings:
     hidden_dim: Count | None = None
     predictor_dim: Count = 512  # the predictor's bottleneck
     projector_layers: NumLayers = 3
+    targets: str = "each"  # other global view; mean: all of them as one (`fastsiam`)
     stop_gradient: bool = True  # false shows the collapse; never train so
 
     def __post_init__(self) -> None:
         check_bounds("simsiam", self)
+        choose("simsiam targets", self.targets, TARGETS)
 
 
 class SimSiam(Method):
@@ -51,7 +58,7 @@ class SimSiam(Method):
         self.predictor = mlp((out, bottleneck, out), hidden_bias=False, out_bias=True)
 
     def step(self, views: Views, progress: Progress) -> StepResult:
-        """Every view predicts the projection of every other global view."""
+        """Every view predicts the projections of the other global views."""
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.projector, features, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
@@ -59,7 +66,8 @@ class SimSiam(Method):
         targets = z[: len(views.crops[0])]
         if self.settings.stop_gradient:
             targets = targets.detach()
-        return StepResult(simsiam_loss(p, targets), targets.detach().flatten(0, 1))
+        loss = TARGETS[self.settings.targets](p, targets)
+        return StepResult(loss, targets.detach().flatten(0, 1))
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right."""

@@ -79,7 +79,19 @@ def build_method(
 
 def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
     """The untrained encoder of a config, from torch's current random state."""
-    backbone = create_backbone(**backbone_arguments(config, policy))
+    arguments = backbone_arguments(config, policy)
+    try:
+        backbone = create_backbone(**arguments)
+    except UsageError as error:
+        sides = {arguments["image_size_px"], *arguments["other_sizes_px"]}
+        unseen = sorted(sides - {group.size_px for group in policy.groups})
+        if not unseen:
+            raise
+        # The command names views only.
+        parts = ", ".join(map(str, unseen))
+        raise UsageError(
+            f"{error} ({config.method.name} makes images of {parts} px of them)"
+        ) from None
     if config.eval.size_px is not None:
         feature_width(backbone, (config.eval.size_px,))
     return backbone
@@ -87,7 +99,9 @@ def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
 
 def backbone_arguments(config: TrainConfig, policy: Policy) -> dict[str, Any]:
     """The arguments of `create_backbone`, as plain values."""
-    largest, *others = sorted({group.size_px for group in policy.groups}, reverse=True)
+    of_groups = tuple(group.size_px for group in policy.groups)
+    seen = method_class(config.method.name).seen_sizes(of_groups)
+    largest, *others = sorted(set(seen), reverse=True)
     sizes = {"image_size_px": largest, "other_sizes_px": tuple(others)}
     keys = {k: v for k, v in asdict(config.backbone).items() if k not in _NOT_OF_THE_NETWORK}
     return keys | sizes

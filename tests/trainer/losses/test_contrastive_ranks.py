@@ -14,6 +14,7 @@ from trainer.losses.dcl import dcl_loss
 from trainer.losses.hsic import hsic_loss
 from trainer.losses.info_nce import batch_info_nce
 from trainer.losses.nt_xent import nt_xent_loss
+from trainer.losses.relic import offsets_of_step, relic_losses
 
 
 def rows(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -44,6 +45,11 @@ def compute(z: torch.Tensor, keys: torch.Tensor) -> dict[str, torch.Tensor]:
         "fused memory": batch_info_nce(z @ weight, keys, 0.2, frozen, "fused"),
         "nnclr": batch_info_nce(keys, z @ weight, 0.2),
         "memory": batch_info_nce(z @ weight, keys, 0.2, frozen),
+        "relic": sum(relic_losses(z @ weight, keys, 0.2), torch.zeros(())),
+        "relicv2": sum(
+            relic_losses(z @ weight, keys, 0.2, own_view=True, offsets=offsets_of_step(3, 12, 4)),
+            torch.zeros(()),
+        ),
     }
     found = {}
     for name, loss in losses.items():

@@ -17,6 +17,7 @@ BEST = {"lejepa": 0.0}  # the constant of least loss, where not all cost the sam
 LAST = ("projector", "predictor", "expander", "prototypes", "classifier")
 FORMS = [
     *((name, {}) for name in METHODS if name != "distill"),
+    ("relic", {"own_view": True, "num_negatives": 5}),
     ("simclr", {"code_scale": True}),
     ("simclr", {"queue_length": 48}),
     ("swav", {"queue_length": 0}),

@@ -75,3 +75,23 @@ def test_hidden_layers_are_as_wide_as_the_features(make_backbone) -> None:
         assert shapes == [(expected, backbone.feature_dim), (expected, expected), (32, expected)]
     with pytest.raises(UsageError, match="simsiam hidden_dim is at least 1, got 0"):
         Settings(hidden_dim=0)
+
+
+def test_fastsiam_predicts_one_mean(make_backbone, make_views) -> None:
+    """Four views: lightly's loop over separate forwards, the mean of three others a target."""
+    method, views = toy(make_backbone, targets="mean"), make_views((4,))
+    twin = copy.deepcopy(method)
+    z = torch.stack([twin.projector(twin.backbone(x)) for x in views.crops[0]])
+    p = torch.stack([twin.predictor(x) for x in z])
+    z, loss = z.detach(), torch.zeros(())
+    for i in range(4):
+        others = torch.arange(4) != i
+        loss = loss - cosine_similarity(p[i], z[others].mean(0)).mean() / 4
+    ours = method.step(views, START).loss
+    torch.testing.assert_close(ours, loss, rtol=1e-5, atol=1e-6)
+    ours.backward()
+    loss.backward()
+    for (name, p), q in zip(method.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=name)
+    with pytest.raises(UsageError, match="unknown simsiam targets 'means'; did you mean mean"):
+        Settings(targets="means")

@@ -74,6 +74,13 @@ def per_epoch(peak: float) -> Schedule:
     return lambda i, epochs: peak * half_cosine(i // N / epochs)
 
 
+def fastmoco(i: int, epochs: int) -> float:
+    """Fast-MoCo, lr_scheduler: a warm-up that arrives, then a cosine that moves once an epoch."""
+    if i < N:
+        return 0.025 + 0.075 * i / (N - 1)
+    return 0.1 * half_cosine((i // N - 1) / (epochs - 1))
+
+
 def drops(peak: float, *at: int) -> Schedule:
     """lemniscate main.py and moco --schedule: a tenth at each of these epochs, no warm-up."""
     return lambda i, epochs: peak * 0.1 ** sum(i // N >= epoch for epoch in at)
@@ -107,6 +114,7 @@ OFFICIAL: dict[str, tuple[Schedule, float]] = {
     "mocov2": (per_epoch(0.03), PER_EPOCH),
     "simsiam": (per_epoch(0.1), PER_EPOCH),
     "simsiam_cifar": (per_epoch(0.06), PER_EPOCH),
+    "fastmoco": (fastmoco, PER_EPOCH),
     "mocov1_cifar": (per_epoch(0.06), PER_EPOCH),
     "mocov1": (drops(0.03, 120, 160), EXACT),
     "instdisc": (drops(0.03, 120, 160), EXACT),

@@ -20,11 +20,13 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "dino",
         "distill",
         "exemplar",
+        "fastmoco",
         "instdisc",
         "lejepa",
         "mocov2",
         "mocov3",
         "nnclr",
+        "relic",
         "simclr",
         "simsiam",
         "sslhsic",
@@ -54,7 +56,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}
 # Losses that compare the images of a batch: a part of the batch would be another loss.
-BATCH_LOSSES = ("barlow", "lejepa", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg")
+BATCH_LOSSES = (
+    "barlow", "fastmoco", "lejepa", "mocov3", "nnclr", "relic", "simclr", "sslhsic", "vicreg",
+)  # fmt: skip
 ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc")
 
 

@@ -17,7 +17,8 @@ from trainer.settings.strict import merge
 from trainer.train import train
 
 REFUSES = {
-    "barlow", "dcl", "dclw", "lejepa", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg",
+    "barlow", "dcl", "dclw", "fastmoco", "lejepa", "mocov3", "nnclr", "relic", "simclr", "sslhsic",
+    "vicreg",
 }  # fmt: skip
 
 

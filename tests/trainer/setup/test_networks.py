@@ -48,6 +48,21 @@ def test_the_encoder_is_the_methods(method: str, tmp_path: Path) -> None:
         assert torch.equal(value, inside.state_dict()[name]), name
 
 
+def test_an_encoder_takes_what_the_method_cuts(tmp_path: Path) -> None:
+    """Fast-MoCo's patches of 8 px are no multiple of a ViT's 16, whole views are: one line."""
+    backbone = {"arch": "vit_tiny16", "width": 1.0, "stem": "auto"}
+    for method, is_taken in (("mocov3", True), ("fastmoco", False)):
+        changes = {"backbone": backbone, "policy": {"views": "2", "sizes": "16"}}
+        config = resolve(merge(as_mapping(tiny_config(tmp_path, method)), changes))
+        policy = config.policy.load()
+        assert {group.size_px for group in policy.groups} == {16}
+        if is_taken:
+            build_backbone(config, policy)
+            continue
+        with pytest.raises(UsageError, match=r"got 8 px .*\(fastmoco makes images of 8 px of them"):
+            build_backbone(config, policy)
+
+
 def test_a_student_needs_no_teacher(
     shard_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

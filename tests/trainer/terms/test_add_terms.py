@@ -11,6 +11,7 @@ from test_resume import assert_equal, cut, final_state, losses
 from tiny_run import tiny_config
 from toy_methods import TOY
 
+from shards.errors import UsageError
 from trainer.config import TrainConfig
 from trainer.export import main as export
 from trainer.methods.method_table import METHODS, create_method
@@ -35,7 +36,10 @@ def with_terms(shards: Path, terms: list[dict[str, Any]], **changes: Any) -> Tra
     return resolve(merge(values, {"method": {"terms": terms}}))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "mocov1"])
+UNLIKE_VIEWS = ("mocov1", "fastmoco")  # one view is trained on; patches are
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in UNLIKE_VIEWS])
 def test_every_method_takes_a_term(name: str) -> None:
     """None is written for it: its step is seen, the loss grows, the heads get a gradient."""
     torch.manual_seed(0)
@@ -54,6 +58,14 @@ def test_every_method_takes_a_term(name: str) -> None:
     heads = [p for key, p in method.named_parameters() if key.startswith("terms.0.heads.")]
     assert len(heads) == 2 * 8
     assert all(p.grad is not None and p.grad.any() for p in heads[::8])
+
+
+def test_features_of_patches_are_no_views() -> None:
+    """Fast-MoCo's are refused before a run."""
+    backbone = create_backbone("resnet10", width=0.125, stem="small")
+    method = create_method("fastmoco", backbone, TOY["fastmoco"])
+    with pytest.raises(UsageError, match=r"needs features .* got none from FastMoCo"):
+        add_terms(method, read_terms([AUGSELF]), POLICY.with_views((2, 1), (16, 8)))
 
 
 def test_a_term_without_weight_changes_no_weight(shard_folder: Path, tmp_path: Path) -> None:
