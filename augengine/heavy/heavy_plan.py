@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from augengine.heavy.heavy_ops import NO_OP, OPS
+from augengine.heavy.heavy_ops import NAMES, NO_OP, OPS
 from augengine.heavy.heavy_policy import Heavy
 from shards.errors import UsageError
 
@@ -84,6 +84,13 @@ class HeavyPlan:
         """Of some of the images."""
         names = [name for name in _KINDS if name != "source"]
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def in_words(self, b: int, h: int) -> tuple[str, ...]:
+        """What is done, in order: "rotate -9", "tiles 4x4", or "unchanged"."""
+        pairs = zip(self.ops[b, h].tolist(), self.amounts[b, h].tolist(), strict=True)
+        done = [f"{NAMES[op]} {amount:.3g}" if amount else NAMES[op] for op, amount in pairs if op]
+        done += [f"tiles {self.grid}x{self.grid}"] * bool(self.is_shuffled[b, h])
+        return tuple(word.replace("_", " ") for word in done or ["unchanged"])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by its name in a plan's file."""

@@ -25,8 +25,10 @@ def add_terms(method: Method, given: Sequence[Given], policy: Policy) -> None:
     """Give the method these terms; without any it stays as it is.
 
     Raises:
-        UsageError: the method lacks what one of them needs, or the policy does.
+        UsageError: the method lacks what one of them needs, or the policy does; or heavy views
+            are made that none of them takes.
     """
+    _check_heavy(method, given, policy)
     if not given:
         return
     num_seen = method.seen_global_views(policy.groups[0].count)
@@ -95,6 +97,21 @@ def _child(method: Method, part: str) -> str | None:
     return None
 
 
+def _networks_of(method: Method) -> dict[str, nn.Module]:
+    """Every part that the method has, with the child that makes it."""
+    children = {part: _child(method, part) for part in PARTS}
+    return {part: method.get_submodule(name) for part, name in children.items() if name}
+
+
+def _check_heavy(method: Method, given: Sequence[Given], policy: Policy) -> None:
+    takers = (method, *(term_class(one.name) for one in given))
+    if policy.heavy is not None and not any(taker.takes_heavy for taker in takers):
+        raise UsageError(
+            "policy.heavy makes views that a term takes and no method's own loss, got none that "
+            f"does beside {type(method).__name__}; add --terms dssl, or policy.heavy=null"
+        )
+
+
 def _queue_of(method: Method) -> torch.Tensor | None:
     rows = getattr(dict(method.named_children()).get("queue"), "rows", None)
     return rows if isinstance(rows, torch.Tensor) else None
@@ -112,8 +129,9 @@ def _seen(
     num_all, num_global = views.num_views, len(views.crops[0])
     num_seen = method.seen_global_views(num_global)
     columns = (*range(num_seen), *range(num_global, num_all))
+    networks = _networks_of(method)
     parts: dict[str, torch.Tensor] = {}
-    for need in term.needs:
+    for need in (*term.needs, *(part for part in term.takes if part in networks)):
         part = outputs.get(_child(method, need) or "")
         is_of_views = not (need == "queue" or need.startswith("momentum_"))
         if part is not None and is_of_views and len(part) == num_seen < len(columns):
@@ -125,4 +143,4 @@ def _seen(
                 "the step takes every view once through forward_groups or forward_views"
             )
         parts[need] = part
-    return Seen(views, progress, columns, num_seen, parts)
+    return Seen(views, progress, columns, num_seen, parts, networks)

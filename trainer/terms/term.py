@@ -8,7 +8,7 @@ own layers, which are trained, decayed and checkpointed with the method's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -41,12 +41,16 @@ class Seen:
     # [V, B, D] with gradient; of the momentum network [G, B, D], the step's G global views, without
     # one; "queue": its rows [..., R, D] before the step.
     parts: Mapping[str, torch.Tensor]
+    # By part: the method's networks that make them, for views that its step did not get (heavy).
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 class Term(nn.Module):
     """The base of every term; only `forward` must be written."""
 
     needs: tuple[str, ...] = ()  # of PARTS
+    takes: tuple[str, ...] = ()  # of PARTS too: those that the method has are in `parts`
+    takes_heavy: bool = False  # the policy's heavy views, which no method's own loss sees
     min_global_views: int = 2  # that the trained network has to see
     # What the loss compares over the images of a forward, as of a method; None: a mean over images.
     batch_loss: str | None = None

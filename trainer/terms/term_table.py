@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # names and what they say are told without torch
 
 TERMS = {
     "augself": "trainer.terms.augself:AugSelf",
+    "dssl": "trainer.terms.dssl:DSSL",
     "hsic": "trainer.terms.hsic_term:HSIC",
 }
 Written = str | Sequence[str | Mapping[str, Any]]  # method.terms as a recipe has it
