@@ -112,7 +112,7 @@ def test_the_loss_is_the_papers(name: str, reverse: float) -> None:
 
 
 def test_arrows_go_one_way() -> None:
-    """Sources get no gradient from the term, heavy views do; the method's step has none of these."""
+    """Sources get no gradient from the term, heavy views do; the method's step sees none."""
     views = doubled(make_views(WITH))
     assert views.heavy is not None
     views.heavy.requires_grad_()
