@@ -21,8 +21,7 @@ from shards.atomic import atomic_file
 from shards.errors import DataError
 from shards.npy import ArrayError, read_npz
 
-# Of a plan's form: 1, or the first of these that can say it.
-TURNED, WITH_HEAVY = 2, 3
+PLAN_VERSION = 2  # of a plan that turns a view; a plan that turns none is written as version 1
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # Row `order` of this table is the sequence in which the four colour ops run: 0 is (0, 1, 2, 3).
 ORDERS = np.array(list(permutations(range(4))), dtype=np.uint8)  # [24, 4]
@@ -164,10 +163,8 @@ class Plan:
 
     @property
     def version(self) -> int:
-        """Of its form: 1, 2 where a view is flipped top-bottom or turned, 3 with heavy views."""
-        if self.heavy is not None:
-            return WITH_HEAVY
-        return TURNED if self.vflip.any() or self.quarter_turns.any() else 1
+        """Of its form: 1, or 2 where a view is flipped top-bottom or turned."""
+        return PLAN_VERSION if self.vflip.any() or self.quarter_turns.any() else 1
 
     def rows(self, rows: np.ndarray | slice) -> "Plan":
         """The plan of some of the images, in the given order."""
@@ -206,18 +203,17 @@ class Plan:
         try:
             arrays = _read_arrays(Path(path))
             version = arrays.pop("version").tolist()
-            is_turned, is_heavy = (names <= arrays.keys() for names in (_TURNS.keys(), set(ARRAYS)))
-            expected = WITH_HEAVY if is_heavy else TURNED if is_turned else 1
+            expected = PLAN_VERSION if _TURNS.keys() <= arrays.keys() else 1
             if version != expected:
                 raise ArrayError(f"its version must be {expected}, got {version}")
-            own = {name: arrays.pop(name) for name in ARRAYS} if is_heavy else {}
+            heavy = {name: arrays.pop(name) for name in ARRAYS if name in arrays}
             kinds = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS | _PER_VIEW
             kinds |= dict.fromkeys(("mean", "std"), float)
             odd = [name for name, array in arrays.items() if array.dtype != kinds[name]]
             if odd:
                 raise ArrayError(f"{odd[0]} must be {np.dtype(kinds[odd[0]])}")
             mean, std = (tuple(arrays.pop(name).reshape(-1).tolist()) for name in ("mean", "std"))
-            return Plan(**arrays, mean=mean, std=std, heavy=HeavyPlan.of(own) if own else None)
+            return Plan(**arrays, mean=mean, std=std, heavy=HeavyPlan.of(heavy) if heavy else None)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"a plan is an .npz written by Plan.save, got {path}: {error}; draw it again"
@@ -229,11 +225,11 @@ class Plan:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a plan's file, which has one of the three forms."""
+    """The arrays of a plan's file, those of version 2 and of heavy views where they are there."""
     later = (*_TURNS, "heavy")
     names = ["version", *(field.name for field in fields(Plan) if field.name not in later)]
     errors = []
-    for form in ((), _TURNS, (*_TURNS, *ARRAYS)):
+    for form in ((), _TURNS, ARRAYS, (*_TURNS, *ARRAYS)):
         try:
             return read_npz(path, [*names, *form])
         except ArrayError as error:

@@ -152,8 +152,8 @@ def test_heavy_views_are_shown_behind_the_others(tmp_path: Path) -> None:
         for h, view in enumerate(image.views[2:]):
             assert view.window == image.views[h].window
             assert re.fullmatch(rf"heavy, of view {h + 1}: [a-z][a-z .0-9-]+", view.done)
-    for plain in views_seen(config):
-        assert not any("heavy" in view.done for view in plain.views)
+    for image in views_seen(config):
+        assert not any("heavy" in view.done for view in image.views)
 
 
 def test_the_plane_is_that_of_most_variance() -> None:
