@@ -11,7 +11,7 @@ from augengine.heavy.heavy_ops import NAMES, OPS
 from augengine.plan import Plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 
 BOTH = {
     "randaugment": {"num_ops": 3, "magnitude": 9, "prob": 0.6},
@@ -179,3 +179,19 @@ def test_a_file_says_it(tmp_path: Path) -> None:
     assert override_policy(load_policy(path), {"heavy": heavy.values}).heavy == heavy
     assert override_policy(load_policy(path), {"heavy": None}).heavy is None
     assert override_policy(load_policy(path), {"blur": 0.0}).heavy == heavy
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    """In one line: an op that is not there, an array of another type, one that is missing."""
+    draw(5).save(tmp_path / "plan.npz")
+    arrays = dict(np.load(tmp_path / "plan.npz"))
+    ops = arrays["heavy_ops"]
+    without = {name: array for name, array in arrays.items() if name != "heavy_ops"}
+    for changed, message in (
+        (without | {"heavy_ops": ops * 0 + np.uint8(99)}, "an op is 0 to 16, got 99"),
+        (without | {"heavy_ops": ops.astype(np.int64)}, "heavy_ops must be uint8"),
+        (without, "it must hold"),
+    ):
+        np.savez(tmp_path / "bad.npz", **changed)
+        with pytest.raises(DataError, match=message):
+            Plan.load(tmp_path / "bad.npz")
