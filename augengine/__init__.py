@@ -15,7 +15,8 @@ The files here are what a batch meets, in this order:
 
 The wings carry it out. A batch meets `loader` (threads; its view_loader.py has the contract),
 which asks `caches` and `decoders` for pixels and `backends` for views; these stand on `kernels` and
-`devices`. The contract `augengine` in setup.cfg says which may import which.
+`devices`. `heavy` says what makes heavy views of finished ones. The contract `augengine` in
+setup.cfg says which may import which.
 """
 
 from importlib import import_module

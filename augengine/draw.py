@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from augengine.heavy.heavy_plan import HeavyPlan, counts, heavy_from_numbers
 from augengine.plan import NO_SOLARIZE, ORDERS, Plan
 from augengine.policy import MAX_GROUP_VIEWS, Policy, ViewPolicy
 from augengine.rng import uniform_fields, uniforms
@@ -31,6 +32,8 @@ class Field(IntEnum):
     SOLARIZE = 6
     VFLIP = 7
     ROTATE90 = 8  # gate, number of quarter turns
+    HEAVY = 10  # choice; of each op: which, sign, place
+    TILES = 11
 
 
 # Numbers drawn for each field.
@@ -96,6 +99,7 @@ def draw_plan(
         bicubic=draws.each("interpolation") == "bicubic",
         mean=policy.mean,
         std=policy.std,
+        heavy=_draw_heavy(draws, policy),
     )
 
 
@@ -128,7 +132,7 @@ class _Draws:
         """[B, V, count of the field] float64 in [0, 1)."""
         return self._numbers[field]
 
-    def further(self, rows: np.ndarray, field: Field, count: int) -> np.ndarray:
+    def further(self, rows: np.ndarray | slice, field: Field, count: int) -> np.ndarray:
         """[rows, V, count]: as many numbers of a field for some images, beginning with theirs."""
         return uniforms(self._seed, self._epochs[rows], self._ids[rows], self._keys, field, count)
 
@@ -182,6 +186,17 @@ def _draw_turns(draws: _Draws) -> np.ndarray:
         return np.zeros(applied.shape, np.uint8)
     turns = (draws.uniforms(Field.ROTATE90)[..., 1] * 4).astype(np.uint8)
     return np.where(applied, turns, np.uint8(0))
+
+
+def _draw_heavy(draws: _Draws, policy: Policy) -> HeavyPlan | None:
+    """A heavy view of each of the first group's, by numbers of the key of its source."""
+    if policy.heavy is None:
+        return None
+    first, (for_ops, for_tiles) = policy.groups[0], counts(policy.heavy)
+    every = slice(None)
+    numbers = draws.further(every, Field.HEAVY, for_ops)[:, : first.count]
+    orders = draws.further(every, Field.TILES, for_tiles)[:, : first.count]
+    return heavy_from_numbers(policy.heavy, numbers, orders, first.size_px)
 
 
 def _draw_window(draws: _Draws, image_sizes: np.ndarray) -> np.ndarray:

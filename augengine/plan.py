@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from augengine.heavy.heavy_plan import ARRAYS, HeavyPlan
 from shards.atomic import atomic_file
 from shards.errors import DataError
 from shards.npy import ArrayError, read_npz
@@ -83,9 +84,12 @@ class Plan:
 
     mean: tuple[float, float, float]  # normalisation, in [0, 1] units
     std: tuple[float, float, float]
+    heavy: HeavyPlan | None = None  # views made of the first group's
 
     def __post_init__(self) -> None:
         self._shape_arrays()
+        if self.heavy is not None:
+            self.heavy.check_fits(self.batch_size, self.groups[0])
         # Wide enough for the sum of any two.
         top, left, height, width = np.moveaxis(self.window.astype(np.int64), -1, 0)
         image_height, image_width = self.image_sizes[:, :1], self.image_sizes[:, 1:]
@@ -165,7 +169,8 @@ class Plan:
     def rows(self, rows: np.ndarray | slice) -> "Plan":
         """The plan of some of the images, in the given order."""
         names = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        arrays = {name: getattr(self, name)[rows] for name in names}
+        return replace(self, **arrays, heavy=self.heavy and self.heavy.rows(rows))
 
     def digest(self) -> str:
         """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
@@ -176,6 +181,8 @@ class Plan:
         sha = hashlib.sha256(repr((shape, self.mean, self.std)).encode())
         for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *turns, *_PER_VIEW):
             sha.update(getattr(self, name).tobytes())
+        for name, array in (self.heavy.arrays() if self.heavy else {}).items():
+            sha.update(f"{name} {array.shape}".encode() + array.tobytes())
         return sha.hexdigest()
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -183,8 +190,9 @@ class Plan:
         arrays: dict[str, Any] = {
             field.name: np.asarray(getattr(self, field.name))
             for field in fields(self)
-            if self.version > 1 or field.name not in _TURNS
+            if field.name != "heavy" and (self.version > 1 or field.name not in _TURNS)
         }
+        arrays |= self.heavy.arrays() if self.heavy else {}
         # A file object, since savez adds .npz to a path that lacks it.
         with atomic_file(Path(path)) as file:
             np.savez(file, version=np.int64(self.version), **arrays)
@@ -198,13 +206,14 @@ class Plan:
             expected = PLAN_VERSION if _TURNS.keys() <= arrays.keys() else 1
             if version != expected:
                 raise ArrayError(f"its version must be {expected}, got {version}")
+            heavy = {name: arrays.pop(name) for name in ARRAYS if name in arrays}
             kinds = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS | _PER_VIEW
             kinds |= dict.fromkeys(("mean", "std"), float)
             odd = [name for name, array in arrays.items() if array.dtype != kinds[name]]
             if odd:
                 raise ArrayError(f"{odd[0]} must be {np.dtype(kinds[odd[0]])}")
             mean, std = (tuple(arrays.pop(name).reshape(-1).tolist()) for name in ("mean", "std"))
-            return Plan(**arrays, mean=mean, std=std)
+            return Plan(**arrays, mean=mean, std=std, heavy=HeavyPlan.of(heavy) if heavy else None)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"a plan is an .npz written by Plan.save, got {path}: {error}; draw it again"
@@ -216,12 +225,13 @@ class Plan:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a plan's file, those of version 2 where they are there."""
-    names = ["version", *(field.name for field in fields(Plan))]
-    try:
-        return read_npz(path, [name for name in names if name not in _TURNS])
-    except ArrayError as error:
+    """The arrays of a plan's file, those of version 2 and of heavy views where they are there."""
+    later = (*_TURNS, "heavy")
+    names = ["version", *(field.name for field in fields(Plan) if field.name not in later)]
+    errors = []
+    for form in ((), _TURNS, ARRAYS, (*_TURNS, *ARRAYS)):
         try:
-            return read_npz(path, names)
-        except ArrayError:
-            raise error from None
+            return read_npz(path, [*names, *form])
+        except ArrayError as error:
+            errors.append(error)
+    raise errors[0]

@@ -4,8 +4,8 @@
     policy = override_policy(policy, {"blur": 0.0})     # in every view of every group
 
 A file holds `groups` (each with count, size_px and a list of views), `defaults` for all its views,
-mean, std and source; policies/swav.yaml is a short example. The fields of a view and their meaning
-are `policy.ViewPolicy`.
+mean, std, `heavy` (heavy/heavy_policy.py) and source; policies/swav.yaml is a short example. The
+fields of a view and their meaning are `policy.ViewPolicy`.
 """
 
 import re
@@ -20,6 +20,7 @@ from augengine.policy_file import (
     at,
     check_keys,
     read_channels,
+    read_heavy,
     read_policy,
     read_view_fields,
 )
@@ -27,6 +28,7 @@ from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
 
 FOLDER = Path(__file__).parent / "policies"
+WHOLE_KEYS = ("mean", "std", "heavy")  # what a change says of a policy, not of its views
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -65,10 +67,11 @@ def load_policy(name_or_path: str | Path) -> Policy:
 def override_policy(policy: Policy, changes: Mapping[str, object]) -> Policy:
     """The policy with some fields changed in every view of every group, or another mean or std.
 
-    `{"blur": 0.0, "scale": [0.2, 1.0], "std": [1, 1, 1]}`; keys and values as in a policy file.
+    `{"blur": 0.0, "scale": [0.2, 1.0], "std": [1, 1, 1]}`; keys and values as in a policy file, so
+    too `heavy`, whose value replaces the policy's.
     Raises UsageError for an unknown key, a wrong type or a value out of range.
     """
-    check_keys(changes, (*VIEW_FIELDS, "mean", "std"), "policy")
+    check_keys(changes, (*VIEW_FIELDS, *WHOLE_KEYS), "policy")
     for_views = read_view_fields({key: changes[key] for key in changes if key in VIEW_FIELDS})
     groups = tuple(
         replace(group, views=tuple(replace(view, **for_views) for view in group.views))
@@ -79,6 +82,7 @@ def override_policy(policy: Policy, changes: Mapping[str, object]) -> Policy:
         groups=groups,
         mean=read_channels("mean", changes.get("mean", policy.mean)),
         std=read_channels("std", changes.get("std", policy.std)),
+        heavy=read_heavy(changes["heavy"]) if "heavy" in changes else policy.heavy,
     )
 
 

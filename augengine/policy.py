@@ -8,6 +8,7 @@ turns a policy into a `Plan`; `policies.py` reads policies from YAML and ships t
 
 from dataclasses import dataclass, replace
 
+from augengine.heavy.heavy_policy import Heavy
 from augengine.plan import MAX_SIZE_PX
 from shards.errors import UsageError
 
@@ -101,6 +102,7 @@ class Policy:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     source: str = ""  # paper and code the numbers come from
+    heavy: Heavy | None = None  # a further view of each of the first group's, made of it
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.groups) <= 64, "a policy has 1 to 64 crop groups", len(self.groups))

@@ -11,10 +11,11 @@ from dataclasses import MISSING, asdict, fields
 from difflib import get_close_matches
 from typing import Any
 
+from augengine.heavy.heavy_policy import HEAVY_OPS, Heavy
 from augengine.policy import IMAGENET_MEAN, IMAGENET_STD, CropGroup, Policy, ViewPolicy
 from shards.errors import UsageError
 
-POLICY_KEYS = ("source", "mean", "std", "defaults", "groups")
+POLICY_KEYS = ("source", "mean", "std", "heavy", "defaults", "groups")
 GROUP_KEYS = ("count", "size_px", "views")
 VIEW_FIELDS = {field.name: field for field in fields(ViewPolicy)}
 
@@ -34,6 +35,7 @@ def read_policy(document: object, name: str) -> Policy:
         mean=read_channels("mean", document.get("mean", IMAGENET_MEAN)),
         std=read_channels("std", document.get("std", IMAGENET_STD)),
         source=_text("source", document.get("source", "")),
+        heavy=read_heavy(document.get("heavy")),
     )
 
 
@@ -49,6 +51,21 @@ def read_channels(name: str, value: object) -> tuple[float, float, float]:
         raise UsageError(f"{name} is three numbers, one a channel, got {value!r}")
     red, green, blue = (_number(name, x) for x in value)
     return red, green, blue
+
+
+def read_heavy(values: object) -> Heavy | None:
+    """What makes heavy views, null for none; what is not said of an op is DSSL's."""
+    if values is None:
+        return None
+    made = {}
+    with at("heavy"):
+        for name, given in check_keys(values, HEAVY_OPS, "heavy").items():
+            own = {field.name: field.type for field in fields(HEAVY_OPS[name])}
+            with at(name):
+                if given is not None:
+                    read = check_keys(given, own, name).items()
+                    made[name] = HEAVY_OPS[name](**{k: _READERS[own[k]](k, v) for k, v in read})
+        return Heavy(**made)
 
 
 def group_values(group: CropGroup) -> dict[str, Any]:
@@ -139,9 +156,10 @@ def _range(name: str, value: object) -> tuple[float, float]:
     return _number(name, value[0]), _number(name, value[1])
 
 
-# By the annotation of ViewPolicy's field, so that a new field needs no entry here.
+# By the annotation of a field of ViewPolicy, or of Heavy's ops, so that a new one needs no entry.
 _READERS: dict[Any, Callable[[str, object], Any]] = {
     float: _number,
+    int: _integer,
     str: _text,
     tuple[float, float]: _range,
     int | None: _integer_or_null,

@@ -12,6 +12,8 @@ Images are [H, W, 3] float32 in [0, 1] in and out; inside, everything is float64
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from augengine.heavy.heavy_plan import HeavyPlan
+from augengine.heavy.plain_ops import apply_op, shuffle_tiles
 from augengine.plan import BRIGHTNESS, CONTRAST, HUE, NO_SOLARIZE, ORDERS, SATURATION, Plan
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -25,6 +27,33 @@ def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
     `image` is the decoded, upright image, [H, W, 3] uint8; ValueError when it has another size
     than the plan says.
     """
+    return _finished(_pixels(image, plan, b, v), plan)
+
+
+def render_heavy(image: np.ndarray, plan: Plan, b: int, h: int) -> np.ndarray:
+    """Heavy view `h` of image `b` of the plan, as `render`; the plan has heavy views."""
+    assert plan.heavy is not None
+    source = _pixels(image, plan, b, int(plan.heavy.source[h]))
+    return _finished(make_heavy(source, plan.heavy, b, h), plan)
+
+
+def make_heavy(x: np.ndarray, heavy: HeavyPlan, b: int, h: int) -> np.ndarray:
+    """RandAugment's ops on the nearest levels of 0 to 255, if there is one, and tiles moved."""
+    if heavy.ops[b, h].any():
+        levels = np.floor(_clamp(x) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        for n, op in enumerate(heavy.ops[b, h].tolist()):
+            across, down = heavy.places[b, h, n].tolist()
+            levels = apply_op(levels, op, float(heavy.amounts[b, h, n]), (across, down))
+        x = levels.astype(np.float32) / np.float32(255)
+    return shuffle_tiles(x, heavy.tiles[b, h]) if heavy.is_shuffled[b, h] else x
+
+
+def _finished(x: np.ndarray, plan: Plan) -> np.ndarray:
+    return np.ascontiguousarray(normalize(x, plan.mean, plan.std).transpose(2, 0, 1))
+
+
+def _pixels(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
+    """View `v` of image `b`, [S, S, 3] float32 in [0, 1]: all but its normalisation."""
     if image.dtype != np.uint8 or image.shape != (*plan.image_sizes[b].tolist(), 3):
         raise ValueError(
             f"image {b} of the plan is [H, W, 3] uint8 of {plan.image_sizes[b].tolist()} pixels, "
@@ -42,7 +71,7 @@ def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
         x = gaussian_blur(x, int(plan.kernel_px[v]), float(plan.sigma[b, v]))
     if plan.solarize[b, v] < NO_SOLARIZE:
         x = solarize(x, float(plan.solarize[b, v]))
-    return np.ascontiguousarray(normalize(x, plan.mean, plan.std).transpose(2, 0, 1))
+    return x
 
 
 def crop(image: np.ndarray, window: np.ndarray) -> np.ndarray:

@@ -52,6 +52,9 @@ class Views:
     plan: Plan  # what was done to make these views
     bad: tuple[BadSample, ...] = ()  # met on the way to this batch, and replaced or left out
     cursor: Cursor = START  # of the stream of samples, behind this batch
+    # [H, B, C, S, S] as crops: made of views of the first group (plan.heavy), seen by no method's
+    # own loss; None: the plan has none.
+    heavy: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.crops:
@@ -65,6 +68,10 @@ class Views:
                 raise ValueError(
                     f"crops must be [V, B={len(self.ids)}, C, S, S], got {tuple(crops.shape)}"
                 )
+        if (self.heavy is None) is not (self.plan.heavy is None):
+            raise ValueError(
+                "heavy views come with their plan, got one of the two; heavy_views has"
+            )
         if len(self.labels) != len(self.ids):
             raise ValueError(f"got {len(self.ids)} ids but {len(self.labels)} labels")
 
@@ -86,7 +93,8 @@ class Views:
     def to(self, device: torch.device) -> "Views":
         """The same views with their crops on another device (asynchronous from pinned memory)."""
         crops = tuple(c.to(device, non_blocking=True) for c in self.crops)
-        return replace(self, crops=crops)
+        heavy = None if self.heavy is None else self.heavy.to(device, non_blocking=True)
+        return replace(self, crops=crops, heavy=heavy)
 
     def __repr__(self) -> str:
         shapes = ", ".join(

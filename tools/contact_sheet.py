@@ -33,7 +33,7 @@ class SheetRow:
     """One image of the sheet."""
 
     image: np.ndarray  # [H, W, 3] uint8 - the upright source
-    views: tuple[np.ndarray, ...]  # V of [S, S, 3] uint8, in plan order
+    views: tuple[np.ndarray, ...]  # V + H of [S, S, 3] uint8, in plan order, then heavy ones
     captions: tuple[str, str]  # under the source
 
 
@@ -51,7 +51,7 @@ def draw_sheet(rows: Sequence[SheetRow], plan: Plan, title: str, subtitle: str) 
         y = top + b * (row_px + ROW_GAP_PX)
         _draw_source(sheet, (MARGIN_PX, y), row, plan, b)
         for v, (left, down, side) in enumerate(places):
-            _draw_view(sheet, (left, y + down), side, row.views[v], plan, b, v)
+            _draw_view(sheet, (left, y + down), side, row.views[v], _label(plan, b, v))
     return sheet
 
 
@@ -71,23 +71,47 @@ def describe_view(plan: Plan, b: int, v: int) -> tuple[str, ...]:
     return tuple(words)
 
 
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """A tile's colour and tag, and what was done to its view."""
+
+    colour: str
+    tag: str
+    words: tuple[str, ...]
+
+
+def _label(plan: Plan, b: int, v: int) -> _Label:
+    """Of a view, or of a heavy one behind them, which has the colour of its source: 1+ is of 1."""
+    if plan.heavy is None or v < plan.num_views:
+        return _Label(_colour(v), str(v + 1), describe_view(plan, b, v))
+    h = v - plan.num_views
+    source = int(plan.heavy.source[h])
+    return _Label(_colour(source), f"{source + 1}+", plan.heavy.in_words(b, h))
+
+
 def _place_views(plan: Plan) -> tuple[list[tuple[int, int, int]], int]:
     """Per view (left, down inside the row, side of its tile), and the sheet's width.
 
-    Groups much smaller than the largest get small tiles, two of them in a column.
+    Groups much smaller than the largest get small tiles, two of them in a column. Heavy views, the
+    last of the places, stand behind those of the first group.
     """
     widest = max(_source_size(size)[1] for size in plan.image_sizes)
-    places, left = [], MARGIN_PX + widest + 2 * GAP_PX
-    for views in plan.groups:
-        is_small = plan.size_px[views[0]] <= 0.6 * plan.size_px.max()
-        side = _tile_side(int(plan.size_px[views[0]]), SMALL_PX if is_small else LARGE_PX)
+    places: dict[int, tuple[int, int, int]] = {}
+    left = MARGIN_PX + widest + 2 * GAP_PX
+    first, *others = plan.groups
+    num_heavy = plan.heavy.num_views if plan.heavy else 0
+    heavy = tuple(range(plan.num_views, plan.num_views + num_heavy))
+    for views, group in ((first, first), (heavy, first), *zip(others, others, strict=True)):
+        size_px = int(plan.size_px[group[0]])
+        is_small = size_px <= 0.6 * plan.size_px.max()
+        side = _tile_side(size_px, SMALL_PX if is_small else LARGE_PX)
         per_column = 2 if is_small else 1
-        for i in range(len(views)):
+        for i, view in enumerate(views):
             column, row = divmod(i, per_column)
             down = row * (LARGE_PX - SMALL_PX)
-            places.append((left + column * (side + GAP_PX), down, side))
-        left += -(-len(views) // per_column) * (side + GAP_PX) + GAP_PX
-    return places, left - 2 * GAP_PX + MARGIN_PX
+            places[view] = (left + column * (side + GAP_PX), down, side)
+        left += -(-len(views) // per_column) * (side + GAP_PX) + GAP_PX * bool(views)
+    return [places[view] for view in sorted(places)], left - 2 * GAP_PX + MARGIN_PX
 
 
 def _tile_side(size_px: int, aim_px: int) -> int:
@@ -116,7 +140,7 @@ def _draw_source(
         box += [at[0] + round(x + w) - 1, at[1] + round(y + h) - 1]
         draw.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline="#ffffff")
         draw.rectangle(box, outline=_colour(v), width=FRAME_PX)
-        _draw_tag(draw, (box[0], box[1]), v)
+        _draw_tag(draw, (box[0], box[1]), _colour(v), str(v + 1))
     for line, (text, ink) in enumerate(zip(row.captions, (INK, FAINT), strict=True)):
         y = at[1] + height + CAPTION_GAP_PX + line * LINE_PX
         draw.text((at[0], y), _shortened(text, max(width, SMALL_PX)), ink, _font(CAPTION_FONT))
@@ -127,26 +151,24 @@ def _draw_view(
     at: tuple[int, int],
     side: int,
     view: np.ndarray,
-    plan: Plan,
-    b: int,
-    v: int,
+    label: _Label,
 ) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.rectangle(
-        [at[0] - FRAME_PX, at[1] - FRAME_PX, at[0] + side + 1, at[1] + side + 1], fill=_colour(v)
+        [at[0] - FRAME_PX, at[1] - FRAME_PX, at[0] + side + 1, at[1] + side + 1], fill=label.colour
     )
     sheet.paste(_scaled(view, side, side), at)
-    _draw_tag(draw, (at[0] - FRAME_PX, at[1] - FRAME_PX), v)
-    for line, text in enumerate(_wrapped(describe_view(plan, b, v), side)):
+    _draw_tag(draw, (at[0] - FRAME_PX, at[1] - FRAME_PX), label.colour, label.tag)
+    for line, text in enumerate(_wrapped(label.words, side)):
         y = at[1] + side + CAPTION_GAP_PX + line * LINE_PX
         draw.text((at[0], y), text, INK, _font(CAPTION_FONT))
 
 
-def _draw_tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], v: int) -> None:
+def _draw_tag(draw: ImageDraw.ImageDraw, at: tuple[int, int], colour: str, tag: str) -> None:
     """The view's number on its colour."""
-    width = 13 if v < 9 else 19
-    draw.rectangle([at[0], at[1], at[0] + width, at[1] + 14], fill=_colour(v))
-    draw.text((at[0] + (width + 1) / 2, at[1] + 7), str(v + 1), "#ffffff", _font(11), anchor="mm")
+    width = 13 if len(tag) < 2 else 19
+    draw.rectangle([at[0], at[1], at[0] + width, at[1] + 14], fill=colour)
+    draw.text((at[0] + (width + 1) / 2, at[1] + 7), tag, "#ffffff", _font(11), anchor="mm")
 
 
 def _scaled(image: np.ndarray, width: int, height: int) -> Image.Image:

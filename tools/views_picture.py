@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from augengine.backends.create_backend import BACKENDS, create_backend
+from augengine.backends.heavy_views import heavy_views
 from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from augengine.plan import Plan
-from augengine.reference import render
+from augengine.reference import render, render_heavy
 from augengine.views import BadSample
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
@@ -49,7 +50,9 @@ def picture_views(options: argparse.Namespace) -> int:
         "share of the image's area, what was done"
     )
     draw_sheet(rows, plan, title, subtitle).save(out)
-    sys.stderr.write(f"wrote {out}: {len(rows)} images, {plan.num_views} views each\n")
+    beside = f" and {plan.heavy.num_views} heavy ones" if plan.heavy else ""
+    text = f"wrote {out}: {len(rows)} images, {plan.num_views} views{beside} each\n"
+    sys.stderr.write(text)
     return 0
 
 
@@ -126,16 +129,21 @@ def _file_name(index: ShardIndex, bad: BadSample) -> str:
 def _render(
     images: list[torch.Tensor], plan: Plan, name: str
 ) -> tuple[list[tuple[np.ndarray, ...]], str]:
-    """Per image its views [S, S, 3] uint8 in plan order, and who made them."""
+    """Per image its views [S, S, 3] uint8 in plan order, then heavy ones, and who made them."""
+    num_heavy = plan.heavy.num_views if plan.heavy else 0
     if name == "reference":
         views = [
             [render(image.numpy(), plan, b, v) for v in range(plan.num_views)]
+            + [render_heavy(image.numpy(), plan, b, h) for h in range(num_heavy)]
             for b, image in enumerate(images)
         ]
     else:
         backend = create_backend(name, CPU, num_threads=1)
         name = backend.name
-        crops = [view for group in backend(images, plan) for view in group.float().numpy()]
+        outs = backend(images, plan)
+        heavy = heavy_views(outs, plan)
+        outs = outs if heavy is None else (*outs, heavy)
+        crops = [view for group in outs for view in group.float().numpy()]
         views = [[view[b] for view in crops] for b in range(len(images))]
     return [tuple(_pixels(view, plan) for view in row) for row in views], name
 

@@ -3,6 +3,7 @@
 All backends give the same picture from the same plan, within the bounds of tests/tolerances.py
 against `augengine.reference`. A backend of one's own ends with `turning.turn_views`, or carries out
 the plan's `vflip` and `quarter_turns` itself; otherwise no view is turned, and nobody is told.
+Heavy views are no backend's business: `heavy_views` makes them of what any backend has made.
 """
 
 from collections.abc import Sequence

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from augengine.backends.backend import Backend
+from augengine.backends.heavy_views import heavy_views
 from augengine.devices.streams import borrow_stream, numbered, sleep_until_done, upload
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
@@ -91,8 +92,8 @@ class BatchMaker:
             return Batch(None, met, num_drawn)
         rows = list(good)
         used, records = used[rows], records[rows]
-        plan, crops = self._augment(epochs[rows], used, records, list(good.values()))
-        views = Views(crops, used, labels_of(records), plan, met, drawn.cursor)
+        plan, crops, heavy = self._augment(epochs[rows], used, records, list(good.values()))
+        views = Views(crops, used, labels_of(records), plan, met, drawn.cursor, heavy)
         return Batch(views, met, num_drawn)
 
     def _replace(
@@ -126,7 +127,7 @@ class BatchMaker:
         ids: np.ndarray,
         records: np.ndarray,
         images: list[torch.Tensor],
-    ) -> tuple[Plan, tuple[torch.Tensor, ...]]:
+    ) -> tuple[Plan, tuple[torch.Tensor, ...], torch.Tensor | None]:
         with self._meter.measure("draw", len(ids)):
             plan = self._draw(ids, epochs, sizes_of(records))
         kind = self._backend.device.type
@@ -137,7 +138,8 @@ class BatchMaker:
                 images = [i if i.device.type == kind else upload(i, there) for i in images]
         with self._meter.measure("augment", len(ids)):
             crops = self._backend(images, plan)
+            heavy = heavy_views(crops, plan)
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:
                 sleep_until_done(self._stream)
-        return plan, crops
+        return plan, crops, heavy

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from augengine.backends.backend import Backend
+from augengine.backends.heavy_views import heavy_views
 from augengine.devices.streams import upload
 from augengine.draw import draw_plan
 from augengine.loader.arguments import whole
@@ -73,7 +74,8 @@ def make_views(
     shapes = np.array([image.shape[:2] for image in pixels])
     plan = draw_plan(chosen, numbers, epochs, shapes, whole("seed", seed))
     crops = maker([_moved(image, maker.device) for image in pixels], plan)
-    return Views(crops, plan.ids, np.full(len(pixels), NO_LABEL, np.int32), plan)
+    labels = np.full(len(pixels), NO_LABEL, np.int32)
+    return Views(crops, plan.ids, labels, plan, heavy=heavy_views(crops, plan))
 
 
 def _listed(images: Any) -> list[Any]:

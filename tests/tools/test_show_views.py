@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from augengine.draw import draw_plan
-from augengine.policies import load_policy
+from augengine.heavy.heavy_ops import NAMES
+from augengine.policies import load_policy, override_policy
 from shards.index import ShardIndex
 from shards.packing.pack import pack
 from shards.sources.folder import FolderSource
@@ -66,6 +67,40 @@ def test_every_view_is_framed_in_its_colour_and_shown():
     left, top = np.argwhere((sheet == 5).all(-1)).min(axis=0)[::-1]
     assert hex_of(sheet[top + y + h - 1, left + x + w - 1]) == COLOURS[0]
     assert hex_of(sheet[top + y + h // 2, left + x]) == COLOURS[0]
+
+
+HEAVY = "policy.heavy={randaugment: {num_ops: 2, prob: 0.5}, grid_shuffle: {prob: 0.4}}"
+
+
+def test_heavy_views_are_shown_and_told(shard_folder, tmp_path, capsys):
+    """Behind the global views, by the reference or a backend; without them it is narrower."""
+    plain, heavy, made = (tmp_path / f"{name}.png" for name in ("plain", "heavy", "made"))
+    assert show(shard_folder, plain, "--num-images", "2") == 0
+    assert show(shard_folder, heavy, "--num-images", "2", HEAVY) == 0
+    assert "2 images, 8 views and 2 heavy ones each" in capsys.readouterr().err
+    assert show(shard_folder, made, "--num-images", "2", HEAVY, "--backend", "fused") == 0
+    with Image.open(plain) as one, Image.open(heavy) as two, Image.open(made) as three:
+        assert two.width - one.width == 2 * (224 + 12) + 12
+        assert two.size == three.size
+
+
+def test_a_heavy_view_has_its_sources_colour_and_its_own_words():
+    """Its pixels stand between the global and the local views; the words are the plan's ops."""
+    policy = override_policy(
+        load_policy("swav").with_views((2, 2), (32, 16)), {"heavy": {"randaugment": {}}}
+    )
+    plan = draw_plan(policy, np.arange(1), np.zeros(1), np.array([[48, 64]]), 0)
+    sides = [32, 32, 16, 16, 32, 32]
+    flat = [np.full((s, s, 3), 20 * v + 40, dtype=np.uint8) for v, s in enumerate(sides)]
+    row = SheetRow(np.full((48, 64, 3), 5, np.uint8), tuple(flat), ("sample 0", "key"))
+    sheet = np.asarray(draw_sheet([row], plan, "title", "subtitle"))
+    lefts = [np.argwhere((sheet == 20 * v + 40).all(-1)).min(axis=0)[1] for v in range(6)]
+    assert np.argsort(lefts, kind="stable").tolist() == [0, 1, 4, 5, 2, 3]
+    frame = sheet[np.argwhere((sheet == 20 * 5 + 40).all(-1)).max(axis=0)[0] + 1, lefts[5]]
+    assert hex_of(frame) == COLOURS[1]
+    words = plan.heavy.in_words(0, 1)
+    assert len(words) == 2
+    assert all(word.split()[0] in " ".join(NAMES).replace("_", " ") for word in words)
 
 
 def hex_of(pixel):

@@ -201,4 +201,5 @@ def score(classifier: nn.Module, views: Iterable[Views], device: torch.device) -
 def crops_and_flips(policy: Policy, size_px: int) -> Policy:
     """One random crop, perhaps flipped, with the run's normalisation."""
     view = ViewPolicy(scale=(0.08, 1.0), flip=0.5)
-    return replace(policy, name="crops and flips", groups=(CropGroup(1, size_px, (view,)),))
+    groups = (CropGroup(1, size_px, (view,)),)
+    return replace(policy, name="crops and flips", groups=groups, heavy=None)

@@ -10,7 +10,7 @@ A score costs up to 1,024 + 256 x 8 = 3,072 forwards; a kNN of 10,000 and 10,000
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -173,7 +173,7 @@ class LabelFree:
 
     def _features_of_views(self, backbone: nn.Module, stop: Stop) -> torch.Tensor:
         """[M, V, D] float32: of augmented views of the images that can be read."""
-        policy = self.policy.with_views((VIEWS,))
+        policy = replace(self.policy.with_views((VIEWS,)), heavy=None)
         views = iter_listed_views(
             self.part.index,
             partial(draw_plan, policy, seed=SEED),

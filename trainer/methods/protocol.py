@@ -69,6 +69,7 @@ class Method(nn.Module):
     states: tuple[str, ...] = ()
     # Whether no output has a lower loss than a constant one: such a loss never tells a collapse.
     constant_is_best: bool = False
+    takes_heavy: bool = False  # whether its step looks at heavy views (Views.heavy); none of ours
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from augengine.policies import is_policy_file
+from augengine.policies import WHOLE_KEYS, is_policy_file
 from augengine.policy_file import VIEW_FIELDS
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.errors import UsageError
@@ -170,7 +170,7 @@ class _Dumper(yaml.SafeDumper):
 def _foreign_keys(section: str, values: Mapping[str, Any]) -> list[str]:
     """The keys that a method or a view policy knows, so that a slip is told the nearest of all."""
     if section == "policy":
-        return [*VIEW_FIELDS, "mean", "std"]
+        return [*VIEW_FIELDS, *WHOLE_KEYS]
     name = coerce(str, values.get("name", MethodConfig().name), "method.name")
     return [field.name for field in fields(settings_class(name))]
 

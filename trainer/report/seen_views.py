@@ -4,7 +4,7 @@ They are drawn anew from the run's policy and seed, and made by the reference, t
 backend is held.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from augengine.draw import draw_plan
 from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from augengine.plan import NO_SOLARIZE, Plan
-from augengine.reference import render
+from augengine.reference import render, render_heavy
 from shards.errors import DataError
 from shards.reader import ShardReader
 from trainer.config import TrainConfig
@@ -37,7 +37,7 @@ class SeenView:
 
 @dataclass(frozen=True, slots=True)
 class SeenImage:
-    """A training image and its views, in plan order."""
+    """A training image and its views, in plan order, then its heavy ones."""
 
     pixels: np.ndarray  # [H, W, 3] uint8
     id: int
@@ -72,6 +72,8 @@ def views_seen(config: TrainConfig, num_images: int = IMAGES) -> tuple[SeenImage
         assert isinstance(image, torch.Tensor)
         pixels = image.numpy()
         views = tuple(_view(pixels, plan, b, v) for v in range(min(plan.num_views, MOST_VIEWS)))
+        num_heavy = plan.heavy.num_views if plan.heavy else 0
+        views += tuple(_heavy_view(pixels, plan, b, h) for h in range(min(num_heavy, MOST_VIEWS)))
         seen.append(SeenImage(pixels, int(ids[b]), names[b], views))
     return tuple(seen)
 
@@ -85,6 +87,15 @@ def _view(image: np.ndarray, plan: Plan, b: int, v: int) -> SeenView:
         size_px=int(plan.size_px[v]),
         done=_in_words(plan, b, v, tall * wide / (height * width)),
     )
+
+
+def _heavy_view(image: np.ndarray, plan: Plan, b: int, h: int) -> SeenView:
+    """As its source, but for what made it heavy."""
+    assert plan.heavy is not None
+    v = int(plan.heavy.source[h])
+    pixels = to_pixels(render_heavy(image, plan, b, h), plan.mean, plan.std)
+    done = f"heavy, of view {v + 1}: {', '.join(plan.heavy.in_words(b, h))}"
+    return replace(_view(image, plan, b, v), pixels=pixels, done=done)
 
 
 def _in_words(plan: Plan, b: int, v: int, share: float) -> str:

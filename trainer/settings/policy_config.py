@@ -33,7 +33,8 @@ class PolicyConfig:
     """The policy of the views, and their number.
 
     Any field of a view policy, mean and std may stand beside these keys and then hold for every
-    view (policy.blur=0); what `groups` says of one crop group goes before them.
+    view (policy.blur=0); what `groups` says of one crop group goes before them. So may `heavy`,
+    which makes a further view of each of the first group's.
     """
 
     name: str = "swav"  # of augengine/policies, or the path of a YAML file like those
@@ -63,10 +64,12 @@ class PolicyConfig:
         """The same in full: whoever reads it needs no policy file, and no release of ours."""
         policy, counts = self._all_groups()
         pairs = zip(policy.groups, counts, strict=True)
+        # A policy without heavy views has no such key, as before there were any.
+        heavy = {"heavy": policy.heavy.values} if policy.heavy else {}
         return PolicyConfig(
             name=self.name,
             groups=tuple(group_values(group) | {"count": count} for group, count in pairs),
-            changes={"mean": list(policy.mean), "std": list(policy.std)},
+            changes={"mean": list(policy.mean), "std": list(policy.std)} | heavy,
         )
 
     def _all_groups(self) -> tuple[Policy, tuple[int, ...]]:

@@ -23,9 +23,10 @@ def add_terms(method: Method, given: Sequence[Given], policy: Policy, seed: int 
     """Give the method these terms; without any it stays as it is.
 
     Raises:
-        UsageError: the method lacks what one of them needs or changes, or the policy does; or two
-            change the same thing.
+        UsageError: the method lacks what one of them needs or changes, or the policy does; two
+            change the same thing; or heavy views are made that none of them takes.
     """
+    _check_heavy(method, given, policy)
     if not given:
         return
     num_seen = method.seen_global_views(policy.groups[0].count)
@@ -94,4 +95,13 @@ def _check_changes(
         raise UsageError(
             f"one term changes the {cls.changes} of a step, got {rivals[0]} and {cls.__name__}; "
             "leave one out"
+        )
+
+
+def _check_heavy(method: Method, given: Sequence[Given], policy: Policy) -> None:
+    takers = (method, *(term_class(one.name) for one in given))
+    if policy.heavy is not None and not any(taker.takes_heavy for taker in takers):
+        raise UsageError(
+            "policy.heavy makes views that a term takes and no method's own loss, got none that "
+            f"does beside {type(method).__name__}; add --terms dssl, or policy.heavy=null"
         )

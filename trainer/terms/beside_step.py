@@ -16,7 +16,7 @@ from shards.errors import UsageError
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.multicrop import Outputs, keep_outputs
 from trainer.nets.stated import changed_by
-from trainer.terms.part_children import child_of, queue_rows
+from trainer.terms.part_children import child_of, networks_of, queue_rows
 from trainer.terms.term import Seen, Term
 from trainer.terms.term_table import Given
 
@@ -75,8 +75,8 @@ class _Step:
         num_all, num_global = self.views.num_views, len(self.views.crops[0])
         num_seen = self.method.seen_global_views(num_global)
         columns = (*range(num_seen), *range(num_global, num_all))
-        made, parts = self._made(), {}
-        for need in term.needs:
+        made, parts, networks = self._made(), {}, networks_of(self.method)
+        for need in (*term.needs, *(part for part in term.takes if part in networks)):
             part = made.get(child_of(self.method, need) or "")
             if part is None and not is_over:
                 continue
@@ -92,7 +92,7 @@ class _Step:
                 )
             parts[need] = part
         kept = self.kept.setdefault(name, {})
-        return Seen(self.views, self.progress, columns, num_seen, parts, self.seed, kept)
+        return Seen(self.views, self.progress, columns, num_seen, parts, self.seed, kept, networks)
 
     def _made(self) -> Mapping[str, torch.Tensor]:
         """The outputs so far, by child; of each all views, in their order."""

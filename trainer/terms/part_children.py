@@ -26,6 +26,12 @@ def child_of(method: Method, part: str) -> str | None:
     return None
 
 
+def networks_of(method: Method) -> dict[str, nn.Module]:
+    """Every part that the method has, with the child that makes it."""
+    children = {part: child_of(method, part) for part in PARTS}
+    return {part: method.get_submodule(name) for part, name in children.items() if name}
+
+
 def queue_rows(method: Method) -> torch.Tensor | None:
     """The rows that the method's queue has now; None where it has no queue."""
     rows = getattr(dict(method.named_children()).get("queue"), "rows", None)

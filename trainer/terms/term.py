@@ -56,12 +56,17 @@ class Seen:
         """[V, B, count] float64 in [0, 1), of each image and view alone (nets/view_noise.py)."""
         return view_uniforms(self.views, self.columns, self.seed, use, count)
 
+    # By part: the method's networks that make them, for views that its step did not get (heavy).
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
+
 
 class Term(nn.Module):
     """The base of every term; it has a `forward`, or `changes` and a `change`, or all three."""
 
     needs: tuple[str, ...] = ()  # of PARTS
     changes: str | None = None  # of a method's `states`
+    takes: tuple[str, ...] = ()  # of PARTS too: those that the method has are in `parts`
+    takes_heavy: bool = False  # the policy's heavy views, which no method's own loss sees
     min_global_views: int = 2  # that the trained network has to see
     # What the loss compares over the images of a forward, as of a method; None: a mean over images.
     batch_loss: str | None = None

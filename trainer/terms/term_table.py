@@ -24,6 +24,7 @@ TERMS = {
     "augself": "trainer.terms.augself:AugSelf",
     "compress": "trainer.terms.compress:Compress",
     "compress_predictor": "trainer.terms.compress_predictor:CompressPredictor",
+    "dssl": "trainer.terms.dssl:DSSL",
     "hsic": "trainer.terms.hsic_term:HSIC",
     "mochi": "trainer.terms.mochi:MoCHi",
 }

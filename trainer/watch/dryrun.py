@@ -128,7 +128,8 @@ def _views(parts: Parts, num_images: int) -> Views:
         ).unflatten(0, (group.count, num_images))
         for group in parts.policy.groups
     )
-    return Views(crops, ids, parts.index.labels(ids), plan)
+    heavy = None if plan.heavy is None else crops[0][plan.heavy.source]
+    return Views(crops, ids, parts.index.labels(ids), plan, heavy=heavy)
 
 
 def _has_short_queue(method: Method) -> bool:

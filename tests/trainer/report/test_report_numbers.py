@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,20 @@ def test_the_views_are_those_of_the_first_batch(tmp_path: Path) -> None:
             assert 0 <= left <= left + wide <= 1.000001
             assert 0 <= top <= top + tall <= 1.000001
             assert view.pixels.shape == (32, 32, 3)
+
+
+def test_heavy_views_are_shown_behind_the_others(tmp_path: Path) -> None:
+    """One a view, with its source's window and what made it heavy in words."""
+    _, config = reported_run(tmp_path)
+    heavy = {"randaugment": {"num_ops": 1}}
+    policy = replace(config.policy, changes={**config.policy.changes, "heavy": heavy})
+    for image in views_seen(replace(config, policy=policy)):
+        assert len(image.views) == 4
+        for h, view in enumerate(image.views[2:]):
+            assert view.window == image.views[h].window
+            assert re.fullmatch(rf"heavy, of view {h + 1}: [a-z][a-z .0-9-]+", view.done)
+    for image in views_seen(config):
+        assert not any("heavy" in view.done for view in image.views)
 
 
 def test_the_plane_is_that_of_most_variance() -> None:

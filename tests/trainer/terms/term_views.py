@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from augengine.backends.heavy_views import heavy_views
 from augengine.draw import draw_plan
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.views import Views
@@ -27,4 +28,5 @@ def make_views(policy: Policy = POLICY, batch_size: int = 8, seed: int = 0) -> V
         rough = torch.randn(group.count, batch_size, 3, size, size, generator=noise)
         crops.append((1 + images[..., :size, :size]) * factor + 0.1 * rough)
         first += group.count
-    return Views(tuple(crops), ids, np.full(batch_size, -1, np.int32), plan)
+    heavy = heavy_views(crops, plan)
+    return Views(tuple(crops), ids, np.full(batch_size, -1, np.int32), plan, heavy=heavy)

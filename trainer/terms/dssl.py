@@ -1,0 +1,93 @@
+"""DSSL: heavily augmented views follow the views that they were made of, never the other way.
+
+Bai et al. 2022, 2110.13555; github.com/Yif-Yang/DSSL (e342b33), simsiam_imagenet/main_simsiam.py,
+simsiam_cifar10/main.py and byol_harder-aug_imagenet/byol/byol.py. A heavy view (policy.heavy) is no
+pair of another heavy one, of which it may have nothing in common: it only predicts its own source.
+The method's loss is that of the standard views alone. Batch statistics are a view's own, as in the
+code's separate forwards.
+
+The code has SimSiam and BYOL. The rest is our generalisation: what predicts is the method's
+predictor or else its projector, and the target is its momentum network's projection or else its
+own. MoCo's momentum network, which sees shuffled images, is no target.
+
+Legend: H heavy views, B images, D features.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from augengine.policy import Policy
+from trainer.checks import require
+from trainer.losses.cosine import unit_rows
+from trainer.nets.multicrop import forward_views
+from trainer.settings.bounds import Share, check_bounds
+from trainer.terms.term import Seen, Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The paper's ImageNet form; its CIFAR-10 runs had 0.1."""
+
+    reverse: Share = 0.0  # share of the other direction: sources predict their heavy views
+
+    def __post_init__(self) -> None:
+        check_bounds("dssl", self)
+
+
+class DSSL(Term):
+    """No layers of its own: it runs the method's on the heavy views."""
+
+    needs = ("projections",)
+    takes = ("predictions", "momentum_projections")
+    takes_heavy = True
+    min_global_views = 1
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        super().__init__()
+        remedy = "add policy.heavy={randaugment: {num_ops: 2, magnitude: 9}}"
+        require(policy.heavy is not None, "dssl is about heavy views", policy.name, remedy)
+        self.settings = settings
+
+    def forward(self, seen: Seen) -> torch.Tensor:
+        """The mean over heavy views and images of -cos(prediction, target)."""
+        heavy, plan = seen.views.heavy, seen.views.plan.heavy
+        assert heavy is not None
+        assert plan is not None
+        own = seen.parts["projections"][: seen.num_global]
+        targets = seen.parts.get("momentum_projections", own)
+        # Those whose source has a target: of a one-sided MoCo the first view alone.
+        rows = [h for h, v in enumerate(plan.source.tolist()) if v < len(targets)]
+        sources, crops = plan.source[rows].tolist(), heavy[rows]
+        z = _run(seen, ("features", "projections"), crops)
+        p = _run(seen, ("predictions",), z) if "predictions" in seen.networks else z
+        loss = _apart(p, targets[sources])
+        share = self.settings.reverse
+        if share:
+            standard = seen.parts.get("predictions", seen.parts["projections"])[sources]
+            loss = (1 - share) * loss + share * _apart(
+                standard, self._heavy_targets(seen, crops, z)
+            )
+        return loss
+
+    def _heavy_targets(self, seen: Seen, crops: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """[H, B, D]: what the targets' network says of heavy views."""
+        if "momentum_projections" not in seen.parts:
+            return z
+        with torch.no_grad():
+            return _run(seen, ("momentum_features", "momentum_projections"), crops)
+
+
+def _run(seen: Seen, parts: tuple[str, ...], x: torch.Tensor) -> torch.Tensor:
+    """[H, B, D]: the method's networks one after the other, each view with its own statistics."""
+    for part in parts:
+        x = forward_views(seen.networks[part], x, per_view=True)
+    return x
+
+
+def _apart(
+    predictions: torch.Tensor,  # [H, B, D] any float
+    targets: torch.Tensor,  # [H, B, D] any float - without gradient from here
+) -> torch.Tensor:
+    """The mean of -cos over views and images, in [-1, 1]."""
+    return -(unit_rows(predictions) * unit_rows(targets.detach())).sum(-1).mean()
