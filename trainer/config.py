@@ -87,6 +87,9 @@ class LoopConfig:
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
     # Networks through torch's compiler: one graph for each size of crop (setup/compiled.py).
     compile: bool = False
+    # ViTs keep their blocks' inputs alone and compute the rest again: less memory, a third more
+    # work, the same gradients (setup/recompute.py).
+    checkpoint_activations: bool = False
     repeatable: bool = False  # on CUDA: convolutions that repeat their bits, not the fastest ones
     seed: int = 0  # of the weights, the order and the views
     # Shards that are shuffled together, for data at an address: they are fetched before the first
