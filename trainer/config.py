@@ -185,7 +185,7 @@ class RunConfig:
     # Who gets the records besides metrics.jsonl: tensorboard, wandb, mlflow, package.module:Class.
     loggers: tuple[str, ...] = ("tensorboard",)
     record_ids: bool = False  # write every step's samples to RUN/ids-rankR.jsonl, for an audit
-    # Longest wait of a rank for the others, e.g. while the first one evaluates; then all end.
+    # Longest wait of a rank for the others, e.g. while the first one fits a probe; then all end.
     collective_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
