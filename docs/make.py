@@ -1,9 +1,9 @@
 """Makes what the documents show of the code and of benchmarks' JSON: `python docs/make.py [WHAT]`.
 
-WHAT is one or more of evaluation, files, methods, performance, scale, plan; without it, all of
-them. The text is written by hand; what lies between a mark and its end is made here. Tests fail
-when a document is not what the JSON says (test_performance_doc.py, test_methods_doc.py,
-test_scale_doc.py, test_study_doc.py).
+WHAT is one or more of evaluation, exchanges, files, methods, performance, scale, plan; without it,
+all of them. The text is written by hand; what lies between a mark and its end is made here. Tests
+fail when a document is not what the JSON says (test_performance_doc.py, test_methods_doc.py,
+test_scale_doc.py, test_study_doc.py, test_exchanges.py).
 """
 
 import ast
@@ -22,6 +22,7 @@ MARK, END = "<!-- {}: made by docs/make.py -->", "<!-- end of {} -->"
 # WHAT -> the document and the file here whose BLOCKS it shows.
 DOCUMENTS = {
     "evaluation": ("evaluation.md", "of_evaluation"),
+    "exchanges": ("scale.md", "of_exchanges"),
     "methods": ("methods.md", "of_methods"),
     "performance": ("performance.md", "of_performance"),
     "scale": ("scale-simulation.md", "of_scale"),

@@ -43,6 +43,7 @@ from trainer.setup.data_sets import (
 from trainer.setup.device import choose_device, choose_kernels, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
+from trainer.setup.recompute import recompute_blocks
 from trainer.setup.sharedcache import Neighbours
 from trainer.setup.sharednorm import share_statistics
 from trainer.setup.timeline import Timeline
@@ -83,6 +84,9 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
         check_compiler(device)
     beginning = Beginning(config)
     method = build_method(config, policy, beginning.fill if begins else None)
+    recomputed = None
+    if config.loop.checkpoint_activations:
+        recomputed = recompute_blocks(method, config.backbone.arch)
     check_batch(config, method)
     config = with_sets_named(config)
     index = open_training(config)
@@ -109,6 +113,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
+    notes += (recomputed,)
     notes += notes_on_sets(index)
     knn = _build_knn(config, index, policy, decoder, device)
     label_free = _build_label_free(config, index, policy, decoder, device, knn)

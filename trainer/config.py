@@ -87,6 +87,9 @@ class LoopConfig:
     precision: str = "auto"  # bf16, fp32; auto: bf16 on cuda, fp32 on the CPU
     # Networks through torch's compiler: one graph for each size of crop (setup/compiled.py).
     compile: bool = False
+    # ViTs keep their blocks' inputs alone and compute the rest again: less memory, a third more
+    # work, the same gradients (setup/recompute.py).
+    checkpoint_activations: bool = False
     repeatable: bool = False  # on CUDA: convolutions that repeat their bits, not the fastest ones
     seed: int = 0  # of the weights, the order and the views
     # Shards that are shuffled together, for data at an address: they are fetched before the first
@@ -182,7 +185,7 @@ class RunConfig:
     # Who gets the records besides metrics.jsonl: tensorboard, wandb, mlflow, package.module:Class.
     loggers: tuple[str, ...] = ("tensorboard",)
     record_ids: bool = False  # write every step's samples to RUN/ids-rankR.jsonl, for an audit
-    # Longest wait of a rank for the others, e.g. while the first one evaluates; then all end.
+    # Longest wait of a rank for the others, e.g. while the first one fits a probe; then all end.
     collective_seconds: float = 1800.0
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ examples:
   python -m trainer.evaluate runs/mine --finetune 0.1
   python -m trainer.evaluate runs/mine --data sets/train --eval-data sets/val --json score.json
   python -m trainer.evaluate runs/mine --select
+  torchrun --nproc-per-node 8 -m trainer.evaluate runs/mine
   python -m trainer.evaluate encoder.safetensors --data sets/train --eval-data sets/val
   python -m trainer.evaluate timm:resnet50 --data sets/train --eval-data sets/val
   python -m trainer.evaluate runs/mine --protocol linear-sgd --seeds 0,1,2
@@ -55,7 +56,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(args: argparse.Namespace) -> int:
     if args.select:
+        from trainer.command.scoring_ranks import refuse_ranks
         from trainer.command.select_checkpoint import select_checkpoint
+
+        refuse_ranks("--select")
 
         given = {name for name, value in vars(args).items() if value != _parser().get_default(name)}
         return select_checkpoint(Path(args.run), sorted(given - {"run", "select"}))

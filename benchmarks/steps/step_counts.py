@@ -13,7 +13,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +28,7 @@ from shards.errors import DataError, UsageError, run_command
 from trainer.checks import choose
 from trainer.config import LoopConfig
 from trainer.methods.method_table import METHODS, create_method
-from trainer.methods.protocol import Progress
+from trainer.methods.protocol import Method, Progress
 from trainer.nets.backbones import create_backbone
 from trainer.optim.create_optimizer import OptimSettings, build_optimizer
 from trainer.record.conditions import conditions
@@ -109,12 +109,26 @@ def refuse_more(
 
 def count_step(name: str, encoder: str) -> dict[str, Any]:
     """Operators and GiB of a step in the middle of a run; no value is made or read."""
+    count, _ = counted_step(name, encoder)
+    most = dict(count.by_name.most_common(8))
+    return {"operators": count.operators, "gib": round(count.bytes / 2**30, 3), "most": most}
+
+
+def counted_step(
+    name: str,
+    encoder: str,
+    prepare: Callable[[Method], object] = lambda method: None,
+    *,
+    is_first: bool = False,  # in which the optimizer makes what it keeps
+) -> tuple[Count, Method]:
+    """The count of a step in the middle of a run, and whose it is, which was prepared before."""
     optimizer, clipping = ENCODERS[encoder]
     torch.manual_seed(0)
     backbone = create_backbone(encoder, image_size_px=224, other_sizes_px=(96,))
     method = create_method(name, backbone, {})
     method.prepare(4096)  # DeepCluster v2 has 3,000 prototypes, and an image for each
     method.to(ELSEWHERE).train()
+    prepare(method)
     loop = LoopConfig(batch_size=IMAGES, precision="fp32", **clipping)
     parts: Any = SimpleNamespace(
         config=SimpleNamespace(loop=loop),
@@ -123,12 +137,11 @@ def count_step(name: str, encoder: str) -> dict[str, Any]:
         device=ELSEWHERE,
     )
     with _without_numbers():
-        # The first makes what the optimizer keeps.
-        optimizer_step(method, parts, iter([_views()]), Progress(10, 100, 10))
+        if not is_first:
+            optimizer_step(method, parts, iter([_views()]), Progress(10, 100, 10))
         with Count() as count:
             optimizer_step(method, parts, iter([_views()]), Progress(11, 100, 10))
-    most = dict(count.by_name.most_common(8))
-    return {"operators": count.operators, "gib": round(count.bytes / 2**30, 3), "most": most}
+    return count, method
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """`trainer.run` on forked ranks, one command after the other.
 
 A script of its own, since it forks: python tests/trainer/ranks.py < commands.json, a list of
-{"argv": [...], "world": 2, "late_s": 0, "interrupt": 0}, where every rank but the first is late,
-and the first gets SIGUSR1 when it makes features for the n-th time. Prints a list of
+{"argv": [...], "world": 2, "late_s": 0, "interrupt": 0, "dies": 0}, where every rank
+but the first is late, the first gets SIGUSR1 when it makes features for the n-th time, and the last
+SIGKILL. Prints a list of
 {"codes": [...], "seconds": [...], "log": "..."}: exit codes and ends by rank, and what was written.
 """
 
@@ -28,7 +29,9 @@ MAX_SECONDS = 120  # of one command
 LATE = ("augengine.backends.kornia_ops", "augengine.decoders.pillow_decoder", "torch._dynamo")
 
 
-def start(argv: list[str], world: int, late_s: float = 0.0, interrupt: int = 0) -> dict[str, Any]:
+def start(
+    argv: list[str], world: int, late_s: float = 0.0, interrupt: int = 0, dies: int = 0
+) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -37,7 +40,9 @@ def start(argv: list[str], world: int, late_s: float = 0.0, interrupt: int = 0) 
 
         def body(rank: int) -> int:
             if rank == 0:
-                _interrupt(interrupt)
+                _send(signal.SIGUSR1, interrupt)
+            if rank == world - 1:
+                _send(signal.SIGKILL, dies)
             time.sleep(late_s * (rank > 0))
             return main(argv)
 
@@ -52,12 +57,12 @@ def start(argv: list[str], world: int, late_s: float = 0.0, interrupt: int = 0) 
         return {"codes": codes, "seconds": seconds, "log": log.read().decode()}
 
 
-def _interrupt(number: int) -> None:
+def _send(what: signal.Signals, number: int) -> None:
     extract, calls = online.extract, iter(range(1, 1000))
 
     def extract_and_kill(*args: Any) -> Any:
         if next(calls) == number:
-            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), what)
         return extract(*args)
 
     online.extract = extract_and_kill

@@ -38,7 +38,7 @@ def run_ranks(folder: Path, commands: list[dict[str, Any]]) -> list[dict[str, An
 def recipe_of(folder: Path, shards: Path, method: str = "swav", **changes: Any) -> list[str]:
     """A run of two steps with a kNN before, between and after."""
     changes.setdefault("loop", {"epochs": 0.5, "batch_size": 8})
-    changes.setdefault("eval", {"data": str(shards), "k": 3, "every_epochs": 0.1})
+    changes.setdefault("eval", {"data": str(shards), "k": 3, "every_epochs": 0.1, "batch_size": 8})
     run = {"log_every": 1, "device": "cpu", "collective_seconds": COLLECTIVE_S}
     data = {"train": str(shards), "backend": "kornia", "decoder": "pillow", "workers": 1}
     data |= {"stall_seconds": 50, **changes.pop("data", {})}
@@ -95,17 +95,29 @@ def test_ranks_that_start_apart_share_the_first_ones_folder(
     assert str(run.relative_to(tmp_path)) in found["log"]
 
 
-def test_what_stops_the_first_rank_is_said_by_all(indexed_folder: Path, tmp_path: Path) -> None:
-    """A damaged evaluation set ends every rank at once, each with the reason in one line."""
-    test = write_set(tmp_path / "test", [i % 3 for i in range(20)], torn=range(0, 20, 4))
+def test_what_stops_one_rank_is_said_by_all(indexed_folder: Path, tmp_path: Path) -> None:
+    """Damage in the first one's images ends every rank at once, with the reason in one line."""
+    test = write_set(tmp_path / "test", [i % 3 for i in range(20)], torn=range(0, 8, 2))
     argv = [*recipe_of(tmp_path, indexed_folder), "--eval-data", str(test), "--out", "run"]
     (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2}])
     assert found["codes"] == [1, 1], found["log"]
     assert max(found["seconds"]) < COLLECTIVE_S / 2
     reason = f"at most 1 of 20 samples of {test} may be bad"
     assert found["log"].count(f"error: rank 0: {reason}") == 1, found["log"]
-    others = "error: rank 1: what the first rank does for all must succeed, got there: "
+    others = "error: rank 1: what all ranks do together must succeed, got on rank 0: "
     assert found["log"].count(others + reason) == 1, found["log"]
+    assert "Traceback" not in found["log"]
+
+
+def test_a_rank_that_dies_in_an_evaluation_ends_the_other(
+    indexed_folder: Path, tmp_path: Path
+) -> None:
+    """Killed while it makes features: the first one says so in a line, at once."""
+    argv = [*recipe_of(tmp_path, indexed_folder), "--out", "run"]
+    (found,) = run_ranks(tmp_path, [{"argv": argv, "world": 2, "dies": 3}])
+    assert found["codes"] == [1, -9], found["log"]
+    assert max(found["seconds"]) < COLLECTIVE_S / 2
+    assert found["log"].count("another rank has ended or hangs") == 1, found["log"]
     assert "Traceback" not in found["log"]
 
 

@@ -53,6 +53,7 @@ def test_key_value_beats_flag_beats_recipe_beats_default(
         "seed": 0,
         "window_shards": None,
         "compile": False,
+        "checkpoint_activations": False,
         "repeatable": False,
     }
     assert config["optim"]["base_lr"] == 0.001

@@ -1,7 +1,7 @@
 """The scores of an evaluation where people and programs find them: row by row, as they are made.
 
 A row is printed and in the JSON file as soon as it is there, so that an evaluation that is ended
-early leaves what it had.
+early leaves what it had. Of several ranks the first one alone says and writes them.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from shards.atomic import atomic_file
 from shards.terminal.console import new_bar, new_console
+from trainer.distributed import rank
 from trainer.eval.evaluation import OnProgress, Score
 from trainer.record.conditions import conditions as machine_conditions
 
@@ -45,7 +46,8 @@ def print_protocol(conditions: Mapping[str, Any], left_out: str) -> None:
 
 def print_line(text: str) -> None:
     """On stdout, at once and as it is."""
-    new_console(soft_wrap=True).print(text)
+    if rank() == 0:
+        new_console(soft_wrap=True).print(text)
 
 
 def write_json(
@@ -56,6 +58,8 @@ def write_json(
     **others: Any,
 ) -> None:
     """Replace the file by what is known so far, and on what machine, in one step."""
+    if rank() != 0:
+        return
     result: dict[str, Any] = {"conditions": {**conditions, **machine_conditions()}}
     result |= {"scores": [asdict(score) for score in scores], **others, "bad_samples": bad_samples}
     with atomic_file(path) as file:
@@ -65,7 +69,8 @@ def write_json(
 @contextmanager
 def progress_bar(what: str) -> Iterator[OnProgress]:
     """A bar on a terminal, with the time that is left of each stage; gone when it is done."""
-    bar = new_bar(new_console(sys.stderr), hidden=not sys.stderr.isatty(), transient=True)
+    is_hidden = rank() != 0 or not sys.stderr.isatty()
+    bar = new_bar(new_console(sys.stderr), hidden=is_hidden, transient=True)
     with bar:
         task = bar.add_task(what, total=1.0)
         last = ""

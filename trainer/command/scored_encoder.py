@@ -5,7 +5,6 @@ runs are judged. An exported file's network is scored untrained beside it.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,12 +21,13 @@ from trainer.command.scoreboard import (
     write_json,
 )
 from trainer.command.scored_run import check_flags, open_evaluation, with_flags
+from trainer.command.scoring_ranks import say_first, scoring_ranks
 from trainer.config import EvalConfig, TrainConfig
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.encoder_reader import untrained
 from trainer.encoders.load_encoder import check_source, load_encoder
 from trainer.eval.evaluation import Evaluation, Score
-from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
+from trainer.eval.features import describe_raw_pixels, raw_pixels
 
 
 def score_encoder(args: argparse.Namespace) -> int:
@@ -42,9 +42,14 @@ def score_encoder(args: argparse.Namespace) -> int:
     require_sets(args)
     encoder = load_encoder(args.run, args.checkpoint)
     if own := getattr(encoder.module, "plugin_origin", ""):
-        sys.stderr.write(f"{own}\n")
-    sys.stderr.write(f"{encoder.name}: views of {encoder.preprocessing}\n")
-    evaluation = open_as_wanted(encoder, args)
+        say_first([own])
+    say_first([f"{encoder.name}: views of {encoder.preprocessing}"])
+    with scoring_ranks(with_flags(TrainConfig(), args), args) as device:
+        return _score(encoder, args, device)
+
+
+def _score(encoder: Encoder, args: argparse.Namespace, device: torch.device) -> int:
+    evaluation = open_as_wanted(encoder, args, device=device)
 
     def conditions() -> dict[str, Any]:
         names = {"train": args.data, "test": args.eval_data, "encoder": encoder.name}
@@ -58,7 +63,7 @@ def score_encoder(args: argparse.Namespace) -> int:
         print_row(score)
         scores.append(score)
         if args.json is not None:
-            bad = evaluation.views.bad.items()
+            bad = evaluation.views.every_bad.items()
             samples = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
             write_json(args.json, conditions(), scores, samples)
     print_protocol(conditions(), evaluation.views.describe(evaluation.sets))
@@ -76,14 +81,17 @@ def require_sets(args: argparse.Namespace) -> None:
 
 
 def open_as_wanted(
-    encoder: Encoder, args: argparse.Namespace, max_test_images: int = 0
+    encoder: Encoder,
+    args: argparse.Namespace,
+    max_test_images: int = 0,
+    device: torch.device | None = None,  # None: as the flags say
 ) -> Evaluation:
     """The sets of the flags, seen as the encoder wants them."""
     feeding = encoder.preprocessing
     views = EvalConfig(size_px=feeding.size_px, fraction=feeding.fraction)
     config = with_flags(TrainConfig(eval=views), args)
     config = replace(config, eval=replace(config.eval, max_test_images=max_test_images))
-    evaluation = open_evaluation(config, args.probe_seconds)
+    evaluation = open_evaluation(config, args.probe_seconds, device)
     policy = replace(evaluation.views.policy, mean=feeding.mean, std=feeding.std)
     return replace(evaluation, views=replace(evaluation.views, policy=policy))
 
@@ -99,7 +107,6 @@ def _scores(encoder: Encoder, evaluation: Evaluation, *, baselines: bool) -> Ite
     blank: nn.Module | None = untrained(encoder.metadata) if encoder.metadata else None
     if blank is not None:
         blank = blank.to(evaluation.device)
-        views = evaluation.views(evaluation.sets.train)
-        yield score("random encoder", calibrated(blank, views, evaluation.device))
+        yield score("random encoder", evaluation.calibrated(blank))
     if baselines:
         yield score("raw pixels", raw_pixels)

@@ -6,7 +6,6 @@ other. Rows go into --out, else into the run's folder; the images of a part of t
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -15,11 +14,11 @@ from typing import Any
 
 from shards.atomic import atomic_file
 from shards.index import ShardIndex
-from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import print_line, progress_bar, write_json
 from trainer.command.scored_encoder import open_as_wanted, require_sets
 from trainer.command.scored_run import check_flags, open_evaluation, with_flags
+from trainer.command.scoring_ranks import refuse_ranks
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.load_encoder import check_source, is_run, load_encoder
 from trainer.eval.evaluation import Evaluation
@@ -65,9 +64,7 @@ def _check(args: argparse.Namespace) -> None:
     """All that can be said before anything is loaded."""
     check_source(args.run)
     check_flags(args)
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    rule = "a protocol runs in one process"
-    require(ranks == "1", rule, f"WORLD_SIZE={ranks}", "start it without torchrun")
+    refuse_ranks("a protocol")
     if not args.to and not is_run(args.run):
         require_sets(args)
 

@@ -5,7 +5,6 @@ The run's own config says which data, views and network; flags change the data a
 
 import argparse
 import copy
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,10 +26,11 @@ from trainer.command.scoreboard import (
     progress_bar,
     write_json,
 )
+from trainer.command.scoring_ranks import refuse_ranks, say_first, scoring_ranks
 from trainer.config import TrainConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.evaluation import Evaluation, Score
-from trainer.eval.features import calibrated, describe_raw_pixels, raw_pixels
+from trainer.eval.features import describe_raw_pixels, raw_pixels
 from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled_pair import open_labelled
 from trainer.record.rundir import CONFIG_NAME, read_config
@@ -45,9 +45,16 @@ def score_run(args: argparse.Namespace) -> int:
     run = Path(args.run)
     config = with_flags(read_config(run), args)
     path = checkpoint.find(run, args.checkpoint)
-    sys.stderr.writelines(f"{text}\n" for text in origins(config, OF_EVALUATION))
+    say_first(origins(config, OF_EVALUATION))
     check_flags(args)
-    evaluation = open_evaluation(config, args.probe_seconds)
+    with scoring_ranks(config, args) as device:
+        return _score(run, config, path, args, device)
+
+
+def _score(
+    run: Path, config: TrainConfig, path: Path, args: argparse.Namespace, device: torch.device
+) -> int:
+    evaluation = open_evaluation(config, args.probe_seconds, device)
     state = checkpoint.load(path)
 
     def conditions() -> dict[str, Any]:
@@ -61,7 +68,7 @@ def score_run(args: argparse.Namespace) -> int:
 
     def keep(scores: list[Score], **others: Any) -> None:
         if args.json is not None:
-            bad = evaluation.views.bad.items()
+            bad = evaluation.views.every_bad.items()
             samples = [{"data": data, **asdict(sample)} for (data, _), sample in bad]
             write_json(args.json, conditions(), scores, samples, **others)
 
@@ -81,10 +88,14 @@ def score_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def open_evaluation(config: TrainConfig, probe_seconds: float) -> Evaluation:
+def open_evaluation(
+    config: TrainConfig,
+    probe_seconds: float,
+    device: torch.device | None = None,  # None: as the config says
+) -> Evaluation:
     """The labelled sets of a config, and the engine that makes their views."""
     sets = open_labelled(config)
-    device = choose_device(config.run.device)
+    device = choose_device(config.run.device) if device is None else device
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, config.policy.load(), backend, decoder)
@@ -107,8 +118,7 @@ def _scores(
     load_weights(encoder, weights)
     yield score(f"step {state['step']}", encoder.eval())
     if config.backbone.weights is None:
-        views = evaluation.views(evaluation.sets.train)
-        yield score(RANDOM, calibrated(untrained, views, evaluation.device))
+        yield score(RANDOM, evaluation.calibrated(untrained))
     else:
         try:
             given = encoder_as_begun(config, policy, weights_taken(run / CONFIG_NAME))
@@ -147,6 +157,8 @@ def check_flags(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--json is a file in an existing folder, got {args.json}; make the folder"
         )
+    if args.finetune is not None:
+        refuse_ranks("--finetune")
     require(
         args.probe_seconds > 0,
         "--probe-seconds is positive",

@@ -1,20 +1,24 @@
 """One evaluation of frozen encoders: the data and engine they share, a row a way to make features.
 
-`evaluate.py` opens it, asks for a score of each encoder, and prints it; the conditions stand below.
+A command opens it, asks for a score of each encoder, and prints it; the conditions stand below.
+All ranks make features and find neighbours; the first one fits the probe.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from augengine.views import Views
 from trainer.eval.center_views import CenterViews
-from trainer.eval.features import extract
-from trainer.eval.knn import knn_accuracy
-from trainer.eval.labelled import LabelledSets
+from trainer.eval.features import Features, extract
+from trainer.eval.labelled import LabelledSet, LabelledSets
+from trainer.eval.on_all import own_run
 from trainer.eval.probe import PROTOCOL, linear_probe
+from trainer.eval.shared_features import alike, calibrated_on_first, share_features
 
 # What is being done, and the share of it that is done.
 OnProgress = Callable[[str, float], None]
@@ -49,28 +53,43 @@ class Evaluation:
     ) -> Score:
         """KNN and linear probe of one way to make features [N, D] of images [N, C, S, S]."""
         settings = self.views.settings
-        both = self._watched(on_progress)
-        train, test = (extract(encode, views, self.device) for views in both)
-        sets = (train.values, train.labels, test.values, test.labels)
-        knn = knn_accuracy(*sets, k=settings.k, temperature=settings.temperature)
-        probe = linear_probe(
-            *sets,
-            seconds=self.probe_seconds,
-            on_look=lambda share: on_progress("linear probe", share),
-        )
+        watched = self._watched(on_progress)
+
+        def features_of(_: LabelledSet, views: Iterator[Views]) -> Features:
+            return extract(encode, watched(views), self.device)
+
+        def probe_of(train: Features, test: Features) -> tuple[float, float, bool]:
+            found = linear_probe(
+                train.values,
+                train.labels,
+                test.values,
+                test.labels,
+                seconds=self.probe_seconds,
+                on_look=lambda share: on_progress("linear probe", share),
+            )
+            return found.accuracy, found.l2, found.is_cut
+
+        with alike(encode) if isinstance(encode, nn.Module) else nullcontext():
+            features = share_features(self.views, self.sets, features_of)
+        knn = features.knn_accuracy(settings.k, settings.temperature)
+        accuracy, l2, is_cut = features.on_first(probe_of)
         return Score(
             what=what,
             knn=knn,
-            linear=probe.accuracy,
-            linear_l2=probe.l2,
-            feature_dim=train.values.shape[1],
-            linear_cut=probe.is_cut,
+            linear=accuracy,
+            linear_l2=l2,
+            feature_dim=features.test.values.shape[1],
+            linear_cut=is_cut,
         )
 
-    def _watched(self, on_progress: OnProgress) -> Iterator[Iterator[Views]]:
-        """Views of the training set, then of the held-out one; says how many have been taken."""
-        parts = (self.sets.train, self.sets.test)
-        total, done = sum(len(part.ids) for part in parts), 0
+    def calibrated(self, backbone: nn.Module) -> nn.Module:
+        """A copy of an untrained encoder with BatchNorm statistics of the training images."""
+        return calibrated_on_first(backbone, lambda: self.views(self.sets.train), self.device)
+
+    def _watched(self, on_progress: OnProgress) -> Callable[[Iterator[Views]], Iterator[Views]]:
+        """Says how many of this rank's views of both sets have been taken."""
+        parts, size = (self.sets.train, self.sets.test), self.views.settings.batch_size
+        total, done = sum(len(own_run(part.ids, size)) for part in parts), 0
 
         def watch(views: Iterator[Views]) -> Iterator[Views]:
             nonlocal done
@@ -79,7 +98,7 @@ class Evaluation:
                 done += len(batch.ids)
                 on_progress("features", done / total)
 
-        return (watch(self.views(part)) for part in parts)
+        return watch
 
     def conditions(self) -> dict[str, Any]:
         """The conditions of the numbers; ask for them after the scores."""

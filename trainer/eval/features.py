@@ -42,13 +42,20 @@ def extract(
     views: Iterable[Views],
     device: torch.device,
 ) -> Features:
-    """Run `encode` over the first view of every image; wrap it in `frozen` when it is a module."""
+    """Run `encode` over the first view of every image; wrap it in `frozen` when it is a module.
+
+    Of no views there are no features, of width 0.
+    """
     values, labels = [], []
     with torch.no_grad():
         for batch in views:
             images = batch.crops[0][0].to(device)
             values.append(encode(images).float())
             labels.append(torch.from_numpy(batch.labels).long())
+    if not values:
+        return Features(
+            torch.zeros(0, 0, device=device), torch.zeros(0, dtype=torch.int64).to(device)
+        )
     return Features(torch.cat(values), torch.cat(labels).to(device))
 
 

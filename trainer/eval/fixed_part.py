@@ -31,7 +31,7 @@ from trainer.config import EvalConfig
 from trainer.eval.features import calibrated, extract, frozen
 from trainer.eval.label_free import alignment, alpha_req, lidar, rankme, uniformity
 from trainer.eval.labelled import sample_positions
-from trainer.eval.online import GivenUp
+from trainer.eval.on_all import GivenUp
 from trainer.settings.data_config import DataConfig
 
 IMAGES = 1024  # at most, of centre views

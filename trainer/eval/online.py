@@ -1,7 +1,7 @@
 """kNN of the encoder as it is now, on held-out labelled images: the number that a loss cannot give.
 
-And, where it is asked for, a linear probe on the same features. `scores.py` asks before training,
-every eval.every_epochs and at the end.
+And, where it is asked for, a linear probe on the same features. A run asks before training, every
+eval.every_epochs and at the end; all ranks make the features and find the neighbours.
 """
 
 import time
@@ -13,14 +13,11 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.eval.center_views import CenterViews
-from trainer.eval.features import calibrated, extract, frozen
-from trainer.eval.knn import knn_accuracy
+from trainer.eval.features import Features, extract, frozen
 from trainer.eval.labelled import LabelledSet, LabelledSets
+from trainer.eval.on_all import GivenUp
 from trainer.eval.online_probe import online_probe
-
-
-class GivenUp(Exception):
-    """An evaluation was told to stop before its end."""
+from trainer.eval.shared_features import alike, calibrated_on_first, share_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +40,24 @@ class OnlineKnn:
     def __call__(
         self, backbone: nn.Module, stop: Callable[[], bool] = lambda: False
     ) -> OnlineScore:
-        """Score the encoder as it is, and leave it so.
+        """Score the encoder as it is, and leave it so; all ranks together.
 
         Raises:
-            GivenUp: `stop` said so between two batches.
+            GivenUp: `stop` said so between two batches, on any rank.
             DataError: images that cannot be read.
         """
         settings = self.views.settings
-        with frozen(backbone):
-            train = extract(backbone, self._views(self.sets.train, stop), self.device)
-            test = extract(backbone, self._views(self.sets.test, stop), self.device)
-        knn = knn_accuracy(
-            train.values,
-            train.labels,
-            test.values,
-            test.labels,
-            k=settings.k,
-            temperature=settings.temperature,
-        )
+
+        def features_of(part: LabelledSet, views: Iterator[Views]) -> Features:
+            return extract(backbone, _until(stop, views), self.device)
+
+        with frozen(backbone), alike(backbone):
+            features = share_features(self.views, self.sets, features_of)
+        knn = features.knn_accuracy(settings.k, settings.temperature)
         if not settings.probe:
             return OnlineScore(knn)
         began = time.monotonic()
-        probe = online_probe(train, test, stop)
+        probe = features.on_first(lambda train, test: online_probe(train, test, stop))
         if probe is None:
             raise GivenUp
         return OnlineScore(knn, probe, time.monotonic() - began)
@@ -73,7 +66,12 @@ class OnlineKnn:
         self, backbone: nn.Module, stop: Callable[[], bool] = lambda: False
     ) -> OnlineScore:
         """The score of an untrained backbone with BatchNorm statistics of the data."""
-        return self(calibrated(backbone, self._views(self.sets.train, stop), self.device), stop)
+
+        def views() -> Iterator[Views]:
+            return _until(stop, self.views(self.sets.train))
+
+        copied = calibrated_on_first(backbone, views, self.device)
+        return self(copied, stop)
 
     @property
     def protocol(self) -> str:
@@ -101,8 +99,9 @@ class OnlineKnn:
             f"and {num_test:,} held-out images, {self.views.size_px} px{centre}"
         )
 
-    def _views(self, part: LabelledSet, stop: Callable[[], bool]) -> Iterator[Views]:
-        for views in self.views(part):
-            if stop():
-                raise GivenUp
-            yield views
+
+def _until(stop: Callable[[], bool], batches: Iterator[Views]) -> Iterator[Views]:
+    for views in batches:
+        if stop():
+            raise GivenUp
+        yield views

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from shards.errors import UsageError
 
@@ -122,6 +123,7 @@ class VisionTransformer(nn.Module):
         self.feature_dim = dim
         self.num_heads = num_heads
         self.patch_px = patch_px
+        self.grad_checkpointing = False
         self.grid = image_size_px // patch_px
         self.patch_embed = PatchEmbed(dim, patch_px)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -153,9 +155,14 @@ class VisionTransformer(nn.Module):
         start = self.cls_token.expand(tokens.shape[0], -1, -1)
         tokens = torch.cat([start, tokens], dim=1)
         tokens = tokens + self._positions(grid)
+        recomputes = self.grad_checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = checkpoint(block, tokens, use_reentrant=False) if recomputes else block(tokens)
         return self.norm(tokens)[:, 0]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep the blocks' inputs alone for the backward, which computes the rest again."""
+        self.grad_checkpointing = enable
 
     def _positions(self, grid: int) -> torch.Tensor:
         """[1, 1 + grid^2, D]: the class token's embedding, then the grid's, bicubic if resized."""

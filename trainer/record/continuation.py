@@ -28,6 +28,7 @@ FREE_ON_RESUME = (
     "eval.",
     "data.",
     "loop.accumulate",
+    "loop.checkpoint_activations",
     "loop.compile",
     "loop.epochs",
     "loop.repeatable",

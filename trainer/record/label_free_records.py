@@ -15,7 +15,7 @@ from torch import nn
 from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.fixed_part import LabelFree, LabelFreeScore
-from trainer.eval.online import GivenUp
+from trainer.eval.on_all import GivenUp
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 from trainer.record.samplelog import SampleLog

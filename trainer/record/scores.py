@@ -1,4 +1,4 @@
-"""The scores of a run: when they are due, making kNN on the first rank, and where it is written.
+"""The scores of a run: when they are due, making kNN on all ranks, and where it is written.
 
 `label_free_records.py` makes what needs no labels, at the same steps.
 
@@ -18,7 +18,8 @@ from torch import nn
 
 from trainer.build import Parts
 from trainer.distributed import on_first
-from trainer.eval.online import GivenUp
+from trainer.eval.on_all import GivenUp
+from trainer.eval.online import OnlineScore
 from trainer.eval.online_probe import PROTOCOL
 from trainer.record.label_free_records import LabelFreeRecords
 from trainer.record.log import read_metrics
@@ -77,10 +78,9 @@ class Scores:
             for at in (0, step):
                 if self._lacks_knn(at):
                     with self._reporter.paused():
-                        score = on_first(partial(self._score, at, step))
-                    if score is None:
+                        is_made = self._score(at, step)
+                    if not is_made:
                         return False
-                    self.by_step[at] = score
             return self._label_free.make(step)
 
     def _lacks_knn(self, step: int) -> bool:
@@ -93,8 +93,8 @@ class Scores:
         records = [r for r in read_metrics(out) if "knn" in r]
         return {r["step"]: r["knn"] for r in records if r.get("knn_protocol") == knn.protocol}
 
-    def _score(self, at: int, step: int) -> float | None:
-        """On the first rank: the score of step 0 or of the encoder as it is, at `step`."""
+    def _score(self, at: int, step: int) -> bool:
+        """Score step 0 or the encoder as it is, at `step`; False: given up."""
         began = time.monotonic()
         knn, encoder = self._parts.knn, self._parts.method.encoder
         assert knn is not None
@@ -106,9 +106,17 @@ class Scores:
             else:
                 score = knn(encoder, self._is_stopped)
         except GivenUp:
-            return None
+            return False
         finally:
             self._samples.add_evaluated(at, knn.views.bad)
+        # The first one's number is everybody's: on CUDA sums may differ in their last bit.
+        self.by_step[at] = on_first(partial(self._write, at, score, began))
+        return True
+
+    def _write(self, at: int, score: OnlineScore, began: float) -> float:
+        """On the first rank: say and record it; the share that kNN told rightly."""
+        knn = self._parts.knn
+        assert knn is not None
         epoch = round(at / self._parts.timeline.steps_per_epoch, 6)
         eval_s = round(time.monotonic() - began, 3)
         record = {"epoch": epoch, "knn": score.knn, "knn_protocol": knn.protocol, "eval_s": eval_s}
