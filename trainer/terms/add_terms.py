@@ -111,7 +111,8 @@ def _seen(
     """What the term needs of the step; UsageError when the step did not make it."""
     num_all, num_global = views.num_views, len(views.crops[0])
     num_seen = method.seen_global_views(num_global)
-    columns = (*range(num_seen), *range(num_global, num_all))
+    first = method.first_seen_view
+    columns = (*range(first, first + num_seen), *range(num_global, num_all))
     parts: dict[str, torch.Tensor] = {}
     for need in term.needs:
         part = outputs.get(_child(method, need) or "")
