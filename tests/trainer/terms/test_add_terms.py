@@ -9,7 +9,7 @@ import torch
 from term_views import POLICY, make_views
 from test_resume import assert_equal, cut, final_state, losses
 from tiny_run import tiny_config
-from toy_methods import TOY
+from toy_methods import TOY, UNSEEN_GLOBAL_VIEWS
 
 from trainer.config import TrainConfig
 from trainer.export import main as export
@@ -20,7 +20,8 @@ from trainer.recipes.recipe import as_mapping, resolve, to_yaml
 from trainer.record.log import read_metrics
 from trainer.run import main as run
 from trainer.settings.strict import merge
-from trainer.terms.add_terms import add_terms
+from trainer.terms.add_terms import Terms, add_terms
+from trainer.terms.term import Seen, Term
 from trainer.terms.term_table import read_terms
 from trainer.train import train
 
@@ -35,7 +36,7 @@ def with_terms(shards: Path, terms: list[dict[str, Any]], **changes: Any) -> Tra
     return resolve(merge(values, {"method": {"terms": terms}}))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "mocov1"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in UNSEEN_GLOBAL_VIEWS])
 def test_every_method_takes_a_term(name: str) -> None:
     """None is written for it: its step is seen, the loss grows, the heads get a gradient."""
     torch.manual_seed(0)
@@ -54,6 +55,26 @@ def test_every_method_takes_a_term(name: str) -> None:
     heads = [p for key, p in method.named_parameters() if key.startswith("terms.0.heads.")]
     assert len(heads) == 2 * 8
     assert all(p.grad is not None and p.grad.any() for p in heads[::8])
+
+
+@pytest.mark.parametrize(("name", "columns"), [("mocov1", (0, 1, 3)), ("ressl", (1, 2, 3))])
+def test_a_term_is_told_which_views_were_seen(name: str, columns: tuple[int, ...]) -> None:
+    """Those of the trained network: without MoCo's last global view, without ReSSL's first."""
+    told: list[Any] = []
+
+    class Listens(Term):
+        needs = ("features",)
+
+        def forward(self, seen: Seen) -> torch.Tensor:
+            told.append(seen)
+            return seen.parts["features"].mean()
+
+    method = create_method(name, create_backbone("resnet10", width=0.125, stem="small"), TOY[name])
+    policy = POLICY.with_views((3, 1), (8, 8))
+    method.terms = Terms(read_terms(["augself"]), [Listens()])
+    method(make_views(policy), Progress(50, 100, 10.0))
+    assert (told[0].columns, told[0].num_global) == (columns, 2)
+    assert len(told[0].parts["features"]) == 3
 
 
 def test_a_term_without_weight_changes_no_weight(shard_folder: Path, tmp_path: Path) -> None:
