@@ -34,6 +34,11 @@ PUBLISHED["instdisc"] = PUBLISHED["mocov1"] = (
 PUBLISHED["exemplar"] = (
     ((0.5, 1), 0.4, 0.5, 0.4, 0.1, False, (0, 0), (0, 0), (0.2, 0.5), 0, None)
 )  # fmt: skip
+PUBLISHED["ressl"] = (
+    ((0.2, 1), 0.4, 0.4, 0.4, 0.1, False, (0, 0.5), (0, 0), (0.172, 0.86), 0.5, 13)
+)  # fmt: skip
+# Policies whose first view is only cropped and flipped.
+WEAK = ("ressl",)
 # The probabilities of flip, jitter and gray, and the ratio of the crops' sides.
 USUAL = (0.5, 0.8, 0.2, (3 / 4, 4 / 3))
 UNUSUAL = {
@@ -54,6 +59,11 @@ def test_published_numbers(name: str) -> None:
     assert [view.blur for view in views[:2]] == list(PUBLISHED[name][6])
     assert [view.solarize for view in views] == [*PUBLISHED[name][7], 0]
     assert (views[2].scale, views[2].blur) == PUBLISHED[name][8:10]
+    if name in WEAK:
+        weak = views.pop(0)
+        assert (weak.scale, weak.flip, weak.ratio) == (PUBLISHED[name][0], 0.5, USUAL[3])
+        assert (weak.jitter, weak.gray, weak.blur, weak.solarize) == (0, 0, 0, 0)
+        assert views[0].scale == PUBLISHED[name][0]
     for view in views:
         colour = (view.brightness, view.contrast, view.saturation, view.hue)
         assert colour == PUBLISHED[name][1:5]
@@ -61,7 +71,20 @@ def test_published_numbers(name: str) -> None:
         usual = (view.flip, view.jitter, view.gray, view.ratio)
         assert usual == UNUSUAL.get(name, USUAL)
         assert (view.sigma, view.kernel_px) == ((0.1, 2.0), PUBLISHED[name][10])
-    assert views[0].scale == views[1].scale == PUBLISHED[name][0]
+    if name not in WEAK:
+        assert views[0].scale == views[1].scale == PUBLISHED[name][0]
+
+
+def test_one_of_eight_views_is_weak() -> None:
+    """ReSSL's policy: the teacher's view first, and all published sizes and scales."""
+    policy = load_policy("ressl")
+    strong = [view.jitter > 0 for view in policy.with_views((8,)).groups[0].views]
+    assert strong == [False, *[True] * 7]
+    assert [(g.count, g.size_px) for g in policy.groups] == [
+        (2, 224), (1, 192), (1, 160), (1, 128), (1, 96),
+    ]  # fmt: skip
+    scales = [group.views[-1].scale for group in policy.groups]
+    assert scales == [(0.2, 1), (0.172, 0.86), (0.143, 0.715), (0.114, 0.571), (0.086, 0.429)]
 
 
 def test_normalisation_and_thresholds_of_each() -> None:

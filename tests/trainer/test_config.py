@@ -117,6 +117,7 @@ def test_crops_are_drawn_as_in_the_code(name: str) -> None:
     [
         ("instdisc_cifar", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)),  # cifar.py
         ("mocov1_cifar", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)),
+        ("sce_cifar", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)),  # its transforms/utils.py
         ("dcl", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # lightly's IMAGENET_NORMALIZE
         ("dclw", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ("simclr", (0, 0, 0), (1, 1, 1)),

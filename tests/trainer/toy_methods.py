@@ -31,10 +31,22 @@ TOY: dict[str, dict[str, Any]] = {
         "symmetric": True,
     },
     "mocov3": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "temperature": 0.5},
+    "msf": {
+        "hidden_dim": 16, "out_dim": 8, "neighbours": 3, "queue_length": 24, "groups": 4,
+        "momentum": 0.9,
+    },
     "nnclr": {
         "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16, "queue_length": 24, "temperature": 0.5,
     },
     "relic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "temperature": 0.5},
+    "ressl": {
+        "hidden_dim": 16, "out_dim": 8, "head_norm": True, "queue_length": 24, "groups": 4,
+        "momentum": 0.9,
+    },
+    "sce": {
+        "projector_layers": 2, "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16,
+        "temperature": 0.4, "key_temperature": 0.2, "queue_length": 24, "momentum": 0.9,
+    },
     "simclr": {"out_dim": 8, "temperature": 0.5},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "sslhsic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "width_rate": 0.02},
@@ -46,7 +58,7 @@ TOY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
 MIN_GLOBAL_VIEWS: dict[str, int] = {"distill": 1, "exemplar": 1, "instdisc": 1}
-# Global views that the trained network does not see: MoCo's keys are its copy's.
-UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1}
+# Global views that the trained network does not see: keys and targets are its copy's.
+UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1, "msf": 1, "ressl": 1}
 # Images that the trained network sees in place of a global view: its patches.
 PATCHES: dict[str, int] = {"fastmoco": 4}

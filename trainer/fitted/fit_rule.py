@@ -22,7 +22,6 @@ from trainer.settings.policy_config import has_groups
 from trainer.settings.strict import flatten
 
 METHOD = "simclr"
-POLICY = "swav"
 CPU_MINUTES = 12.0  # a run's length on a CPU when none is typed
 GPU_IMAGES = 20e6  # images that a run on a GPU sees, likewise
 LARGE_SET = 300_000  # images from which on published recipes are nearer than ours
@@ -131,7 +130,11 @@ def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
     groups = typed.get("policy.groups") or ()
     if has_groups(groups):
         return max(int(group.get("size_px", MOST_GPU_PX)) for group in groups)
-    policy = str(choices.take("policy.name", POLICY, "its crops, of one strength for all views"))
+    weak = rule.policy != OTHER.policy
+    why = (
+        "its first view weak, for a teacher" if weak else "its crops, of one strength for all views"
+    )
+    policy = str(choices.take("policy.name", rule.policy, why))
     own = load_policy(policy).groups
     if is_policy_file(policy) and "policy.sizes" not in typed:
         return max(group.size_px for group in own)  # its author said so

@@ -48,6 +48,7 @@ class Rule:
 
     lr: float  # SGD's, for a batch of 256
     settings: Callable[[Scale], Settings] = lambda scale: {}
+    policy: str = "swav"
     views: str = "2+6"  # for SimCLR worth 2.7 points over "2" in equal time
     warmup: float = 0.05  # share of the run
     weight_decay: float = 1e-4
@@ -95,6 +96,45 @@ def _moco(scale: Scale) -> Settings:
 
 def _relic(scale: Scale) -> Settings:
     return _bootstrap(scale) | {"temperature": (0.2, "small batches")}
+
+
+def _ressl(scale: Scale) -> Settings:
+    return {
+        "hidden_dim": (scale.head(4096, 256), _HEAD),
+        "out_dim": (scale.head(512, 64), _HEAD),
+        "head_norm": (True, "batch norm in the head, for short queues"),
+        "queue_length": (scale.queue(131072, 0.15), "a sixth of the images, the demo recipe's"),
+        "momentum": (scale.momentum(0.999), _SHORT),
+        "groups": (2 if scale.batch < 256 else 8, "parts of 32 images or more"),
+    }
+
+
+def _sce(scale: Scale) -> Settings:
+    """As published for small images: one weak key, and no predictor."""
+    why = "as published for CIFAR"
+    return {
+        "projector_layers": (2, why),
+        "hidden_dim": (scale.head(2048, 256), _HEAD),
+        "out_dim": (scale.head(256, 64), _HEAD),
+        "projector_norm": (False, why),
+        "predictor_dim": (None, why),
+        "key_temperature": (0.05, why),
+        "queue_length": (scale.queue(65536, 0.15), "a sixth of the images, the demo recipe's"),
+        "momentum": (scale.momentum(0.99), _SHORT),
+        "final_momentum": (None, why),
+        "symmetric": (False, why),
+    }
+
+
+def _msf(scale: Scale) -> Settings:
+    return {
+        "hidden_dim": (scale.head(4096, 256), _HEAD),
+        "out_dim": (scale.head(512, 64), _HEAD),
+        "neighbours": (5, _FEW),
+        "queue_length": (scale.queue(128000, 0.15), "a sixth of the images, the demo recipe's"),
+        "momentum": (scale.momentum(0.99), _SHORT),
+        "groups": (2 if scale.batch < 256 else 4, "parts of 32 images or more"),
+    }
 
 
 def _mocov3(scale: Scale) -> Settings:
@@ -216,8 +256,11 @@ RULES = {
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
+    "msf": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_msf),
     "nnclr": Rule(lr=0.4, settings=_nnclr),
     "relic": Rule(lr=0.4, warmup=0.1, settings=_relic),
+    "ressl": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_ressl),
+    "sce": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_sce),
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),

@@ -11,12 +11,11 @@ on any number of them, so that one device trains exactly as eight.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.banks.embedding_queue import EmbeddingQueue
-from trainer.checks import choose, require
+from trainer.checks import choose
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.own_negatives import Negatives, negatives_info_nce
@@ -25,7 +24,7 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.nets.shuffle import random_order, reorder
+from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
 from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
@@ -48,9 +47,7 @@ class Settings:
     def __post_init__(self) -> None:
         check_bounds("moco", self)
         choose("moco head", self.head, HEADS)
-        # A permutation changes no statistics of the whole batch.
-        rule = "moco groups is at least 2 when keys are shuffled"
-        require(self.groups >= 2 or not self.shuffle, rule, self.groups, "or method.shuffle=false")
+        check_shuffle("moco", self.groups, shuffle=self.shuffle)
 
 
 class MoCo(Method):
@@ -73,14 +70,7 @@ class MoCo(Method):
 
     def check_images(self, num_images: int) -> None:
         """Ranks share the groups evenly, groups the images, and each has two for batch norm."""
-        num_groups, world = self.settings.groups, world_size()
-        fits = num_groups % world == 0 and num_images % num_groups == 0
-        rule = (
-            f"moco groups divides the {num_images} images of a forward into parts of 2 or more, "
-            f"and is a multiple of the {world} ranks"
-        )
-        remedy = "change method.groups, loop.accumulate or --batch-size"
-        require(fits and num_images >= 2 * num_groups, rule, num_groups, remedy)
+        check_groups("moco", self.settings.groups, num_images)
 
     def seen_global_views(self, num_global: int) -> int:
         """All but the one that gives the keys."""
@@ -95,7 +85,9 @@ class MoCo(Method):
             self.backbone, [asking, *views.crops[1:]], per_view=True, parts=parts
         )
         q = unit_rows(forward_views(self.projector, features, per_view=True))
-        k = self._keys(answering, parts, progress.step)
+        order = progress.step if self.settings.shuffle else None
+        networks = self.key_backbone, self.key_projector
+        k = unit_rows(forward_keys(*networks, answering, parts=parts, step=order))
         queries, negatives = stated("queries", q), stated("negatives", Negatives(self.queue.rows))
         temperature = self.settings.temperature
         loss = negatives_info_nce(queries, k, negatives, temperature, skip_own=symmetric)
@@ -113,15 +105,3 @@ class MoCo(Method):
         """Move the keys' network towards the new weights."""
         ema_update(self.key_backbone, self.backbone, self.settings.momentum)
         ema_update(self.key_projector, self.projector, self.settings.momentum)
-
-    @torch.no_grad()
-    def _keys(self, crops: torch.Tensor, parts: int, step: int) -> torch.Tensor:
-        """[K, B, D] unit rows, of batch statistics that no query has."""
-        order = random_order(crops.shape[1], step)
-        if self.settings.shuffle:
-            crops = reorder(crops.transpose(0, 1), order).transpose(0, 1)
-        features = forward_views(self.key_backbone, crops, per_view=True, parts=parts)
-        k = unit_rows(forward_views(self.key_projector, features, per_view=True))
-        if self.settings.shuffle:
-            k = reorder(k.transpose(0, 1), order.argsort()).transpose(0, 1)
-        return k

@@ -9,11 +9,11 @@ first batches meet random neighbours. Batch statistics are per view, as in separ
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.banks.embedding_queue import EmbeddingQueue
+from trainer.banks.nearest_rows import nearest_rows
 from trainer.losses.cosine import unit_rows
 from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
@@ -66,21 +66,14 @@ class NNCLR(Method):
         z = forward_views(self.projector, features, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
         global_z = unit_rows(z[: len(views.crops[0])].detach())
-        neighbours, cosine = self._nearest(global_z)
+        neighbours, cosines = nearest_rows(global_z, self.queue.rows)
         # Predictions are the candidates, and of all ranks: they carry the gradient.
-        loss = batch_info_nce(neighbours, p, self.settings.temperature)
+        loss = batch_info_nce(neighbours[..., 0, :], p, self.settings.temperature)
         # Not before the search, or everyone's nearest neighbour would be itself.
         self.queue.push(global_z[0])
-        return StepResult(loss, global_z.flatten(0, 1), {"neighbour_cosine": cosine})
+        metrics = {"neighbour_cosine": cosines.mean()}
+        return StepResult(loss, global_z.flatten(0, 1), metrics)
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All candidates are alike: the batch."""
         return math.log(num_images)
-
-    @torch.no_grad()
-    def _nearest(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[G, B, D]: the queue's row nearest to each; and their mean cosine."""
-        # In bf16 many rows of a long queue would be equally near.
-        with torch.autocast(z.device.type, enabled=False):
-            cosines, nearest = (z @ self.queue.rows.T).max(dim=-1)
-        return self.queue.rows[nearest], cosines.mean()

@@ -55,6 +55,8 @@ class Method(nn.Module):
     backbone: nn.Module  # images [N, C, S, S] -> features [N, D]; what is trained
     encoder_name: str = "backbone"  # the child that is evaluated and exported (DINO: the teacher's)
     min_global_views: int = 2  # views the first crop group must have
+    # The global views before this one are a momentum network's alone (ReSSL's weak view).
+    first_seen_view: int = 0
     given: tuple[str, ...] = ()  # children whose weights come from a file that the settings name
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
     sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
@@ -109,8 +111,8 @@ class Method(nn.Module):
         """
 
     def seen_global_views(self, num_global: int) -> int:
-        """How many of the global views, the first ones, the trained network sees."""
-        return num_global
+        """How many of the global views, from `first_seen_view` on, the trained network sees."""
+        return num_global - self.first_seen_view
 
     @classmethod
     def seen_sizes(cls, sizes_px: tuple[int, ...]) -> tuple[int, ...]:

@@ -37,9 +37,11 @@ def ema_update(
     get_ema_multi_avg_fn(momentum)(list(teacher.parameters()), new, 0)
 
 
-def cosine_momentum(base: float, fraction: float) -> float:
-    """Momentum tau from `base` at the start of the run to 1 at its end.
+def cosine_momentum(base: float, fraction: float, final: float | None = 1.0) -> float:
+    """Momentum tau from `base` at the start of the run to `final` at its end; None: it stays.
 
-    tau = 1 - (1 - base) (1 + cos(pi fraction)) / 2
+    tau = final - (final - base) (1 + cos(pi fraction)) / 2
     """
-    return 1 - (1 - base) * (1 + math.cos(math.pi * fraction)) / 2
+    if final is None:
+        return base
+    return final - (final - base) * (1 + math.cos(math.pi * fraction)) / 2

@@ -74,7 +74,8 @@ class _Step:
         """What the term needs of the step; UsageError when the whole step did not make it."""
         num_all, num_global = self.views.num_views, len(self.views.crops[0])
         num_seen = self.method.seen_global_views(num_global)
-        columns = (*range(num_seen), *range(num_global, num_all))
+        first = self.method.first_seen_view
+        columns = (*range(first, first + num_seen), *range(num_global, num_all))
         made, parts, networks = self._made(), {}, networks_of(self.method)
         for need in (*term.needs, *(part for part in term.takes if part in networks)):
             part = made.get(child_of(self.method, need) or "")

@@ -54,17 +54,20 @@ class DSSL(Term):
         heavy, plan = seen.views.heavy, seen.views.plan.heavy
         assert heavy is not None
         assert plan is not None
-        own = seen.parts["projections"][: seen.num_global]
-        targets = seen.parts.get("momentum_projections", own)
-        # Those whose source has a target: of a one-sided MoCo the first view alone.
-        rows = [h for h, v in enumerate(plan.source.tolist()) if v < len(targets)]
-        sources, crops = plan.source[rows].tolist(), heavy[rows]
+        columns, own = seen.columns[: seen.num_global], seen.parts["projections"]
+        targets = seen.parts.get("momentum_projections", own[: seen.num_global])
+        momentum = "momentum_projections" in seen.parts
+        # Those whose source the trained network saw and has a target: of a one-sided MoCo the
+        # first view alone.
+        sources = [v for v in plan.source.tolist() if v in columns]
+        rows = [h for h, v in enumerate(plan.source.tolist()) if v in sources]
+        seen_rows, crops = [columns.index(v) for v in sources], heavy[rows]
         z = _run(seen, ("features", "projections"), crops)
         p = _run(seen, ("predictions",), z) if "predictions" in seen.networks else z
-        loss = _apart(p, targets[sources])
+        loss = _apart(p, targets[sources if momentum else seen_rows])
         share = self.settings.reverse
         if share:
-            standard = seen.parts.get("predictions", seen.parts["projections"])[sources]
+            standard = seen.parts.get("predictions", own)[seen_rows]
             loss = (1 - share) * loss + share * _apart(
                 standard, self._heavy_targets(seen, crops, z)
             )

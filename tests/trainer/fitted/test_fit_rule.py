@@ -27,6 +27,17 @@ def leaves(fitted: Fitted) -> dict[str, Any]:
     return dict(flatten(fitted.values))
 
 
+@pytest.mark.parametrize("method", ["ressl", "sce", "msf"])
+def test_a_teacher_sees_a_weak_view(method: str) -> None:
+    """The first is cropped and flipped; colours, at half strength, are the others' alone."""
+    typed = {"method": {"name": method}}
+    config = resolve(merge(fit(facts(), 10, typed).values, typed))
+    first, *others = (view for _, _, view in config.policy.load().flat_views)
+    assert len(others) == 7
+    assert (first.jitter, first.gray, first.blur) == (0, 0, 0)
+    assert {(view.jitter, view.gray, view.brightness) for view in others} == {(0.8, 0.2, 0.4)}
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "distill"])
 @pytest.mark.parametrize("images", [12, 1_000, 7_000, 50_000, 1_300_000])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

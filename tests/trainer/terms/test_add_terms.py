@@ -9,7 +9,7 @@ import torch
 from term_views import POLICY, make_views
 from test_resume import assert_equal, cut, final_state, losses
 from tiny_run import tiny_config
-from toy_methods import TOY
+from toy_methods import TOY, UNSEEN_GLOBAL_VIEWS
 
 from shards.errors import UsageError
 from trainer.config import TrainConfig
@@ -21,7 +21,8 @@ from trainer.recipes.recipe import as_mapping, resolve, to_yaml
 from trainer.record.log import read_metrics
 from trainer.run import main as run
 from trainer.settings.strict import merge
-from trainer.terms.add_terms import add_terms
+from trainer.terms.add_terms import Terms, add_terms
+from trainer.terms.term import Seen, Term
 from trainer.terms.term_table import read_terms
 from trainer.train import train
 
@@ -36,7 +37,7 @@ def with_terms(shards: Path, terms: list[dict[str, Any]], **changes: Any) -> Tra
     return resolve(merge(values, {"method": {"terms": terms}}))
 
 
-UNLIKE_VIEWS = ("mocov1", "fastmoco")  # one view is trained on; patches are
+UNLIKE_VIEWS = (*UNSEEN_GLOBAL_VIEWS, "fastmoco")  # one view is trained on; patches are
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in UNLIKE_VIEWS])
@@ -66,6 +67,26 @@ def test_features_of_patches_are_no_views() -> None:
     method = create_method("fastmoco", backbone, TOY["fastmoco"])
     with pytest.raises(UsageError, match=r"needs features .* got none from FastMoCo"):
         add_terms(method, read_terms([AUGSELF]), POLICY.with_views((2, 1), (16, 8)))
+
+
+@pytest.mark.parametrize(("name", "columns"), [("mocov1", (0, 1, 3)), ("ressl", (1, 2, 3))])
+def test_a_term_is_told_which_views_were_seen(name: str, columns: tuple[int, ...]) -> None:
+    """Those of the trained network: without MoCo's last global view, without ReSSL's first."""
+    told: list[Any] = []
+
+    class Listens(Term):
+        needs = ("features",)
+
+        def forward(self, seen: Seen) -> torch.Tensor:
+            told.append(seen)
+            return seen.parts["features"].mean()
+
+    method = create_method(name, create_backbone("resnet10", width=0.125, stem="small"), TOY[name])
+    policy = POLICY.with_views((3, 1), (8, 8))
+    method.terms = Terms(read_terms(["augself"]), [Listens()], 0)
+    method(make_views(policy), Progress(50, 100, 10.0))
+    assert (told[0].columns, told[0].num_global) == (columns, 2)
+    assert len(told[0].parts["features"]) == 3
 
 
 def test_a_term_without_weight_changes_no_weight(shard_folder: Path, tmp_path: Path) -> None:
