@@ -1,35 +1,67 @@
 """The meaning of a plan: slow, obvious numpy that every backend is held against.
 
-One public function an operation, in the order `render` runs them: crop, antialiased resize, flips,
-turn, the four colour ops in the plan's order with a clamp after each, gray, blur, solarize,
-normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float tensors
-(docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray weights
-.299/.587/.114.
+One public function an operation, in the order `render` runs them: background, crop, antialiased
+resize, flips, turn, the four colour ops in the plan's order with a clamp after each, gray, blur,
+solarize, normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float
+tensors (docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray
+weights .299/.587/.114.
 
 Images are [H, W, 3] float32 in [0, 1] in and out; inside, everything is float64.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from augengine.plan import BRIGHTNESS, CONTRAST, HUE, NO_SOLARIZE, ORDERS, SATURATION, Plan
+from augengine.backgrounds.meaning import background_of, replace_background
+from augengine.plan import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    KEPT,
+    NO_SOLARIZE,
+    ORDERS,
+    PASTED,
+    SATURATION,
+    Plan,
+)
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 # Pillow's and torch's cubic when antialiasing; torch has -0.75 without antialiasing.
 BICUBIC_A = -0.5
 
 
-def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
+# Its mask may be anything where no background changes.
+Masked = tuple[np.ndarray, np.ndarray]  # image [H, W, 3] uint8, mask [H, W] uint8
+
+
+def render(
+    image: np.ndarray,
+    plan: Plan,
+    b: int,
+    v: int,
+    mask: np.ndarray | None = None,
+    donor: Masked | None = None,
+) -> np.ndarray:
     """View `v` of image `b` of the plan: [3, S, S] float32, normalised.
 
     `image` is the decoded, upright image, [H, W, 3] uint8; ValueError when it has another size
-    than the plan says.
+    than the plan says. Its mask is needed where its background changes, and the donor's image and
+    mask where it is pasted.
     """
     if image.dtype != np.uint8 or image.shape != (*plan.image_sizes[b].tolist(), 3):
         raise ValueError(
             f"image {b} of the plan is [H, W, 3] uint8 of {plan.image_sizes[b].tolist()} pixels, "
             f"got {image.dtype} {list(image.shape)}; pass the upright image the plan was drawn for"
         )
+    if plan.background[b, v] != KEPT:
+        assert mask is not None, "another background needs a mask"
+        behind = np.broadcast_to(plan.fill[b, v], image.shape)
+        if plan.background[b, v] == PASTED:
+            assert donor is not None, "a pasted background needs its donor"
+            behind = background_of(*donor, *image.shape[:2])
+        image = replace_background(image, mask, behind)
     x = resize(crop(image, plan.window[b, v]), int(plan.size_px[v]), bicubic=bool(plan.bicubic[v]))
     # Flipping the result or the window is the same: the resize is symmetric.
     if plan.flip[b, v]:
@@ -43,6 +75,14 @@ def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
     if plan.solarize[b, v] < NO_SOLARIZE:
         x = solarize(x, float(plan.solarize[b, v]))
     return np.ascontiguousarray(normalize(x, plan.mean, plan.std).transpose(2, 0, 1))
+
+
+def render_of(images: Sequence[Masked], plan: Plan, b: int, v: int) -> np.ndarray:
+    """The same from the images and masks of the whole plan, among which the donor is found."""
+    donor = None
+    if plan.background[b, v] == PASTED:
+        donor = images[int(np.flatnonzero(plan.ids == plan.donor[b, v])[0])]
+    return render(images[b][0], plan, b, v, images[b][1], donor)
 
 
 def crop(image: np.ndarray, window: np.ndarray) -> np.ndarray:
