@@ -1,7 +1,7 @@
 """Makes a mask of each image, its foreground white: `python tools/make_masks.py SOURCE DIR`.
 
-DIR mirrors SOURCE: the mask of dog/1.jpg is DIR/dog/1.png. It is for make_shards.py --masks DIR,
-and so for policies that change backgrounds. A run that was stopped is continued by the same command.
+DIR mirrors SOURCE: the mask of dog/1.jpg is DIR/dog/1.png. make_shards.py --masks DIR packs it, for
+policies that change backgrounds. A run that was stopped is continued by the same command.
 """
 
 from trainer.watch.interrupt import quiet_interrupt

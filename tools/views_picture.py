@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from augengine.draw import draw_plan
 from augengine.loader.image_source import ImageSource
 from augengine.loader.mask_source import MaskSource, check_masks
 from augengine.loader.meter import Meter
-from augengine.plan import PASTED, Plan
+from augengine.plan import KEPT, PASTED, Plan
 from augengine.reference import render_of
 from augengine.views import BadSample
 from shards.errors import DataError, UsageError
@@ -88,6 +89,9 @@ def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, int, s
     donors = plan.donor[rows][plan.background[rows] == PASTED]
     others = np.setdiff1d(np.flatnonzero(np.isin(plan.ids, donors)), rows)
     plan, num_shown = plan.rows(np.concatenate([rows, others])), len(rows)
+    background = plan.background.copy()
+    background[num_shown:] = KEPT  # their own donors are not there
+    plan = replace(plan, background=background)
     epochs = ", ".join(map(str, np.unique(plan.epochs[:num_shown]).tolist()))
     return plan, num_shown, Path(options.plan).name, f"epoch {epochs}"
 

@@ -1,4 +1,4 @@
-"""Masks are packed beside their images, found again by the index, and refused where they are broken."""
+"""Masks are packed beside their images, found by the index, and refused where they are broken."""
 
 import io
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_masks_shrink_with_their_images(tmp_path: Path) -> None:
 
 
 def test_without_masks_nothing_changes(tmp_path: Path) -> None:
-    """Records are as they were, and so is the manifest's fingerprint; with other masks it is not."""
+    """Records are as they were; a set with masks, or with other masks, is another set."""
     photos, masks = write_masked_folders(tmp_path)
     plain = pack(FolderSource(photos), tmp_path / "plain", workers=1).manifest
     assert not ShardIndex.open(tmp_path / "plain").records["reserved"].any()
