@@ -1,7 +1,6 @@
 """From a folder of images to masks that mirror it: salient, restartable, bad images listed."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,7 @@ from PIL import Image
 from tools.make_masks import main
 from tools.saliency.spectral_residual import SpectralResidual
 
-OWN = """
-import numpy as np
-class Left:
-    def __call__(self, image):
-        mask = np.zeros(image.shape[:2], bool)
-        mask[:, : image.shape[1] // 2] = True
-        return mask
-class Wrong:
-    def __call__(self, image):
-        return image
-"""
+OWN = Path(__file__).parents[1] / "own_code"
 
 
 def make(photos: Path, out: Path, *options: str) -> int:
@@ -76,18 +65,16 @@ def test_a_method_of_ones_own(
 ) -> None:
     """By package.module:Class; a folder has the masks of one method; a wrong one is one line."""
     photos, _ = write_masked_folders(tmp_path)
-    (tmp_path / "own_masks.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_masks", raising=False)
-    assert make(photos, tmp_path / "out", "--method", "own_masks:Left") == 0
-    assert "saliency method own_masks:Left from" in capsys.readouterr().out
+    monkeypatch.chdir(OWN)
+    assert make(photos, tmp_path / "out", "--method", "my_pkg.my_saliency:Left") == 0
+    assert "saliency method my_pkg.my_saliency:Left from" in capsys.readouterr().out
     with Image.open(tmp_path / "out/a/2.png") as mask:
         pixels = np.asarray(mask)
     assert pixels[:, 0].all()
     assert not pixels[:, -1].any()
     for out, method, why in (
-        ("out", "spectral", "with masks by own_masks:Left; name another DIR"),
-        ("other", "own_masks:Wrong", "gives [H, W] bool, or uint8"),
+        ("out", "spectral", "with masks by my_pkg.my_saliency:Left; name another DIR"),
+        ("other", "my_pkg.my_saliency:Wrong", "gives [H, W] bool, or uint8"),
         ("third", "spectrum", "did you mean spectral?"),
     ):
         assert make(photos, tmp_path / out, "--method", method) == 2
