@@ -11,11 +11,13 @@ from enum import IntEnum
 
 import numpy as np
 
+from augengine.backgrounds.donors import choose_backgrounds
 from augengine.heavy.heavy_plan import HeavyPlan, counts, heavy_from_numbers
 from augengine.plan import NO_SOLARIZE, ORDERS, Plan
 from augengine.policy import MAX_GROUP_VIEWS, Policy, ViewPolicy
 from augengine.rng import uniform_fields, uniforms
 from augengine.windows import RULES, Numbers
+from shards.errors import UsageError
 
 NUM_TRIES = 10  # of a window that are drawn for every image
 
@@ -32,6 +34,7 @@ class Field(IntEnum):
     SOLARIZE = 6
     VFLIP = 7
     ROTATE90 = 8  # gate, number of quarter turns
+    BACKGROUND = 9  # gate, donor, three levels
     HEAVY = 10  # choice; of each op: which, sign, place
     TILES = 11
 
@@ -47,7 +50,11 @@ _COUNTS: dict[int, int] = {
     Field.SOLARIZE: 1,
 }
 # Drawn for policies that have the op: most have none.
-_SELDOM: dict[int, tuple[str, int]] = {Field.VFLIP: ("vflip", 1), Field.ROTATE90: ("rotate90", 2)}
+_SELDOM: dict[int, tuple[str, int]] = {
+    Field.VFLIP: ("vflip", 1),
+    Field.ROTATE90: ("rotate90", 2),
+    Field.BACKGROUND: ("background", 5),
+}
 
 
 def draw_plan(
@@ -56,12 +63,22 @@ def draw_plan(
     epochs: np.ndarray,  # [B] int - epoch of each
     image_sizes: np.ndarray,  # [B, 2] int - height, width of the upright images
     seed: int,
+    has_mask: np.ndarray | None = None,  # [B] bool - for policies that change backgrounds
 ) -> Plan:
     """Draw what will happen to every view of these images.
 
     View i of group g is keyed by 64 g + i: changing the number of views of a group leaves all views
-    that both settings share as they were. Raises UsageError for a seed outside 64 bits.
+    that both settings share as they were. Only whose background a view gets depends on the other
+    images: it is one of theirs (backgrounds/donors.py).
+
+    Raises UsageError for a seed outside 64 bits, and for a policy that changes backgrounds where
+    nothing is known of masks.
     """
+    if policy.has_background and has_mask is None:
+        raise UsageError(
+            f"a background is told from the foreground by masks, got none for policy "
+            f"{policy.name}; make its views of shards that have masks, or set background to null"
+        )
     ids, epochs = np.asarray(ids, np.int64), np.asarray(epochs, np.int64)
     image_sizes = np.asarray(image_sizes, np.int32)
     if not ids.shape == epochs.shape == image_sizes.shape[:1]:
@@ -74,6 +91,9 @@ def draw_plan(
     window = _draw_window(draws, image_sizes)
     # Gate and sigma are two numbers of one field: sigma stays when the probability changes.
     blur = draws.uniforms(Field.BLUR)
+    backgrounds = choose_backgrounds(
+        draws.each("background"), draws.numbers_of(Field.BACKGROUND), ids, has_mask
+    )
     sigma = draws.between(blur[..., 1], draws.each("sigma"))
     return Plan(
         ids=ids,
@@ -83,6 +103,7 @@ def draw_plan(
         flip=draws.happens(Field.FLIP, "flip"),
         vflip=draws.happens(Field.VFLIP, "vflip"),
         quarter_turns=_draw_turns(draws),
+        **backgrounds,
         brightness=brightness,
         contrast=contrast,
         saturation=saturation,
@@ -131,6 +152,10 @@ class _Draws:
     def uniforms(self, field: Field) -> np.ndarray:
         """[B, V, count of the field] float64 in [0, 1)."""
         return self._numbers[field]
+
+    def numbers_of(self, field: Field) -> np.ndarray | None:
+        """The same of a field that is seldom drawn; None where it was not."""
+        return self._numbers.get(field)
 
     def further(self, rows: np.ndarray | slice, field: Field, count: int) -> np.ndarray:
         """[rows, V, count]: as many numbers of a field for some images, beginning with theirs."""

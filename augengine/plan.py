@@ -9,7 +9,7 @@ Legend: B images, V views over all crop groups (the groups' views one after the 
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
-from itertools import permutations
+from itertools import permutations, product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from shards.atomic import atomic_file
 from shards.errors import DataError
 from shards.npy import ArrayError, read_npz
 
-PLAN_VERSION = 2  # of a plan that turns a view; a plan that turns none is written as version 1
+# Of a plan that changes a background; one that only turns views is written as version 2, any other
+# as version 1.
+PLAN_VERSION = 3
+KEPT, FILLED, PASTED = range(3)  # what becomes of a view's background
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # Row `order` of this table is the sequence in which the four colour ops run: 0 is (0, 1, 2, 3).
 ORDERS = np.array(list(permutations(range(4))), dtype=np.uint8)  # [24, 4]
@@ -29,20 +32,13 @@ MAX_SIZE_PX = 4096  # a view's side: one in float32 is 200 MB then
 NO_SOLARIZE = 2.0  # a threshold no pixel in [0, 1] reaches
 
 _PER_IMAGE = {"ids": np.int64, "epochs": np.int64, "image_sizes": np.int32}
-_PER_VIEW_OF_IMAGE = {
-    "window": np.int32,
-    "flip": np.bool_,
-    "brightness": np.float32,
-    "contrast": np.float32,
-    "saturation": np.float32,
-    "hue": np.float32,
-    "order": np.uint8,
-    "gray": np.bool_,
-    "sigma": np.float32,
-    "solarize": np.float32,
-}
-# Since version 2; a plan that leaves them out has them off.
-_TURNS = {"vflip": np.bool_, "quarter_turns": np.uint8}
+_PER_VIEW_OF_IMAGE = {"window": np.int32, "flip": np.bool_}
+_PER_VIEW_OF_IMAGE |= dict.fromkeys(("brightness", "contrast", "saturation", "hue"), np.float32)
+_PER_VIEW_OF_IMAGE |= {"order": np.uint8, "gray": np.bool_}
+_PER_VIEW_OF_IMAGE |= dict.fromkeys(("sigma", "solarize"), np.float32)
+_TURNS = {"vflip": np.bool_, "quarter_turns": np.uint8}  # since version 2; left out: off
+_BACKGROUNDS = {"background": np.uint8, "fill": np.uint8, "donor": np.int64}  # since version 3
+_LATER = _TURNS | _BACKGROUNDS
 _PER_VIEW = {"group": np.int32, "size_px": np.int32, "kernel_px": np.int32, "bicubic": np.bool_}
 
 
@@ -67,6 +63,12 @@ class Plan:
     vflip: np.ndarray = field(default_factory=_off, kw_only=True)
     # [B, V] uint8 - then turn by so many times 90 degrees, counter-clockwise, 0 to 3
     quarter_turns: np.ndarray = field(default_factory=_off, kw_only=True)
+    # [B, V] uint8 - KEPT, FILLED or PASTED, before all else
+    background: np.ndarray = field(default_factory=_off, kw_only=True)
+    # [B, V, 3] uint8 - the colour where FILLED, else 0
+    fill: np.ndarray = field(default_factory=_off, kw_only=True)
+    # [B, V] int64 - id of the image of this plan whose background is PASTED, else 0
+    donor: np.ndarray = field(default_factory=_off, kw_only=True)
     brightness: np.ndarray  # [B, V] float32 - factor, 1: off
     contrast: np.ndarray  # [B, V] float32 - factor, 1: off
     saturation: np.ndarray  # [B, V] float32 - factor, 1: off
@@ -116,6 +118,8 @@ class Plan:
             raise ValueError(f"an order is 0 to {len(ORDERS) - 1}, got {self.order.max()}")
         if (self.quarter_turns > 3).any():
             raise ValueError(f"quarter_turns are 0 to 3, got {self.quarter_turns.max()}")
+        if (self.background > PASTED).any():
+            raise ValueError(f"backgrounds are 0 to {PASTED}, got {self.background.max()}")
         for name in (name for name, kind in _PER_VIEW_OF_IMAGE.items() if kind is np.float32):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"plan.{name} must be finite")
@@ -133,11 +137,12 @@ class Plan:
         if self.flip.ndim != 2:
             raise ValueError(f"plan.flip must have shape [B, V], got {self.flip.shape}")
         b, v = self.flip.shape
-        shapes = {"image_sizes": (b, 2), "window": (b, v, 4)}
-        for name in _TURNS:
+        shapes = {"image_sizes": (b, 2), "window": (b, v, 4), "fill": (b, v, 3)}
+        for name in _LATER:
             if np.ndim(getattr(self, name)) == 0:
-                object.__setattr__(self, name, np.full((b, v), getattr(self, name)))
-        of_image = _PER_VIEW_OF_IMAGE | _TURNS
+                array = np.full(shapes.get(name, (b, v)), getattr(self, name))
+                object.__setattr__(self, name, array)
+        of_image = _PER_VIEW_OF_IMAGE | _LATER
         for names, default in ((_PER_IMAGE, (b,)), (of_image, (b, v)), (_PER_VIEW, (v,))):
             for name, dtype in names.items():
                 array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
@@ -163,23 +168,25 @@ class Plan:
 
     @property
     def version(self) -> int:
-        """Of its form: 1, or 2 where a view is flipped top-bottom or turned."""
-        return PLAN_VERSION if self.vflip.any() or self.quarter_turns.any() else 1
+        """Of its form: 1, 2 where a view is flipped top-bottom or turned, 3 with backgrounds."""
+        if self.background.any():
+            return 3
+        return 2 if self.vflip.any() or self.quarter_turns.any() else 1
 
     def rows(self, rows: np.ndarray | slice) -> "Plan":
         """The plan of some of the images, in the given order."""
-        names = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS
+        names = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _LATER
         arrays = {name: getattr(self, name)[rows] for name in names}
         return replace(self, **arrays, heavy=self.heavy and self.heavy.rows(rows))
 
     def digest(self) -> str:
         """SHA-256 over every field: equal digests mean equal views from a deterministic backend."""
-        # A plan that turns nothing keeps the digest that it had before there were turns.
-        turns = _TURNS if self.version > 1 else {}
+        # A plan that turns nothing keeps the digest that it had before there were turns, ...
+        later = _later(self.version)
         shape = (self.version, self.batch_size, self.num_views)
         # The shape too: bytes alone do not say where one field ends and the next begins.
         sha = hashlib.sha256(repr((shape, self.mean, self.std)).encode())
-        for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *turns, *_PER_VIEW):
+        for name in (*_PER_IMAGE, *_PER_VIEW_OF_IMAGE, *later, *_PER_VIEW):
             sha.update(getattr(self, name).tobytes())
         for name, array in (self.heavy.arrays() if self.heavy else {}).items():
             sha.update(f"{name} {array.shape}".encode() + array.tobytes())
@@ -190,7 +197,8 @@ class Plan:
         arrays: dict[str, Any] = {
             field.name: np.asarray(getattr(self, field.name))
             for field in fields(self)
-            if field.name != "heavy" and (self.version > 1 or field.name not in _TURNS)
+            if field.name != "heavy"
+            and (field.name not in _LATER or field.name in _later(self.version))
         }
         arrays |= self.heavy.arrays() if self.heavy else {}
         # A file object, since savez adds .npz to a path that lacks it.
@@ -203,11 +211,11 @@ class Plan:
         try:
             arrays = _read_arrays(Path(path))
             version = arrays.pop("version").tolist()
-            expected = PLAN_VERSION if _TURNS.keys() <= arrays.keys() else 1
+            expected = max(n for n in range(1, 4) if _later(n).keys() <= arrays.keys())
             if version != expected:
                 raise ArrayError(f"its version must be {expected}, got {version}")
             heavy = {name: arrays.pop(name) for name in ARRAYS if name in arrays}
-            kinds = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _TURNS | _PER_VIEW
+            kinds = _PER_IMAGE | _PER_VIEW_OF_IMAGE | _LATER | _PER_VIEW
             kinds |= dict.fromkeys(("mean", "std"), float)
             odd = [name for name, array in arrays.items() if array.dtype != kinds[name]]
             if odd:
@@ -225,13 +233,18 @@ class Plan:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a plan's file, those of version 2 and of heavy views where they are there."""
-    later = (*_TURNS, "heavy")
+    """The arrays of a plan's file, those of later versions and of heavy views where they are."""
+    later = (*_LATER, "heavy")
     names = ["version", *(field.name for field in fields(Plan) if field.name not in later)]
     errors = []
-    for form in ((), _TURNS, ARRAYS, (*_TURNS, *ARRAYS)):
+    for version, heavy in product(range(1, PLAN_VERSION + 1), ((), ARRAYS)):
         try:
-            return read_npz(path, [*names, *form])
+            return read_npz(path, [*names, *_later(version), *heavy])
         except ArrayError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _later(version: int) -> dict[str, Any]:
+    """The fields that a version has beyond the first one's."""
+    return ({}, _TURNS, _LATER)[version - 1]

@@ -15,12 +15,37 @@ from shards.errors import UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic")
+BACKGROUNDS = ("remove", "random", "swap")
+FILLS = ("gray", "color")  # drawn for each view
 CROPS = ("torchvision", "byol", "simclr")  # rules by which windows are drawn: windows.py
 LEAST_COVERED = 0.1  # share of the image that crop simclr covers at least
 MAX_STRENGTH = 100  # of brightness, contrast, saturation: all is black or white long before
 MAX_GROUP_VIEWS = 64  # also the stride of the views' random keys (draw.py)
 # PIL and torchvision solarize uint8 pixels >= 128; on [0, 1] floats that is 128/255, not 0.5.
 SOLARIZE_THRESHOLD = 128 / 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What may take the place of an image's background, which its mask tells (docs/plan.md)."""
+
+    prob: float
+    kind: str = "remove"  # random: the background of another image; swap: two images exchange
+    # Of remove: a drawn gray or colour, a level 0 to 255, or three. Zero is what Ryali et al. take.
+    fill: str | tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.prob <= 1, "background prob is a probability in [0, 1]", self.prob)
+        known = self.kind in BACKGROUNDS
+        _require(known, f"background kind is one of {', '.join(BACKGROUNDS)}", self.kind)
+        fill = self.fill
+        holds = (
+            fill in FILLS
+            if isinstance(fill, str)
+            else len(fill) == 3 and all(0 <= level <= 255 for level in fill)
+        )
+        rule = f"background fill is {', '.join(FILLS)}, a level 0 to 255, or three"
+        _require(holds, rule, fill)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +56,7 @@ class ViewPolicy:
     hue from [-x, x] turns, and the four ops run in a random order with probability `jitter`.
     """
 
+    background: Background | None = None  # needs masks
     scale: tuple[float, float]  # crop area as a fraction of the image's
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # crop width / height
     crop: str = "torchvision"  # rule by which windows are drawn: byol, simclr (windows.py)
@@ -116,6 +142,19 @@ class Policy:
     def num_views(self) -> int:
         """Views of each image, over all groups."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def has_background(self) -> bool:
+        """Whether a view may lose its background, so that images need masks."""
+        return any(view.background is not None for _, _, view in self.flat_views)
+
+    def without_backgrounds(self) -> "Policy":
+        """The same policy where every background is kept; its other draws are the same."""
+        groups = tuple(
+            replace(group, views=tuple(replace(view, background=None) for view in group.views))
+            for group in self.groups
+        )
+        return replace(self, groups=groups)
 
     @property
     def flat_views(self) -> tuple[tuple[int, int, ViewPolicy], ...]:

@@ -12,11 +12,19 @@ from difflib import get_close_matches
 from typing import Any
 
 from augengine.heavy.heavy_policy import HEAVY_OPS, Heavy
-from augengine.policy import IMAGENET_MEAN, IMAGENET_STD, CropGroup, Policy, ViewPolicy
+from augengine.policy import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Background,
+    CropGroup,
+    Policy,
+    ViewPolicy,
+)
 from shards.errors import UsageError
 
 POLICY_KEYS = ("source", "mean", "std", "heavy", "defaults", "groups")
 GROUP_KEYS = ("count", "size_px", "views")
+BACKGROUND_KEYS = tuple(field.name for field in fields(Background))
 VIEW_FIELDS = {field.name: field for field in fields(ViewPolicy)}
 
 
@@ -71,10 +79,21 @@ def read_heavy(values: object) -> Heavy | None:
 def group_values(group: CropGroup) -> dict[str, Any]:
     """A crop group as a file says it, with every field of every view."""
     views = [
-        {key: list(value) if isinstance(value, tuple) else value for key, value in view.items()}
-        for view in (asdict(view) for view in group.views)
+        {key: _plain(value) for key, value in asdict(view).items() if _is_written(key, value)}
+        for view in group.views
     ]
     return {"count": group.count, "size_px": group.size_px, "views": views}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_written(key: str, value: object) -> bool:
+    """Views without it are written as before there was one."""
+    return key != "background" or value is not None
 
 
 def check_keys(values: object, allowed: Collection[str], what: str) -> Mapping[str, Any]:
@@ -156,6 +175,39 @@ def _range(name: str, value: object) -> tuple[float, float]:
     return _number(name, value[0]), _number(name, value[1])
 
 
+def _background(name: str, value: object) -> Background | None:
+    if value is None:
+        return None
+    values = dict(check_keys(value, BACKGROUND_KEYS, name))
+    with at(name):
+        if "prob" not in values:
+            raise UsageError(f"needs prob, a probability in [0, 1], got {value!r}")
+        values["prob"] = _number("prob", values["prob"])
+        if "kind" in values:
+            values["kind"] = _text("kind", values["kind"])
+        if "fill" in values:
+            values["fill"] = _fill(values["fill"])
+        if values.get("kind", "remove") != "remove" and "fill" in values:
+            # What is written out has it, neutral.
+            _require_no_fill(values)
+    return Background(**values)
+
+
+def _require_no_fill(values: Mapping[str, Any]) -> None:
+    if values["fill"] != Background(prob=0).fill:
+        raise UsageError(f"fill is for kind remove, got kind {values['kind']}; leave it out")
+
+
+def _fill(value: object) -> str | tuple[int, int, int]:
+    if isinstance(value, str):
+        return value
+    levels = value if isinstance(value, list | tuple) else [value] * 3
+    if len(levels) != 3:
+        raise UsageError(f"fill is gray, color, a level 0 to 255, or three, got {value!r}")
+    red, green, blue = (_integer("fill", level) for level in levels)
+    return red, green, blue
+
+
 # By the annotation of a field of ViewPolicy, or of Heavy's ops, so that a new one needs no entry.
 _READERS: dict[Any, Callable[[str, object], Any]] = {
     float: _number,
@@ -163,4 +215,5 @@ _READERS: dict[Any, Callable[[str, object], Any]] = {
     str: _text,
     tuple[float, float]: _range,
     int | None: _integer_or_null,
+    Background | None: _background,
 }

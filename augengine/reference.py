@@ -1,64 +1,107 @@
 """The meaning of a plan: slow, obvious numpy that every backend is held against.
 
-One public function an operation, in the order `render` runs them: crop, antialiased resize, flips,
-turn, the four colour ops in the plan's order with a clamp after each, gray, blur, solarize,
-normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float tensors
-(docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray weights
-.299/.587/.114.
+One public function an operation, those of colours in plain/colour_ops.py, in the order `render`
+runs them: background, crop, antialiased resize, flips, turn, the four colour ops in the plan's order with a clamp after each, gray, blur,
+solarize, normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float
+tensors (docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray
+weights .299/.587/.114.
 
 Images are [H, W, 3] float32 in [0, 1] in and out; inside, everything is float64.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from augengine.heavy.heavy_plan import HeavyPlan
-from augengine.heavy.plain_ops import apply_op, shuffle_tiles
-from augengine.plan import BRIGHTNESS, CONTRAST, HUE, NO_SOLARIZE, ORDERS, SATURATION, Plan
+from augengine.backgrounds.meaning import background_of, replace_background
+from augengine.heavy.plain_ops import make_heavy
+from augengine.plain.colour_ops import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    clamp,
+    normalize,
+    solarize,
+    to_gray,
+)
+from augengine.plan import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    KEPT,
+    NO_SOLARIZE,
+    ORDERS,
+    PASTED,
+    SATURATION,
+    Plan,
+)
 
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 # Pillow's and torch's cubic when antialiasing; torch has -0.75 without antialiasing.
 BICUBIC_A = -0.5
 
 
-def render(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
+# Its mask may be anything where no background changes.
+Masked = tuple[np.ndarray, np.ndarray]  # image [H, W, 3] uint8, mask [H, W] uint8
+
+
+def render(
+    image: np.ndarray,
+    plan: Plan,
+    b: int,
+    v: int,
+    mask: np.ndarray | None = None,
+    donor: Masked | None = None,
+) -> np.ndarray:
     """View `v` of image `b` of the plan: [3, S, S] float32, normalised.
 
     `image` is the decoded, upright image, [H, W, 3] uint8; ValueError when it has another size
-    than the plan says.
+    than the plan says. Its mask is needed where its background changes, and the donor's image and
+    mask where it is pasted.
     """
-    return _finished(_pixels(image, plan, b, v), plan)
+    return _finished(_pixels(image, plan, b, v, mask, donor), plan)
 
 
-def render_heavy(image: np.ndarray, plan: Plan, b: int, h: int) -> np.ndarray:
+def render_heavy(
+    image: np.ndarray,
+    plan: Plan,
+    b: int,
+    h: int,
+    mask: np.ndarray | None = None,
+    donor: Masked | None = None,
+) -> np.ndarray:
     """Heavy view `h` of image `b` of the plan, as `render`; the plan has heavy views."""
     assert plan.heavy is not None
-    source = _pixels(image, plan, b, int(plan.heavy.source[h]))
+    source = _pixels(image, plan, b, int(plan.heavy.source[h]), mask, donor)
     return _finished(make_heavy(source, plan.heavy, b, h), plan)
-
-
-def make_heavy(x: np.ndarray, heavy: HeavyPlan, b: int, h: int) -> np.ndarray:
-    """RandAugment's ops on the nearest levels of 0 to 255, if there is one, and tiles moved."""
-    if heavy.ops[b, h].any():
-        levels = np.floor(_clamp(x) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-        for n, op in enumerate(heavy.ops[b, h].tolist()):
-            across, down = heavy.places[b, h, n].tolist()
-            levels = apply_op(levels, op, float(heavy.amounts[b, h, n]), (across, down))
-        x = levels.astype(np.float32) / np.float32(255)
-    return shuffle_tiles(x, heavy.tiles[b, h]) if heavy.is_shuffled[b, h] else x
 
 
 def _finished(x: np.ndarray, plan: Plan) -> np.ndarray:
     return np.ascontiguousarray(normalize(x, plan.mean, plan.std).transpose(2, 0, 1))
 
 
-def _pixels(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
+def _pixels(
+    image: np.ndarray,
+    plan: Plan,
+    b: int,
+    v: int,
+    mask: np.ndarray | None,
+    donor: Masked | None,
+) -> np.ndarray:
     """View `v` of image `b`, [S, S, 3] float32 in [0, 1]: all but its normalisation."""
     if image.dtype != np.uint8 or image.shape != (*plan.image_sizes[b].tolist(), 3):
         raise ValueError(
             f"image {b} of the plan is [H, W, 3] uint8 of {plan.image_sizes[b].tolist()} pixels, "
             f"got {image.dtype} {list(image.shape)}; pass the upright image the plan was drawn for"
         )
+    if plan.background[b, v] != KEPT:
+        assert mask is not None, "another background needs a mask"
+        behind = np.broadcast_to(plan.fill[b, v], image.shape)
+        if plan.background[b, v] == PASTED:
+            assert donor is not None, "a pasted background needs its donor"
+            behind = background_of(*donor, *image.shape[:2])
+        image = replace_background(image, mask, behind)
     x = resize(crop(image, plan.window[b, v]), int(plan.size_px[v]), bicubic=bool(plan.bicubic[v]))
     # Flipping the result or the window is the same: the resize is symmetric.
     if plan.flip[b, v]:
@@ -72,6 +115,24 @@ def _pixels(image: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
     if plan.solarize[b, v] < NO_SOLARIZE:
         x = solarize(x, float(plan.solarize[b, v]))
     return x
+
+
+def render_of(images: Sequence[Masked], plan: Plan, b: int, v: int) -> np.ndarray:
+    """The same from the images and masks of the whole plan, among which the donor is found."""
+    return render(images[b][0], plan, b, v, images[b][1], _donor_of(images, plan, b, v))
+
+
+def render_heavy_of(images: Sequence[Masked], plan: Plan, b: int, h: int) -> np.ndarray:
+    """Heavy view `h`, likewise."""
+    assert plan.heavy is not None
+    donor = _donor_of(images, plan, b, int(plan.heavy.source[h]))
+    return render_heavy(images[b][0], plan, b, h, images[b][1], donor)
+
+
+def _donor_of(images: Sequence[Masked], plan: Plan, b: int, v: int) -> Masked | None:
+    if plan.background[b, v] != PASTED:
+        return None
+    return images[int(np.flatnonzero(plan.ids == plan.donor[b, v])[0])]
 
 
 def crop(image: np.ndarray, window: np.ndarray) -> np.ndarray:
@@ -88,7 +149,7 @@ def resize(x: np.ndarray, size_px: int, *, bicubic: bool = False) -> np.ndarray:
     rows = resize_weights(x.shape[0], size_px, bicubic=bicubic)
     columns = resize_weights(x.shape[1], size_px, bicubic=bicubic)
     y = np.einsum("ph,hwc->pwc", rows, x.astype(np.float64), optimize=True)
-    return _clamp(np.einsum("qw,pwc->pqc", columns, y, optimize=True))
+    return clamp(np.einsum("qw,pwc->pqc", columns, y, optimize=True))
 
 
 def resize_weights(in_px: int, out_px: int, *, bicubic: bool = False) -> np.ndarray:
@@ -115,38 +176,6 @@ def turn(x: np.ndarray, *, is_flipped: bool, quarter_turns: int) -> np.ndarray:
     return np.rot90(x[::-1] if is_flipped else x, quarter_turns)
 
 
-def adjust_brightness(x: np.ndarray, factor: float) -> np.ndarray:
-    """`x * factor`, clamped."""
-    return _clamp(x.astype(np.float64) * factor)
-
-
-def adjust_contrast(x: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean of the gray image: `x * factor + mean * (1 - factor)`, clamped."""
-    mean = gray_of(x).mean()
-    return _clamp(x.astype(np.float64) * factor + mean * (1 - factor))
-
-
-def adjust_saturation(x: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the gray image: `x * factor + gray * (1 - factor)`, clamped."""
-    return _clamp(x.astype(np.float64) * factor + gray_of(x)[..., None] * (1 - factor))
-
-
-def adjust_hue(x: np.ndarray, turns: float) -> np.ndarray:
-    """Turn the hue in HSV by `turns` (1 is the full circle), clamped."""
-    hue, saturation, value = np.moveaxis(rgb_to_hsv(x), -1, 0)
-    return _clamp(hsv_to_rgb(np.stack([(hue + turns) % 1.0, saturation, value], axis=-1)))
-
-
-def gray_of(x: np.ndarray) -> np.ndarray:
-    """The [H, W] float64 gray image, weights .299/.587/.114."""
-    return x.astype(np.float64) @ np.array(GRAY_WEIGHTS)
-
-
-def to_gray(x: np.ndarray) -> np.ndarray:
-    """The gray image in all three channels."""
-    return _clamp(np.repeat(gray_of(x)[..., None], 3, axis=-1))
-
-
 def gaussian_blur(x: np.ndarray, kernel_px: int, sigma: float) -> np.ndarray:
     """Separable blur with `kernel_px` taps, reflected at the border without repeating the edge.
 
@@ -163,51 +192,7 @@ def gaussian_blur(x: np.ndarray, kernel_px: int, sigma: float) -> np.ndarray:
         padding = [(radius, radius) if a == axis else (0, 0) for a in range(3)]
         windows = sliding_window_view(np.pad(y, padding, mode="reflect"), kernel_px, axis=axis)
         y = windows @ taps
-    return _clamp(y)
-
-
-def solarize(x: np.ndarray, threshold: float) -> np.ndarray:
-    """Invert the values that reach the threshold: `1 - x` where `x >= threshold`."""
-    return np.where(x >= np.float32(threshold), np.float32(1) - x, x).astype(np.float32)
-
-
-def normalize(
-    x: np.ndarray, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> np.ndarray:
-    """`(x - mean) / std` per channel; the only step whose result leaves [0, 1]."""
-    return ((x.astype(np.float64) - np.array(mean)) / np.array(std)).astype(np.float32)
-
-
-def rgb_to_hsv(x: np.ndarray) -> np.ndarray:
-    """Hue in turns [0, 1), saturation and value in [0, 1]: [H, W, 3] float64. Gray has hue 0."""
-    red, green, blue = np.moveaxis(x.astype(np.float64), -1, 0)
-    value = np.maximum(np.maximum(red, green), blue)
-    chroma = value - np.minimum(np.minimum(red, green), blue)
-    # Gray pixels have no hue; a divisor of 1 gives them 0 and saturation 0 keeps them gray.
-    divisor = np.where(chroma == 0, 1.0, chroma)
-    sector = np.where(
-        value == red,
-        (green - blue) / divisor,
-        np.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
-    )
-    saturation = chroma / np.where(value == 0, 1.0, value)
-    return np.stack([(sector / 6) % 1.0, saturation, value], axis=-1)
-
-
-def hsv_to_rgb(hsv: np.ndarray) -> np.ndarray:
-    """The inverse of `rgb_to_hsv`: [H, W, 3] float64."""
-    hue, saturation, value = np.moveaxis(hsv.astype(np.float64), -1, 0)
-    sector = np.floor(hue * 6)
-    fraction = hue * 6 - sector
-    low = value * (1 - saturation)
-    falling = value * (1 - saturation * fraction)
-    rising = value * (1 - saturation * (1 - fraction))
-    # A hue just below 1 may round up to 1, which is sector 6: red again.
-    index = sector.astype(np.int64) % 6
-    red = np.choose(index, [value, falling, low, low, rising, value])
-    green = np.choose(index, [rising, value, value, falling, low, low])
-    blue = np.choose(index, [low, low, rising, value, value, falling])
-    return np.stack([red, green, blue], axis=-1)
+    return clamp(y)
 
 
 def _adjust_colours(x: np.ndarray, plan: Plan, b: int, v: int) -> np.ndarray:
@@ -231,7 +216,3 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = (((d - 5) * d + 8) * d - 4) * a
     return np.where(d < 1, near, np.where(d < 2, far, 0.0))
-
-
-def _clamp(x: np.ndarray) -> np.ndarray:
-    return np.clip(x, 0, 1).astype(np.float32)

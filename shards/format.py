@@ -49,7 +49,7 @@ INDEX_DTYPE = np.dtype(
         ("label", "<i4"),  # class number, NO_LABEL when there is none
         ("height", "<u2"),  # pixels, upright (after EXIF orientation)
         ("width", "<u2"),
-        ("reserved", "<u4"),  # zero
+        ("reserved", "<u4"),  # where the mask is (samples/masks.py), zero without one
     ]
 )
 
@@ -132,6 +132,8 @@ class Manifest:
         """SHA-256 of what the samples are; where they lie and how they were made do not count."""
         shards = [(s.name, s.num_samples, s.size_bytes) for s in self.shards]
         content = [FORMAT_VERSION, shards, self.classes, self.index_sha256]
+        if "masks" in self.made:  # of which the index has no checksums
+            content.append(self.made["masks"])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def to_json(self) -> str:

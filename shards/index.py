@@ -22,6 +22,7 @@ from shards.order import SampleOrder
 from shards.remote.address import DEFAULT_WINDOW_SHARDS, Location, RemoteFolder, remote_folder
 from shards.remote.remote_index import fetch_index
 from shards.remote.several_folders import SeveralFolders, remote_parts
+from shards.samples.masks import mask_offsets
 from shards.store import write_index
 from shards.tars.file_names import read_file_name
 
@@ -115,7 +116,7 @@ class ShardIndex:
             return self.keys(ids)
         rows = self.rows(np.asarray(ids, np.int64))
         columns = (rows[name].tolist() for name in ("shard", "offset", "size"))
-        places = zip(*columns, strict=True)
+        places = zip(*columns, mask_offsets(rows).tolist(), strict=True)
         return [read_file_name(self._files.read, *place) for place in places]
 
     def rows(self, ids: np.ndarray) -> np.ndarray:

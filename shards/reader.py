@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shards.errors import DataError
+from shards.format import TAR_BLOCK_BYTES
 from shards.index import ShardIndex
+from shards.samples.image_header import ImageError
+from shards.samples.masks import FIRST_READ_BYTES, mask_bytes, mask_offsets, masked
 from shards.tars.local_files import Place
 
 
@@ -64,6 +67,50 @@ class ShardReader:
                 strict=True,
             )
         ]
+
+    def read_masks(
+        self, ids: np.ndarray, records: np.ndarray | None = None
+    ) -> list[bytes | SampleError | None]:
+        """The encoded masks of samples, in the order asked for: as `read`; None without one.
+
+        A mask has no crc32 in the index: a PNG's own checksums are looked at when it is decoded.
+        """
+        records = self._index.rows(ids) if records is None else records
+        rows = np.flatnonzero(masked(records)).tolist()
+        found_at = mask_offsets(records).tolist()
+        starts = [(int(records[row]["shard"]), found_at[row]) for row in rows]
+        firsts = self._files.read_many(
+            [(shard, at - TAR_BLOCK_BYTES, FIRST_READ_BYTES) for shard, at in starts]
+        )
+        found: list[bytes | SampleError | None] = [None] * len(records)
+        for row, (shard, at), first in zip(rows, starts, firsts, strict=True):
+            mask, why = self._whole_mask(shard, at, first)
+            if why:
+                place = (shard, int(records[row]["offset"]), 0)
+                name = self._index.shard_name(shard)
+                found[row] = SampleError(
+                    int(ids[row]), self._key(place), f"its mask: {why} ({name})"
+                )
+            else:
+                found[row] = mask
+        return found
+
+    def _whole_mask(self, shard: int, offset: int, first: bytes | OSError) -> tuple[bytes, str]:
+        """A mask's bytes and the fault of them, from what the first read gave."""
+        try:
+            if isinstance(first, OSError):
+                raise first
+            size = mask_bytes(first)
+            data = first[TAR_BLOCK_BYTES : TAR_BLOCK_BYTES + size]
+            if len(data) < size:
+                data = self._files.read(shard, offset, size)
+        except OSError as error:
+            return b"", f"cannot be read: {error.strerror}"
+        except ImageError as error:
+            return b"", str(error)
+        return data, "" if len(
+            data
+        ) == size else f"the shard ends after {len(data)} of {size} bytes"
 
     def expect(self, shards: np.ndarray | None) -> None:
         """Say which shards will be read in full, in about this order; None: all of them.

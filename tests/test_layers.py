@@ -38,6 +38,7 @@ SAYING: dict[str, tuple[str, ...]] = {
     "-m trainer.report": (),
     "tools/make_shards.py --help": (),
     "tools/check_shards.py --help": (),
+    "tools/make_masks.py --help": (),
     "tools/find_duplicates.py --help": (),
     "tools/show_views.py --help": (),
     "tools/show_views.py --epoch x": (),

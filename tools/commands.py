@@ -28,6 +28,11 @@ def views() -> int:
     return _run("tools.show_views")
 
 
+def masks() -> int:
+    """`augengine-masks`: tools/make_masks.py."""
+    return _run("tools.make_masks")
+
+
 def profile() -> int:
     """`augengine-profile`: tools/profile_augment.py."""
     return _run("tools.profile_augment")

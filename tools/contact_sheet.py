@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from augengine.plan import NO_SOLARIZE, Plan
+from augengine.plan import FILLED, NO_SOLARIZE, PASTED, Plan
 
 # Told apart in print and by most eyes; global views take the first ones.
 COLOURS = (
@@ -61,6 +61,8 @@ def describe_view(plan: Plan, b: int, v: int) -> tuple[str, ...]:
     share = height * width / np.prod(plan.image_sizes[b].astype(np.int64))
     neutral = (plan.brightness, 1), (plan.contrast, 1), (plan.saturation, 1), (plan.hue, 0)
     words = [f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"]
+    words += ["no bg"] * bool(plan.background[b, v] == FILLED)
+    words += [f"bg of {plan.donor[b, v]}"] * bool(plan.background[b, v] == PASTED)
     words += ["flip"] * bool(plan.flip[b, v])
     words += ["vflip"] * bool(plan.vflip[b, v])
     words += [f"turn {90 * int(plan.quarter_turns[b, v])}"] * bool(plan.quarter_turns[b, v])

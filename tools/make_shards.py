@@ -33,6 +33,7 @@ from tools.tell_packed import tell_absent, tell_packed
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
     *("hold_out", "held_out", "labels", "label_column", "files", "skip_list", "part", "executor"),
+    "masks",
 )
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
@@ -84,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
         labels=arguments.labels,
         label_column=arguments.label_column,
         skip_list=arguments.skip_list,
+        masks=arguments.masks,
         scratch=Path(arguments.out).parent,
         own=own,
     )

@@ -38,6 +38,7 @@ def pack_by_executor(
         files=words.files and words.files.resolve(),
         labels=words.labels and words.labels.resolve(),
         skip_list=words.skip_list and words.skip_list.resolve(),
+        masks=words.masks and words.masks.resolve(),
         scratch=words.scratch and words.scratch.resolve(),
     )
     out = Path(arguments.out).resolve()

@@ -37,6 +37,7 @@ examples:
   python tools/make_shards.py photos.zip sets/photos --resize 256
   python tools/make_shards.py tars --image-key input.jpg       of s1.input.jpg, s1.target.jpg
   python tools/make_shards.py xrays sets/xrays --value-range 0:4095     12 bits in 16
+  python tools/make_shards.py photos sets/photos --masks masks
   python tools/make_shards.py photos sets/photos --part 1/4    then 2/4, 3/4, 4/4, anywhere, and
   python tools/make_shards.py --join sets/photos
   python tools/make_shards.py photos sets/photos --executor ray:10.0.0.1:6379
@@ -130,6 +131,14 @@ def pack_parser() -> CommandParser:
         metavar="FILE",
         help="leave out the images that a text names, a line each, by name or path; "
         "python -m tools.find_duplicates writes one. Of sources without files: by key",
+    )
+    add(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="a folder that mirrors SOURCE: of dog/1.jpg the mask is DIR/dog/1.png, gray, 255 "
+        "where the foreground is. It is packed beside its image; policy.background needs it. "
+        "python -m tools.make_masks makes some",
     )
     add(
         "--image-key",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,20 @@ import torch
 
 from augengine.backends.create_backend import BACKENDS, create_backend
 from augengine.backends.heavy_views import heavy_views
+from augengine.backgrounds.composites import make_views
 from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
 from augengine.loader.image_source import ImageSource
+from augengine.loader.mask_source import MaskSource, check_masks
 from augengine.loader.meter import Meter
-from augengine.plan import Plan
-from augengine.reference import render, render_heavy
+from augengine.plan import KEPT, PASTED, Plan
+from augengine.reference import render_heavy_of, render_of
 from augengine.views import BadSample
 from shards.errors import DataError, UsageError
-from shards.index import ShardIndex
+from shards.index import ShardIndex, sizes_of
 from shards.plugins.find import check_name
 from shards.reader import ShardReader
+from shards.samples.masks import masked
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import describe_policy, index_of, policy_of, seed_of
 
@@ -37,13 +41,16 @@ def picture_views(options: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
     index = index_of(options)
-    plan, title, origin = _saved(options, index) if options.plan else _drawn(options, index)
-    images = _load(index, plan.ids)
-    views, backend = _render(images, plan, options.backend)
+    plan, num_shown, title, origin = (
+        _saved(options, index) if options.plan else _drawn(options, index)
+    )
+    images, masks = _load(index, plan)
+    views, backend = _render(images, masks, plan, options.backend)
+    plan = plan.rows(slice(0, num_shown))  # then come those of which only the background is shown
     names = index.names(plan.ids)
     rows = [
         SheetRow(image.numpy(), views[b], _captions(index, int(plan.ids[b]), image, names[b]))
-        for b, image in enumerate(images)
+        for b, image in enumerate(images[:num_shown])
     ]
     subtitle = (
         f"{index.directory.name}: {len(index):,} images    {origin}    backend {backend}    |    "
@@ -56,16 +63,21 @@ def picture_views(options: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
-    """The views of a run; with a title and where they come from."""
+def _drawn(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, int, str, str]:
+    """The views of a run; with how many images are shown, a title and where they come from.
+
+    Whose background a view gets is drawn among the images that are shown; in a run, in its batch.
+    """
     policy, seed = policy_of(options), seed_of(options)
+    check_masks(index, policy)
     ids = _ids(options, index, seed)
-    plan = draw_plan(policy, ids, np.full(len(ids), options.epoch), index.sizes(ids), seed)
-    return plan, describe_policy(policy), f"seed {seed}    epoch {options.epoch}"
+    records, epochs = index.rows(ids), np.full(len(ids), options.epoch)
+    plan = draw_plan(policy, ids, epochs, sizes_of(records), seed, masked(records))
+    return plan, len(ids), describe_policy(policy), f"seed {seed}    epoch {options.epoch}"
 
 
-def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, str]:
-    """The views of a saved plan: its first images, or those of --ids."""
+def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, int, str, str]:
+    """The views of a saved plan: its first images, or those of --ids, and behind them donors."""
     plan = Plan.load(options.plan)
     if (plan.ids >= len(index)).any() or (index.sizes(plan.ids) != plan.image_sizes).any():
         raise DataError(
@@ -77,9 +89,14 @@ def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, str, s
         rows = np.flatnonzero(np.isin(plan.ids, _parse_ids(options.ids, len(index))))
     if not len(rows):
         raise UsageError(f"--ids are samples of the plan, got none of {plan.ids[:8].tolist()}, ...")
-    plan = plan.rows(rows)
-    epochs = ", ".join(map(str, np.unique(plan.epochs).tolist()))
-    return plan, Path(options.plan).name, f"epoch {epochs}"
+    donors = plan.donor[rows][plan.background[rows] == PASTED]
+    others = np.setdiff1d(np.flatnonzero(np.isin(plan.ids, donors)), rows)
+    plan, num_shown = plan.rows(np.concatenate([rows, others])), len(rows)
+    background = plan.background.copy()
+    background[num_shown:] = KEPT  # their own donors are not there
+    plan = replace(plan, background=background)
+    epochs = ", ".join(map(str, np.unique(plan.epochs[:num_shown]).tolist()))
+    return plan, num_shown, Path(options.plan).name, f"epoch {epochs}"
 
 
 def _ids(options: argparse.Namespace, index: ShardIndex, seed: int) -> np.ndarray:
@@ -105,17 +122,20 @@ def _parse_ids(text: str, num_samples: int) -> np.ndarray:
     return np.array(ids, dtype=np.int64)
 
 
-def _load(index: ShardIndex, ids: np.ndarray) -> list[torch.Tensor]:
+def _load(index: ShardIndex, plan: Plan) -> tuple[list[torch.Tensor], list[torch.Tensor | None]]:
     with ShardReader(index) as reader:
         decoder = create_decoder("auto", CPU, num_threads=1)
-        images = ImageSource(index, reader, decoder, Meter()).load(ids)
+        images = ImageSource(index, reader, decoder, Meter()).load(plan.ids)
+        masks: list[torch.Tensor | None] = [None] * len(images)
+        if plan.background.any():
+            masks = MaskSource(index, reader, Meter()).load(plan.ids, index.rows(plan.ids), images)
     bad = [image for image in images if isinstance(image, BadSample)]
     if bad:
         raise DataError(
             f"an image to show can be decoded, got {_file_name(index, bad[0])}{bad[0]}; choose "
             f"others with --ids"
         )
-    return [image for image in images if isinstance(image, torch.Tensor)]
+    return [image for image in images if isinstance(image, torch.Tensor)], masks
 
 
 def _file_name(index: ShardIndex, bad: BadSample) -> str:
@@ -127,20 +147,25 @@ def _file_name(index: ShardIndex, bad: BadSample) -> str:
 
 
 def _render(
-    images: list[torch.Tensor], plan: Plan, name: str
+    images: list[torch.Tensor], masks: list[torch.Tensor | None], plan: Plan, name: str
 ) -> tuple[list[tuple[np.ndarray, ...]], str]:
     """Per image its views [S, S, 3] uint8 in plan order, then heavy ones, and who made them."""
     num_heavy = plan.heavy.num_views if plan.heavy else 0
     if name == "reference":
+        none = torch.empty(0, dtype=torch.uint8)
+        pairs = [
+            (image.numpy(), (none if mask is None else mask).numpy())
+            for image, mask in zip(images, masks, strict=True)
+        ]
         views = [
-            [render(image.numpy(), plan, b, v) for v in range(plan.num_views)]
-            + [render_heavy(image.numpy(), plan, b, h) for h in range(num_heavy)]
-            for b, image in enumerate(images)
+            [render_of(pairs, plan, b, v) for v in range(plan.num_views)]
+            + [render_heavy_of(pairs, plan, b, h) for h in range(num_heavy)]
+            for b in range(len(images))
         ]
     else:
         backend = create_backend(name, CPU, num_threads=1)
         name = backend.name
-        outs = backend(images, plan)
+        outs = make_views(backend, images, plan, masks)
         heavy = heavy_views(outs, plan)
         outs = outs if heavy is None else (*outs, heavy)
         crops = [view for group in outs for view in group.float().numpy()]

@@ -13,6 +13,7 @@ from augengine.backends.create_backend import create_backend
 from augengine.caches.sample_cache import Cache, create_cache
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
+from augengine.loader.mask_source import check_masks
 from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
 from augengine.views import START
@@ -90,6 +91,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     check_batch(config, method)
     config = with_sets_named(config)
     index = open_training(config)
+    unmasked = check_masks(index, policy)
     check_length(config.loop, index)
     check_shares(method, index)
     method.check_classes(index.classes)
@@ -113,7 +115,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
-    notes += (recomputed,)
+    notes += (recomputed, unmasked)
     notes += notes_on_sets(index)
     knn = _build_knn(config, index, policy, decoder, device)
     label_free = _build_label_free(config, index, policy, decoder, device, knn)

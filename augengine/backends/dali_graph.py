@@ -19,8 +19,8 @@ from nvidia.dali.pipeline import Pipeline, pipeline_def
 from nvidia.dali.types import DALIDataType
 
 from augengine.backends.dali_resize import crop_and_resize
+from augengine.plain.colour_ops import GRAY_WEIGHTS
 from augengine.plan import BRIGHTNESS, CONTRAST, NO_SOLARIZE
-from augengine.reference import GRAY_WEIGHTS
 
 # DALI fills its modules at run time, and its stubs know neither `if` on a node nor what comes out.
 Node: TypeAlias = Any  # a nvidia.dali.data_node.DataNode

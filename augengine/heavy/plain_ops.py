@@ -12,9 +12,22 @@ from typing import Any
 import numpy as np
 
 from augengine.heavy.heavy_ops import CUTOUT_COLOUR, NAMES
+from augengine.heavy.heavy_plan import HeavyPlan
+from augengine.plain.colour_ops import clamp
 
 Place = tuple[float, float]
 _FIXED = 1 << 16  # PIL finds its pixels in whole numbers of 2^-16
+
+
+def make_heavy(x: np.ndarray, heavy: HeavyPlan, b: int, h: int) -> np.ndarray:
+    """RandAugment's ops on the nearest levels of 0 to 255, if there is one, and tiles moved."""
+    if heavy.ops[b, h].any():
+        levels = np.floor(clamp(x) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        for n, op in enumerate(heavy.ops[b, h].tolist()):
+            across, down = heavy.places[b, h, n].tolist()
+            levels = apply_op(levels, op, float(heavy.amounts[b, h, n]), (across, down))
+        x = levels.astype(np.float32) / np.float32(255)
+    return shuffle_tiles(x, heavy.tiles[b, h]) if heavy.is_shuffled[b, h] else x
 
 
 def apply_op(x: np.ndarray, op: int, amount: float, place: Place) -> np.ndarray:

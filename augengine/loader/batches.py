@@ -12,8 +12,10 @@ import torch
 
 from augengine.backends.backend import Backend
 from augengine.backends.heavy_views import heavy_views
+from augengine.backgrounds.composites import make_views
 from augengine.devices.streams import borrow_stream, numbered, sleep_until_done, upload
 from augengine.loader.image_source import ImageSource
+from augengine.loader.mask_source import MaskSource
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Drawn, Samples
 from augengine.plan import Plan
@@ -22,7 +24,9 @@ from shards.index import ShardIndex, labels_of, sizes_of
 
 # Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
 MAX_SUBSTITUTES = 8
-Drawer = Callable[[np.ndarray, np.ndarray, np.ndarray], Plan]  # ids, epochs, image sizes -> plan
+# Ids, epochs and image sizes to a plan; where there are masks, `has_mask` by its name.
+Drawer = Callable[..., Plan]
+Masks = list[torch.Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class BatchMaker:
         draw: Drawer,
         backend: Backend,
         meter: Meter,
+        masks: MaskSource | None = None,  # for a policy that changes backgrounds
     ) -> None:
         self._index = index
         self._samples = samples
@@ -58,6 +63,7 @@ class BatchMaker:
         self._draw = draw
         self._backend = backend
         self._meter = meter
+        self._masks = masks
         is_cuda = backend.device.type == "cuda"
         if is_cuda:
             # A new thread begins on the first GPU; kernels, pinned memory and whatever a library
@@ -75,9 +81,9 @@ class BatchMaker:
     def _make(self, drawn: Drawn) -> Batch:
         epochs, ids = drawn.epochs, drawn.ids
         used, records = ids.copy(), self._index.rows(ids)
-        images = self._source.load(ids, records)
+        images, masks = self._load(ids, records)
         bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
-        bad += self._replace(epochs, ids, used, records, images)
+        bad += self._replace(epochs, ids, used, records, images, masks)
         good = {row: image for row, image in enumerate(images) if not isinstance(image, BadSample)}
         met = tuple(
             replace(
@@ -92,9 +98,16 @@ class BatchMaker:
             return Batch(None, met, num_drawn)
         rows = list(good)
         used, records = used[rows], records[rows]
-        plan, crops, heavy = self._augment(epochs[rows], used, records, list(good.values()))
+        kept = None if masks is None else [masks[row] for row in rows]
+        plan, crops, heavy = self._augment(epochs[rows], used, records, list(good.values()), kept)
         views = Views(crops, used, labels_of(records), plan, met, drawn.cursor, heavy)
         return Batch(views, met, num_drawn)
+
+    def _load(
+        self, ids: np.ndarray, records: np.ndarray
+    ) -> tuple[list[torch.Tensor | BadSample], Masks | None]:
+        images = self._source.load(ids, records)
+        return images, None if self._masks is None else self._masks.load(ids, records, images)
 
     def _replace(
         self,
@@ -103,8 +116,9 @@ class BatchMaker:
         used: np.ndarray,
         records: np.ndarray,
         images: list[torch.Tensor | BadSample],
+        masks: Masks | None,
     ) -> list[tuple[int, BadSample]]:
-        """Fill the bad rows of the last three; returns the substitutes that were bad too."""
+        """Fill the bad rows of the last four; returns the substitutes that were bad too."""
         bad: list[tuple[int, BadSample]] = []
         if self._samples.order is None:
             return bad
@@ -114,7 +128,10 @@ class BatchMaker:
                 break
             used[rows] = self._samples.order.substitute(epochs[rows], ids[rows], attempt)
             records[rows] = self._index.rows(used[rows])
-            loaded = self._source.load(used[rows], records[rows])
+            loaded, their_masks = self._load(used[rows], records[rows])
+            if masks is not None and their_masks is not None:
+                for row, mask in zip(rows, their_masks, strict=True):
+                    masks[row] = mask
             for row, image in zip(rows, loaded, strict=True):
                 images[row] = image
                 if isinstance(image, BadSample):
@@ -127,9 +144,13 @@ class BatchMaker:
         ids: np.ndarray,
         records: np.ndarray,
         images: list[torch.Tensor],
+        masks: Masks | None,
     ) -> tuple[Plan, tuple[torch.Tensor, ...], torch.Tensor | None]:
         with self._meter.measure("draw", len(ids)):
-            plan = self._draw(ids, epochs, sizes_of(records))
+            known = {}
+            if masks is not None:
+                known["has_mask"] = np.array([mask is not None for mask in masks])
+            plan = self._draw(ids, epochs, sizes_of(records), **known)
         kind = self._backend.device.type
         # Some may be there already: those of a cache.
         if not all(image.device.type == kind for image in images):
@@ -137,7 +158,12 @@ class BatchMaker:
                 there = self._backend.device
                 images = [i if i.device.type == kind else upload(i, there) for i in images]
         with self._meter.measure("augment", len(ids)):
-            crops = self._backend(images, plan)
+            if masks is None:
+                crops = self._backend(images, plan)
+            else:
+                there = self._backend.device
+                masks = [mask if mask is None else mask.to(there) for mask in masks]
+                crops = make_views(self._backend, images, plan, masks)
             heavy = heavy_views(crops, plan)
             # `images` live until here: a decoder may reuse their memory once they are dropped.
             if self._stream is not None:

@@ -15,6 +15,9 @@ Bad sample. It is named once, counted against the budget, and replaced by the or
     `ids`, `labels` and the plan are the substitute's. Over the budget, with `on_bad="fail"`, or
     when the substitutes are bad too: DataError with the names, at the same batch for every number
     of workers.
+Masks. Under a policy that changes backgrounds a sample whose mask is broken is a bad sample; one
+    without a mask keeps its background. Whose background a view gets depends on the images of its
+    batch on this rank too: on batch size and world, not on workers, cache or where a run goes on.
 Cache. Views are bit-equal with any cache and without; see sample_cache.py.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
@@ -39,6 +42,7 @@ from augengine.loader.batches import BatchMaker
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
 from augengine.loader.engine import choose_engine
 from augengine.loader.image_source import ImageSource
+from augengine.loader.mask_source import MaskSource, check_masks
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Shuffled
 from augengine.policy import Policy
@@ -82,6 +86,7 @@ class ViewLoader:
         batch_size, seed = whole("batch_size", batch_size), whole("seed", seed)
         num_workers, prefetch = whole("num_workers", num_workers), whole("prefetch", prefetch)
         check_counts(index, batch_size, whole("rank", rank), whole("world", world))
+        check_masks(index, policy)
         backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
         self.meter = Meter()
         self._bad = BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
@@ -97,8 +102,9 @@ class ViewLoader:
         samples = Shuffled(self._reader, order, cursor, batch_size, rank, world)
         source = ImageSource(index, self._reader, decoder, self.meter, cache)
         draw = partial(draw_plan, policy, seed=seed)
+        masks = MaskSource(index, self._reader, self.meter) if policy.has_background else None
         self._batches = Ahead(
-            partial(BatchMaker, index, samples, source, draw, backend, self.meter),
+            partial(BatchMaker, index, samples, source, draw, backend, self.meter, masks),
             num_workers=num_workers,
             prefetch=prefetch,
             interrupt=self._reader.cancel,

@@ -18,6 +18,7 @@ from shards.samples.image_key import image_key_of
 from shards.samples.labels import number_classes, tell_unlabelled
 from shards.samples.oddities import DEEP
 from shards.samples.quarantine import Refused
+from shards.sources.raw import fingerprint_of
 from shards.store import cache_folder, read_manifest
 from shards.tars.local_files import sha256_of
 
@@ -67,6 +68,8 @@ def scan_folder(
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
     shards = _describe(folder, tars, scans, previous.shards if previous else ())
     made = {"tool": _TOOL, "augengine": version_of("augengine"), "image_key": image_key}
+    if any(any(scan.mask_crcs) for scan in scans):
+        made["masks"] = fingerprint_of(str(crc) for scan in scans for crc in scan.mask_crcs)
     manifest = Manifest(shards, classes, {**made, "notes": list(_notes(scans, len(records)))})
     # Of the same shards, only the index was lost: how they were made is still true.
     is_same = previous is not None and previous.shards == shards

@@ -21,6 +21,7 @@ from shards.processes.parallel import run_jobs
 from shards.samples.image_header import ImageError, check_values, open_image, upright_size
 from shards.samples.image_key import AUTO, EACH, Sample, choose_images, each_image
 from shards.samples.labels import NoLabel, read_label
+from shards.samples.masks import mask_step
 from shards.samples.oddities import oddities
 from shards.samples.quarantine import Refused
 from shards.tars.members import TarMember, group_members, open_shard, read_members
@@ -38,6 +39,7 @@ class TarScan:
     refused: tuple[Refused, ...]  # images that are left out
     unlabelled: Counter[str]  # images without a label, by the reason
     odd: Counter[str]  # images that are not 8-bit RGB, by what is made of them
+    mask_crcs: tuple[int, ...] = ()  # [N] of each sample's mask, 0 without one
 
 
 def scan_tar(path: str | os.PathLike[str], image_key: str = AUTO) -> TarScan:
@@ -56,6 +58,7 @@ def scan_tar(path: str | os.PathLike[str], image_key: str = AUTO) -> TarScan:
     keys: list[str] = []
     labels: list[int | str | None] = []
     refused: list[Refused] = []
+    mask_crcs: list[int] = []
     with open_shard(path) as file:
         members = read_members(file, os.fspath(path))
         for sample in _samples(members, os.fspath(path), image_key):
@@ -63,7 +66,7 @@ def scan_tar(path: str | os.PathLike[str], image_key: str = AUTO) -> TarScan:
                 refused.append(Refused(f"{name}:{sample.name}", sample.reason))
                 continue
             try:
-                row, odd = _record(file, sample.image)
+                row, odd = _record(file, sample)
                 label = read_label(partial(_read, file), sample.labels)
             except ImageError as error:
                 refused.append(Refused(f"{name}:{sample.key}", str(error)))
@@ -74,10 +77,16 @@ def scan_tar(path: str | os.PathLike[str], image_key: str = AUTO) -> TarScan:
             scan.odd.update(odd)
             rows.append(row)
             keys.append(sample.key)
+            mask_crcs.append(zlib.crc32(_read(file, sample.mask)) if sample.mask else 0)
             labels.append(label)
     records = np.array(rows, dtype=INDEX_DTYPE)
     return replace(
-        scan, records=records, keys=tuple(keys), labels=tuple(labels), refused=tuple(refused)
+        scan,
+        records=records,
+        keys=tuple(keys),
+        labels=tuple(labels),
+        refused=tuple(refused),
+        mask_crcs=tuple(mask_crcs),
     )
 
 
@@ -112,8 +121,9 @@ def _samples(members: Sequence[TarMember], path: str, image_key: str) -> Iterato
     return each_image(members)
 
 
-def _record(file: BinaryIO, image: TarMember) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _record(file: BinaryIO, sample: Sample) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The image's record, in the order of INDEX_DTYPE, and what is odd about it."""
+    image, mask = sample.image, sample.mask
     if image.size > _MAX_IMAGE_BYTES:
         raise ImageError(f"the file has over {_MAX_IMAGE_BYTES:,} bytes")
     encoded = _read(file, image)
@@ -121,7 +131,8 @@ def _record(file: BinaryIO, image: TarMember) -> tuple[tuple[int, ...], tuple[st
     check_values(opened)
     odd = oddities(opened)  # before a TIFF's orientation has it decoded
     height, width = upright_size(opened)
-    row = image.offset, image.size, zlib.crc32(encoded), 0, NO_LABEL, height, width, 0
+    step = 0 if mask is None else mask_step(image.offset, mask.offset)
+    row = image.offset, image.size, zlib.crc32(encoded), 0, NO_LABEL, height, width, step
     return row, odd
 
 

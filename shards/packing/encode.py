@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from shards.errors import DataError
 from shards.packing.transcode import ImageOptions, StoredImage, transcode
+from shards.packing.transcode_mask import with_mask
 from shards.processes.workers import WorkerPool
 from shards.samples.image_header import ImageError
 from shards.samples.quarantine import Refused
@@ -98,7 +99,9 @@ def _encode_chunk(samples: Sequence[RawSample], options: ImageOptions) -> list[S
 
 def _encode(sample: RawSample, options: ImageOptions) -> StoredImage | str:
     try:
-        return transcode(sample.load(), options)
+        image = transcode(sample.load(), options)
+        mask = sample.load_mask()
+        return image if mask is None else with_mask(image, mask, options)
     except ImageError as error:
         return str(error)
     except OSError as error:

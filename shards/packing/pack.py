@@ -192,7 +192,9 @@ def _pack(
 
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
     """The identity of a set, in JSON types only: it is compared after a round trip."""
+    masks = getattr(source, "masks", "")  # of sources that have some
     return {
+        **({"masks": masks} if masks else {}),
         "tool": PACKER,
         "kind": source.kind,
         "fingerprint": source.fingerprint,

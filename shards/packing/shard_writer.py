@@ -16,6 +16,7 @@ import numpy as np
 
 from shards.format import INDEX_DTYPE, NO_LABEL, TAR_BLOCK_BYTES, ShardInfo
 from shards.packing.transcode import StoredImage
+from shards.samples.masks import MASK_EXTENSION, mask_step
 
 PART_SUFFIX = ".part"
 # What tarfile pads a finished tar to: its end is two blocks of zeros, then zeros up to this.
@@ -46,15 +47,19 @@ class ShardWriter:
 
     def add(self, key: str, members: dict[str, bytes], image: StoredImage, label: int) -> None:
         """Append a sample; `members` are its files by extension, as `sample_members` makes them."""
-        before, offset = self._offset, 0
+        before, offsets = self._offset, dict[str, int]()
         for extension in sorted(members):  # the order in which TarWriter writes them
-            if extension == image.extension:
-                offset = before + TAR_BLOCK_BYTES
+            offsets[extension] = before + TAR_BLOCK_BYTES
             before += _padded(len(members[extension]))
+        offset = offsets[image.extension]
+        mask = offsets.get(MASK_EXTENSION)
         self._tar.write({"__key__": key, **members})
         assert self._offset == before, "the tar writer lays members out in another way"
         self._records.append(
-            (offset, len(image.data), image.crc32, 0, label, image.height, image.width, 0)
+            (
+                *(offset, len(image.data), image.crc32, 0, label, image.height, image.width),
+                0 if mask is None else mask_step(offset, mask),
+            )
         )
 
     def close(self) -> tuple[ShardInfo, np.ndarray]:
@@ -82,8 +87,10 @@ class ShardWriter:
 
 
 def sample_members(image: StoredImage, label: int, name: str | None) -> dict[str, bytes]:
-    """The files of a sample by extension: image, `.cls` (class number), `.json` (name)."""
+    """The files of a sample by extension: image, mask, `.cls` (class number), `.json` (name)."""
     members = {image.extension: image.data}
+    if image.mask:
+        members[MASK_EXTENSION] = image.mask
     if label != NO_LABEL:
         members["cls"] = str(label).encode()
     if name is not None:

@@ -64,6 +64,7 @@ class StoredImage:
     width: int
     crc32: int
     conversions: tuple[Conversion, ...] = ()  # what it lost on the way
+    mask: bytes = b""  # a PNG of the same size; empty: there is none
 
 
 def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage:
@@ -81,7 +82,7 @@ def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage
     """
     if not isinstance(payload, bytes):
         image = _from_pixels(payload, options.value_range)
-        return _store(image, "PNG", _shrunk_size(image.size, options))
+        return _store(image, "PNG", shrunk_size(image.size, options))
     with warnings.catch_warnings():
         # Pillow warns of odd metadata, which we do not keep.
         warnings.simplefilter("ignore")
@@ -89,7 +90,7 @@ def transcode(payload: Payload, options: ImageOptions = DEFAULTS) -> StoredImage
         image = _open(payload, options)
         odd = oddities(image)
         height, width = upright_size(image)
-        target = _shrunk_size((width, height), options)
+        target = shrunk_size((width, height), options)
         is_jpeg = image.format in JPEG_FORMATS
         _draft(image, options)
         if is_deep(image):
@@ -231,7 +232,7 @@ def _store(
     return StoredImage(extension, data, image.height, image.width, zlib.crc32(data), conversions)
 
 
-def _shrunk_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int] | None:
+def shrunk_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int] | None:
     """Width and height with the short side asked for, the long one rounded; None to keep them."""
     (width, height), side = size, options.short_side_px
     short = min(size)

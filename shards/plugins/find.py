@@ -4,8 +4,9 @@
     package.module:attribute    of the working folder, or of an installed package
     lion                        an entry point of the group augengine.KIND
 
-Methods, terms, backbones, optimizers, backends, decoders, sources and loggers all come through
-here. A shipped name is never anybody else's. What is imported, and from where never: importing.py.
+Methods, terms, backbones, optimizers, backends, decoders, sources, loggers and saliency methods all
+come through here. A shipped name is never anybody else's. What is imported, and from where never:
+importing.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ KINDS = {
     "decoders": "decoder",
     "sources": "source",
     "loggers": "logger",
+    "saliency": "saliency method",
 }
 _MOST_SHOWN = 40  # names in one line of an error
 

@@ -8,6 +8,8 @@ So where a sample has several, an image key says which one counts:
     auto         the only image; of several the one whose whole extension is an image's ending
     jpg,png      the first of these extensions that the sample has; `input.jpg` is one, too
     each         every image is a sample of its own, with the `.cls` or `.json` of its own name
+
+With the first two, a `mask.png` beside another image is that image's mask.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from shards.errors import UsageError
 from shards.format import Manifest
 from shards.samples.image_header import IMAGE_ENDINGS
+from shards.samples.masks import MASK_EXTENSION
 from shards.samples.quarantine import Refused
 from shards.tars.members import TarMember
 
@@ -31,6 +34,7 @@ class Sample:
     key: str
     image: TarMember
     labels: tuple[TarMember, ...]  # the likeliest first
+    mask: TarMember | None = None  # of the image (masks.py)
 
 
 def check_image_key(image_key: str) -> str:
@@ -73,6 +77,8 @@ def choose_images(
     """
     for group in groups:
         images = [member for member in group if _ending(member.extension) in IMAGE_ENDINGS]
+        mask = _mask(images, image_key)
+        images = [member for member in images if member is not mask]
         chosen = _choose(group, images, image_key)
         if isinstance(chosen, Refused):
             yield chosen
@@ -80,7 +86,8 @@ def choose_images(
         if chosen.problem:
             yield Refused(chosen.name, chosen.problem)
         else:
-            yield Sample(chosen.key, chosen, tuple(_labels(group, chosen, len(images))))
+            mask = None if mask is None or mask.problem else mask
+            yield Sample(chosen.key, chosen, tuple(_labels(group, chosen, len(images))), mask)
         # Who named the image's extension knows of the others.
         if image_key == AUTO:
             others = (member for member in images if member is not chosen)
@@ -103,6 +110,13 @@ def each_image(members: Sequence[TarMember]) -> Iterator[Sample | Refused]:
         places = [(name, e) for e in LABEL_ENDINGS for name in (_stem(member), member.key)]
         found = dict.fromkeys(labels[place] for place in places if place in labels)
         yield Sample(_stem(member), member, tuple(found))
+
+
+def _mask(images: Sequence[TarMember], image_key: str) -> TarMember | None:
+    """The mask among a sample's images, where it is not all that there is, nor asked for."""
+    if len(images) < 2 or MASK_EXTENSION in image_key.split(","):
+        return None
+    return next((member for member in images if member.extension == MASK_EXTENSION), None)
 
 
 def _choose(

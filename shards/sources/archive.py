@@ -98,6 +98,10 @@ class ArchiveSource:
             f"{name}\0{_size(sample)}\0{label}"
             for (_, sample, name), label in zip(self._found, self.labels.tolist(), strict=True)
         )
+        masks = [s.mask.size if isinstance(s, Sample) and s.mask else 0 for _, s, _ in self._found]
+        self.masks = fingerprint_of(map(str, masks)) if any(masks) else ""
+        if self.masks:
+            self.fingerprint = fingerprint_of([self.fingerprint, self.masks])
 
     @property
     def names(self) -> list[str]:
@@ -113,7 +117,8 @@ class ArchiveSource:
         name = _printable(name)
         if isinstance(sample, Refused):
             return RawSample(name, NO_LABEL, partial(_refuse, sample.reason))
-        return RawSample(name, label, archive.payload(sample.image))
+        mask = None if sample.mask is None else archive.payload(sample.mask)
+        return RawSample(name, label, archive.payload(sample.image), mask)
 
 
 def _matches(path: Path) -> list[Path]:

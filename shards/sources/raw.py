@@ -32,6 +32,7 @@ class RawSample:
     name: str  # how its owner knows it: a path inside the folder, a row of a file
     label: int  # class number, NO_LABEL when there is none
     data: Payload | LazyPayload
+    mask: Payload | LazyPayload | None = None  # an image, 255 where the foreground is
 
     def load(self) -> Payload:
         """The encoded bytes or the pixels.
@@ -40,6 +41,10 @@ class RawSample:
             OSError: when the file cannot be read.
         """
         return self.data() if callable(self.data) else self.data
+
+    def load_mask(self) -> Payload | None:
+        """The same of the mask; None where there is none."""
+        return self.mask() if callable(self.mask) else self.mask
 
 
 class Source(Protocol):

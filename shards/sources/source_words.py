@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.sources.detect import open_source
+from shards.sources.masked import MaskedSource
 from shards.sources.raw import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceWords:
-    """The arguments of `open_source` that say which source is meant."""
+    """The arguments of `open_source` that say which source is meant, and where its masks are."""
 
     spec: str
     split: str | None = None
@@ -18,12 +19,13 @@ class SourceWords:
     labels: Path | None = None
     label_column: str | None = None
     skip_list: Path | None = None
+    masks: Path | None = None  # a folder that has the images' masks
     own: str | None = None
     scratch: Path | None = None
 
     def open(self, *, progress: bool = False) -> Source:
         """The source; raises as `open_source`."""
-        return open_source(
+        source = open_source(
             self.spec,
             self.split,
             image_key=self.image_key,
@@ -35,3 +37,4 @@ class SourceWords:
             progress=progress,
             own=self.own,
         )
+        return source if self.masks is None else MaskedSource(source, self.masks)

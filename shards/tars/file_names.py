@@ -15,7 +15,7 @@ _MAX_NAME_BLOCKS = 50
 Read = Callable[[int, int, int], bytes]  # shard, offset, size
 
 
-def read_file_name(read: Read, shard: int, offset: int, size: int) -> str:
+def read_file_name(read: Read, shard: int, offset: int, size: int, mask: int = -1) -> str:
     """The file name of a packed image; its key where none was kept.
 
     Args:
@@ -23,6 +23,7 @@ def read_file_name(read: Read, shard: int, offset: int, size: int) -> str:
         shard: its number.
         offset: of the image's bytes.
         size: of the image in bytes.
+        mask: the offset of its mask's data, -1 without one.
 
     Raises:
         DataError: no tar header stands before the image.
@@ -34,7 +35,7 @@ def read_file_name(read: Read, shard: int, offset: int, size: int) -> str:
     behind = offset + _padded(size)
     name = _name_at(read(shard, behind, _MAX_NAME_BLOCKS * TAR_BLOCK_BYTES), member)
     if name is None:
-        header = offset - TAR_BLOCK_BYTES
+        header = (offset if mask < 0 else min(offset, mask)) - TAR_BLOCK_BYTES
         start = max(0, header - _MAX_NAME_BLOCKS * TAR_BLOCK_BYTES)
         before = read(shard, start, header - start)
         for first in range(len(before) - 2 * TAR_BLOCK_BYTES, -1, -TAR_BLOCK_BYTES):

@@ -20,6 +20,7 @@ from shards.remote.address import RemoteFolder
 from shards.remotecache.cached_files import CachedFiles
 from shards.samples.image_header import IMAGE_ENDINGS, ImageError, check_values, load, open_image
 from shards.samples.labels import MAX_TEXT_BYTES, NoLabel, label_from_text
+from shards.samples.masks import mask_offsets, read_mask
 from shards.tars.file_names import name_in
 from shards.tars.local_files import sha256_of
 from shards.upkeep.shard_members import Member, list_members
@@ -82,6 +83,8 @@ def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
 
 def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None:
     """Meet each record at its member; a link and its target have two of one offset."""
+    masks = dict(zip(mask_offsets(job.records).tolist(), job.records, strict=True))
+    masks.pop(-1, None)
     expected: dict[int, list[np.void]] = defaultdict(list)
     for record in job.records[::-1]:
         expected[int(record["offset"])].append(record)
@@ -106,6 +109,8 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
                 f"{member.name}{named(member)}: {problem}"
                 for problem in _image_problems(file, member, record, job)
             )
+        elif member.offset in masks:
+            report.problems += _mask_problems(file, member, masks.pop(member.offset))
         elif member.ending in IMAGE_ENDINGS or (member.problem and not member.is_label):
             strays.append(member)
     _report_strays(file, strays, {member.key for member in labels}, report)
@@ -116,6 +121,8 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
             if count > 1
         ]
     report.problems += _label_problems(file, labels, members, job.classes, named)
+    if masks:
+        report.problems.append(f"{len(masks):,} masks of the index are not there")
     offsets = [offset for offset, left in expected.items() for _ in left]
     if offsets:
         ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
@@ -164,6 +171,13 @@ def _image_problems(file: BinaryIO, info: Member, record: np.void, job: ShardJob
     width, height = ImageOps.exif_transpose(image).size
     if (height, width) != (record["height"], record["width"]):
         yield f"{height}x{width} pixels, must be {record['height']}x{record['width']}"
+
+
+def _mask_problems(file: BinaryIO, info: Member, record: np.void) -> Iterator[str]:
+    try:
+        read_mask(_read(file, info), int(record["height"]), int(record["width"]))
+    except ImageError as error:
+        yield f"{info.name}: {error}"
 
 
 def _stray(file: BinaryIO, info: Member) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from augengine import reference
 from augengine.draw import draw_plan
+from augengine.plain import colour_ops
 from augengine.plan import BRIGHTNESS, CONTRAST, HUE, ORDERS, SATURATION, Plan
 from augengine.policy import CropGroup, Policy, ViewPolicy
 
@@ -82,9 +83,9 @@ def test_hsv_goes_there_and_back() -> None:
     """HSV loses nothing, gray and black included, and a full turn is no turn."""
     x = np.random.default_rng(2).random((9, 9, 3), dtype=np.float32)
     x[0], x[1], x[2] = 0, x[1, :, :1], np.eye(3)[np.arange(9) % 3]
-    back = reference.hsv_to_rgb(reference.rgb_to_hsv(x))
+    back = colour_ops.hsv_to_rgb(colour_ops.rgb_to_hsv(x))
     np.testing.assert_allclose(back, x, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(reference.adjust_hue(x, 1.0), x, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(colour_ops.adjust_hue(x, 1.0), x, rtol=0, atol=1e-6)
 
 
 def test_blur_keeps_constants_and_refuses_impossible_borders() -> None:
@@ -119,17 +120,17 @@ def test_render_runs_the_ops_in_the_plans_order(image: np.ndarray, order: int) -
         order=order, sigma=1.2, solarize=0.5,
     )  # fmt: skip
     adjust = {
-        BRIGHTNESS: lambda x: reference.adjust_brightness(x, float(np.float32(1.3))),
-        CONTRAST: lambda x: reference.adjust_contrast(x, float(np.float32(0.6))),
-        SATURATION: lambda x: reference.adjust_saturation(x, float(np.float32(1.6))),
-        HUE: lambda x: reference.adjust_hue(x, float(np.float32(0.11))),
+        BRIGHTNESS: lambda x: colour_ops.adjust_brightness(x, float(np.float32(1.3))),
+        CONTRAST: lambda x: colour_ops.adjust_contrast(x, float(np.float32(0.6))),
+        SATURATION: lambda x: colour_ops.adjust_saturation(x, float(np.float32(1.6))),
+        HUE: lambda x: colour_ops.adjust_hue(x, float(np.float32(0.11))),
     }
     x = image[5:35, 7:48].astype(np.float32) / 255
     x = reference.resize(x, 24)[:, ::-1]
     for op in ORDERS[order]:
         x = adjust[int(op)](x)
-    x = reference.solarize(reference.gaussian_blur(x, 7, float(np.float32(1.2))), 0.5)
-    x = reference.normalize(x, plan.mean, plan.std)
+    x = colour_ops.solarize(reference.gaussian_blur(x, 7, float(np.float32(1.2))), 0.5)
+    x = colour_ops.normalize(x, plan.mean, plan.std)
     np.testing.assert_array_equal(reference.render(image, plan, 0, 0), x.transpose(2, 0, 1))
 
 
@@ -151,7 +152,7 @@ def test_neutral_values_do_nothing(image: np.ndarray) -> None:
     """A plan with no op is resize and normalise only."""
     plan = plan_of(image)
     expected = reference.resize(image.astype(np.float32) / 255, 24)
-    expected = reference.normalize(expected, plan.mean, plan.std).transpose(2, 0, 1)
+    expected = colour_ops.normalize(expected, plan.mean, plan.std).transpose(2, 0, 1)
     np.testing.assert_array_equal(reference.render(image, plan, 0, 0), expected)
 
 
@@ -167,7 +168,7 @@ def test_solarize_inverts_from_the_threshold_on() -> None:
     """The threshold itself is inverted, as PIL does at level 128."""
     levels = np.array([127, 128, 129], np.uint8).reshape(1, 3, 1).repeat(3, axis=2)
     x = reference.crop(levels, np.array([0, 0, 1, 3]))
-    result = reference.solarize(x, 128 / 255)[0, :, 0] * 255
+    result = colour_ops.solarize(x, 128 / 255)[0, :, 0] * 255
     np.testing.assert_allclose(result, [127, 127, 126], atol=1e-4)
 
 

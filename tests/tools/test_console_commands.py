@@ -53,7 +53,7 @@ def test_every_function_is_a_command_and_every_command_a_function() -> None:
     own = {name for name, f in functions.items() if f.__module__ == "tools.commands"}
     named = {target.partition(":")[2] for target in SCRIPTS.values()}
     assert named == {name for name in own if not name.startswith("_")}
-    assert len(SCRIPTS) == 11
+    assert len(SCRIPTS) == 12
     for target in SCRIPTS.values():
         module, _, function = target.partition(":")
         command = getattr(importlib.import_module(module), function)

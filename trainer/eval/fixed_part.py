@@ -173,7 +173,7 @@ class LabelFree:
 
     def _features_of_views(self, backbone: nn.Module, stop: Stop) -> torch.Tensor:
         """[M, V, D] float32: of augmented views of the images that can be read."""
-        policy = replace(self.policy.with_views((VIEWS,)), heavy=None)
+        policy = replace(self.policy.with_views((VIEWS,)).without_backgrounds(), heavy=None)
         views = iter_listed_views(
             self.part.index,
             partial(draw_plan, policy, seed=SEED),

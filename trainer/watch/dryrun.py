@@ -118,7 +118,8 @@ def _shape_of(method: Method) -> Method:
 
 def _views(parts: Parts, num_images: int) -> Views:
     ids = np.arange(num_images) % len(parts.index)
-    plan = draw_plan(parts.policy, ids, np.zeros_like(ids), parts.index.sizes(ids), 0)
+    policy = parts.policy.without_backgrounds()
+    plan = draw_plan(policy, ids, np.zeros_like(ids), parts.index.sizes(ids), 0)
     crops = tuple(
         torch.empty(
             (group.count * num_images, 3, group.size_px, group.size_px),

@@ -8,8 +8,9 @@ their plan are computed again, and the plan is saved for a look at the views (`t
 --plan`). Ranks agree in the same exchange on whether one was told to stop.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,13 @@ from augengine.draw import draw_plan
 from augengine.loader.batches import MAX_SUBSTITUTES
 from augengine.plan import Plan
 from shards.errors import DataError
+from shards.index import sizes_of
+from shards.samples.masks import masked
 from trainer.build import Parts
 from trainer.distributed import gather_rows, rank, world_size
 from trainer.nets.finite import not_finite, total_magnitude
 
+_NOT_OF_IMAGES = ("group", "size_px", "kernel_px", "bicubic", "mean", "std")  # of a plan
 CHECK_EVERY = 10  # steps at most, whatever run.log_every
 
 
@@ -130,9 +134,25 @@ def redraw(parts: Parts, step: int, ranks: Collection[int], bad_ids: Collection[
         for part in range(loop.accumulate)
         for number in ranks
     ]
-    epochs, ids = parts.order(np.concatenate(positions))
+    return _joined([_redraw_batch(parts, batch, bad_ids) for batch in positions])
+
+
+def _redraw_batch(parts: Parts, positions: np.ndarray, bad_ids: Collection[int]) -> Plan:
+    """The plan of one batch of a loader, which draws whose background a view gets among its own."""
+    epochs, ids = parts.order(positions)
     used = ids.copy()
     for attempt in range(MAX_SUBSTITUTES):
         rows = np.isin(used, list(bad_ids))
         used[rows] = parts.order.substitute(epochs[rows], ids[rows], attempt)
-    return draw_plan(parts.policy, used, epochs, parts.index.sizes(used), loop.seed)
+    records = parts.index.rows(used)
+    has_mask = masked(records) if parts.policy.has_background else None
+    return draw_plan(
+        parts.policy, used, epochs, sizes_of(records), parts.config.loop.seed, has_mask
+    )
+
+
+def _joined(plans: Sequence[Plan]) -> Plan:
+    """The plan of all images of several of one policy, in their order."""
+    names = [field.name for field in fields(Plan) if field.name not in _NOT_OF_IMAGES]
+    joined = {name: np.concatenate([getattr(plan, name) for plan in plans]) for name in names}
+    return replace(plans[0], **joined)

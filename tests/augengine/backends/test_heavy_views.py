@@ -16,11 +16,13 @@ from augengine.draw import draw_plan
 from augengine.heavy import plain_ops
 from augengine.heavy.heavy_ops import NAMES, OPS
 from augengine.heavy.heavy_plan import HeavyPlan
+from augengine.heavy.plain_ops import make_heavy
 from augengine.loader.make_views import make_views
+from augengine.plain.colour_ops import normalize
 from augengine.plan import Plan
 from augengine.policies import load_policy, override_policy
 from augengine.policy import Policy
-from augengine.reference import make_heavy, normalize, render, render_heavy
+from augengine.reference import render, render_heavy
 
 CPU = torch.device("cpu")
 BOTH = {

@@ -17,7 +17,8 @@ from augengine.policy_file import group_values, read_group
 from augengine.reference import render
 from shards.errors import UsageError
 
-# Of 16 images in three epochs, seed 7, before there were turns: made at commit 953cdb4.
+# Of 16 images in three epochs, seed 7, before there were turns: made at commit 953cdb4; those of
+# later policies when they came.
 DIGESTS = {
     "byol": "f35bb738b984ff8a",
     "dino": "84b2116ae3ce7326",
@@ -26,6 +27,7 @@ DIGESTS = {
     "mocov1": "704b32e0eb3c89ef",
     "mocov2": "c638da23d0ef9a8b",
     "mocov3": "a751761e09bf609d",
+    "ressl": "6a2004b85efe2c01",
     "simclr": "9052477a91061452",
     "simsiam": "c638da23d0ef9a8b",
     "swav": "c771bee62b7dcc1a",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from masked_set import write_masked_tar
 from tiny_run import tiny_config
 from torch import nn
 
@@ -143,6 +144,24 @@ def test_a_step_is_drawn_again_from_its_number(accumulate: int, new_shards: Any)
                 rows = np.arange(part * plan.batch_size, (part + 1) * plan.batch_size)
                 assert again.rows(rows).digest() == plan.digest()
         assert [sample.id for sample in loader.bad_samples] == [3]
+
+
+def test_a_step_with_other_backgrounds_is_drawn_again(tmp_path: Path) -> None:
+    """A donor is of the part of the step that it was drawn in; the picture has it, too."""
+    folder = write_masked_tar(tmp_path / "tars")
+    policy = {"background": {"prob": 0.7, "kind": "random"}}
+    loop = {"epochs": 3, "batch_size": 8, "accumulate": 2}
+    parts = build_parts(tiny_config(folder, loop=loop, policy=policy))
+    with open_loader(parts, Cursor(0)) as loader:
+        for step in range(1, 4):
+            again = redraw(parts, step, [0])
+            for part in range(2):
+                rows = slice(part * 4, part * 4 + 4)
+                assert again.rows(rows).digest() == next(loader).plan.digest()
+    again.save(tmp_path / "plan.npz")
+    argv = ["--plan", str(tmp_path / "plan.npz"), "--data", str(folder), "--num-images", "2"]
+    assert again.background[:2].any()
+    assert show_views([*argv, "--out", str(tmp_path / "views.png")]) == 0
 
 
 def test_a_plan_is_shown_on_its_own_images_only(

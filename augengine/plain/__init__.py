@@ -1,0 +1,1 @@
+"""Ops of the reference in numpy, said as plainly as possible."""

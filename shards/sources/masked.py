@@ -1,0 +1,86 @@
+"""A source whose images have masks in a folder beside it: `make_shards.py --masks DIR`.
+
+The mask of `dog/1.jpg` is `DIR/dog/1.png` or `DIR/dog/1.mask.png`. An image without one is packed
+without one.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from shards.errors import UsageError
+from shards.samples.masks import MASK_EXTENSION
+from shards.sources.raw import RawSample, Source, fingerprint_of
+
+_ENDINGS = (".png", f".{MASK_EXTENSION}")
+
+
+class MaskedSource:
+    """The same images in the same order, some with a mask."""
+
+    def __init__(self, source: Source, folder: Path) -> None:
+        """Find the masks by the names of the images.
+
+        Raises:
+            UsageError: no folder, a source whose images have no names, or no mask of any.
+        """
+        if not folder.is_dir():
+            raise UsageError(f"--masks is a folder of PNGs, got {folder}; make one: {_MAKE}")
+        names = source.names
+        if names is None:
+            raise UsageError(
+                f"--masks finds masks by the names of files, got SOURCE of kind {source.kind} "
+                f"without names; pack a folder of images"
+            )
+        self.kind, self.classes, self.labels = source.kind, source.classes, source.labels
+        self.names, self.stores_names = names, source.stores_names
+        self.block_sizes = source.block_sizes
+        self._source = source
+        self._paths = [_mask_of(folder, name) for name in names]
+        found = [path for path in self._paths if path is not None]
+        if not found:
+            expected = f"{os.path.splitext(names[0])[0]}.png" if len(names) else "NAME.png"
+            raise UsageError(
+                f"--masks holds a PNG of the name of each image, such as {expected}, got none that "
+                f"fits in {folder}; name the folder that mirrors SOURCE, or make one: {_MAKE}"
+            )
+        self.masks = fingerprint_of(
+            f"{name}\0{'' if path is None else path.stat().st_size}"
+            for name, path in zip(names, self._paths, strict=True)
+        )
+        self.fingerprint = fingerprint_of([source.fingerprint, self.masks])
+        self.notes = (
+            *source.notes,
+            f"{folder}: {len(found):,} of {len(names):,} images have a mask",
+        )
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, number: int) -> RawSample:
+        path = self._paths[number]
+        sample = self._source[number]
+        # A bound method: the file is read in the worker.
+        return sample if path is None else replace(sample, mask=path.read_bytes)
+
+
+_MAKE = "python -m tools.make_masks SOURCE DIR"
+
+
+def _mask_of(folder: Path, name: str) -> Path | None:
+    there = list(_places(folder, name))
+    if len(there) > 1:
+        raise UsageError(
+            f"an image has one mask, got {there[0]} and {there[1]} for {name}; remove one"
+        )
+    return there[0] if there else None
+
+
+def _places(folder: Path, name: str) -> Iterator[Path]:
+    # Of several archives a name begins with that of its own: `a.zip:dog/1.jpg`.
+    stem = os.path.splitext(name)[0]
+    for ending in _ENDINGS:
+        path = folder / f"{stem}{ending}"
+        if ".." not in path.parts and path.is_file():
+            yield path
