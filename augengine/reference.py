@@ -1,10 +1,10 @@
 """The meaning of a plan: slow, obvious numpy that every backend is held against.
 
 One public function an operation, those of colours in plain/colour_ops.py, in the order `render`
-runs them: background, crop, antialiased resize, flips, turn, the four colour ops in the plan's order with a clamp after each, gray, blur,
-solarize, normalise. It draws nothing and imports no torch. The arithmetic is torchvision's on float
-tensors (docs/plan.md has the formulas, tests/augengine/test_reference.py the comparison), with gray
-weights .299/.587/.114.
+runs them: background, crop, antialiased resize, flips, turn, the four colour ops in the plan's
+order with a clamp after each, gray, blur, solarize, normalise. It draws nothing and imports no
+torch. The arithmetic is torchvision's on float tensors (docs/plan.md has the formulas,
+tests/augengine/test_reference.py the comparison), with gray weights .299/.587/.114.
 
 Images are [H, W, 3] float32 in [0, 1] in and out; inside, everything is float64.
 """
