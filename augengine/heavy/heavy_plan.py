@@ -12,7 +12,6 @@ import numpy as np
 
 from augengine.heavy.heavy_ops import NAMES, NO_OP, OPS
 from augengine.heavy.heavy_policy import Heavy
-from shards.errors import UsageError
 
 NUMBERS_A_BLOCK = 4  # of an op: which, its sign, its place across and down
 _KINDS = {
@@ -120,6 +119,7 @@ def heavy_from_numbers(
     size_px: int,  # the views' side
 ) -> HeavyPlan:
     """The plan of the first H views' heavy ones."""
+    heavy.check_side(size_px)
     b, h = numbers.shape[:2]
     chance = heavy.randaugment.prob if heavy.randaugment else 0.0
     gate = numbers[..., :1]
@@ -135,11 +135,6 @@ def heavy_from_numbers(
     tiles = np.argsort(orders, axis=-1, kind="stable")
     if heavy.grid_shuffle:
         shuffle = heavy.grid_shuffle
-        if size_px < shuffle.grid:
-            raise UsageError(
-                f"heavy.grid_shuffle has tiles of a pixel or more, got a grid of {shuffle.grid} on "
-                f"views of {size_px} px; lower policy.heavy.grid_shuffle.grid"
-            )
         moves = ~is_on & (gate < chance + shuffle.prob)
         tiles = np.where(moves, tiles, np.arange(shuffle.grid**2))
     # Neutral values where nothing happens, so that plans that do the same have the same digest.

@@ -60,6 +60,15 @@ class Heavy:
         rule = "prob of randaugment and of grid_shuffle are one choice and add up to at most 1"
         _require(chance <= 1 + 1e-9, rule, chance)
 
+    def check_side(self, size_px: int) -> None:
+        """Raise UsageError where a tile of views of this side would have no pixel."""
+        if self.grid_shuffle is not None and size_px < self.grid_shuffle.grid:
+            raise UsageError(
+                f"heavy.grid_shuffle has tiles of a pixel or more, got a grid of "
+                f"{self.grid_shuffle.grid} on views of {size_px} px; lower "
+                "policy.heavy.grid_shuffle.grid"
+            )
+
     @property
     def values(self) -> dict[str, Any]:
         """As a file says it."""

@@ -1,4 +1,4 @@
-"""Terms that change a step, beside their base: kNN on the demo set after the same training.
+"""Terms beside their base: kNN on the demo set after the same training.
 
     python -m benchmarks.methods.term_recipes [--recipes csimclr_demo,mochi_demo]
 
@@ -19,7 +19,12 @@ from shards.errors import run_command
 from trainer.checks import choose
 
 RESULTS = Path(__file__).parents[1] / "results" / "terms_demo.json"
-BASES = {"csimclr_demo": "simclr", "cbyol_demo": "byol", "mochi_demo": "mocov2"}  # by recipe
+BASES = {  # by recipe
+    "csimclr_demo": "simclr",
+    "cbyol_demo": "byol",
+    "mochi_demo": "mocov2",
+    "dssl_demo": "simsiam",
+}
 
 
 def main(argv: list[str] | None = None) -> int:

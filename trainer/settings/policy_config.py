@@ -58,6 +58,8 @@ class PolicyConfig:
         groups = tuple(replace(group, count=count) for group, count in pairs if count)
         if not groups:
             raise UsageError("--views needs at least one view, got none; try --views 2+6")
+        if policy.heavy is not None:
+            policy.heavy.check_side(groups[0].size_px)
         return replace(policy, groups=groups)
 
     def written_out(self) -> "PolicyConfig":

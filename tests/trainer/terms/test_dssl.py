@@ -266,6 +266,10 @@ def test_a_run_continues_exactly(shard_folder: Path, tmp_path: Path) -> None:
         (["policy.heavy={randaugment: {}}"], "got none that does beside SimSiam; add --terms dssl"),
         (["--terms", "augself", "policy.heavy={randaugment: {}}"], "policy.heavy makes views that"),
         (["policy.heavy.randaugment.magnitude=31"], "heavy: randaugment: magnitude is 0 to 30"),
+        (
+            ["--terms", "dssl", "policy.heavy={grid_shuffle: {grid: 16}}", "--sizes", "8+8"],
+            "a grid of 16 on views of 8 px",
+        ),
         (["policy.heavi={}"], "unknown key 'heavi' in policy; did you mean heavy?"),
         (["method.terms=[{name: dssl, reverse: 2}]"], "dssl reverse lies in [0, 1], got 2"),
     ],
