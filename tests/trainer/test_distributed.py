@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from toy_methods import TOY
+from toy_methods import PATCHES, TOY
 
 from shards.errors import UsageError
 from trainer.distributed import (
@@ -55,8 +55,20 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).double()
 
 
+def as_images(views: torch.Tensor) -> torch.Tensor:
+    """[V, B, D, 2, 2] for a method that cuts views: four unlike patches."""
+    return views[..., None, None] * torch.tensor([[1.0, 0.8], [0.5, 1.3]], dtype=views.dtype)
+
+
+class Pool(nn.Module):
+    """Features as they are, and images to their mean."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.ndim == 2 else x.mean((2, 3))
+
+
 def feature_network() -> nn.Module:
-    backbone = network()
+    backbone = nn.Sequential(Pool(), *network())
     backbone.feature_dim = 3  # type: ignore[assignment]
     return backbone
 
@@ -82,7 +94,7 @@ def run_method(
         synchronize_batch_norm(method)
     forward = data_parallel(method) if wrap else method
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
-    losses = []
+    losses, views = [], as_images(views) if name in PATCHES else views
     for step in range(3):
         progress = Progress(step, 10, 1)
         torch.manual_seed(step)

@@ -145,8 +145,8 @@ def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
     else:
         why = "small local views teach more per second than global ones"
         views = rule.views
-        if views == "2":
-            why = "the method takes a pair"
+        if "+" not in views:
+            why = "the method takes a pair" if views == "2" else "the method takes like views"
         elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
             views, why = "2", "of one size, as was typed"
         counts = parse_views(str(choices.take("policy.views", views, why)))

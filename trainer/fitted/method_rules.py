@@ -250,7 +250,7 @@ RULES = {
     "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
     "fastmoco": Rule(lr=0.4, views="2", warmup=0.1, settings=_fastmoco),
-    "fastsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
+    "fastsiam": Rule(lr=0.5, views="4", weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
     "lejepa": Rule(lr=0.4, settings=_gaussian),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),

@@ -116,6 +116,8 @@ def test_one_typed_size_is_of_views_of_one_size() -> None:
     fitted = leaves(fit(facts(), 10, {"policy": {"sizes": "48"}}))
     assert (fitted["policy.views"], fitted["policy.groups"]) == ("2", [{"scale": [0.2, 1.0]}])
     assert leaves(fit(facts(), 10, {"policy": {"sizes": "48+24"}}))["policy.views"] == "2+6"
+    fitted = leaves(fit(facts(), 10, {"method": {"name": "fastsiam"}}))
+    assert (fitted["policy.views"], fitted["policy.sizes"]) == ("4", "64")
 
 
 def test_a_policy_in_full_is_left_alone() -> None:
