@@ -20,7 +20,7 @@ import torch
 
 from trainer.losses.cosine import pair_cosine
 from trainer.nets.von_mises_fisher import vmf_sample
-from trainer.settings.bounds import Positive, check_bounds
+from trainer.settings.bounds import NotNegative, Positive, check_bounds
 from trainer.terms.term import Seen, Term
 
 
@@ -30,6 +30,8 @@ class Settings:
 
     kappa_e: Positive = 1024.0  # concentration of a query around its projection
     kappa_b: Positive = 10.0  # of what the other view would say of it
+    # In which the loss grows from 0 to its whole: the code's beta_schedule linear_warmup.
+    warmup_epochs: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         check_bounds("compress", self)
@@ -54,4 +56,5 @@ class Compress(Term):
     def forward(self, seen: Seen) -> torch.Tensor:
         """Minus log b(z|y), but for constants: log e(z|x) is one, and so are the normalisers."""
         others = seen.parts["projections"][: seen.num_global]
-        return -self.settings.kappa_b * pair_cosine(seen.kept["z"], others)
+        kappa_b = self.settings.kappa_b * seen.ramp(self.settings.warmup_epochs)
+        return -kappa_b * pair_cosine(seen.kept["z"], others)

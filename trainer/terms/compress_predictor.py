@@ -24,7 +24,7 @@ from trainer.losses.cosine import unit_rows
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views
 from trainer.nets.von_mises_fisher import vmf_sample
-from trainer.settings.bounds import Count, Positive, check_bounds
+from trainer.settings.bounds import Count, NotNegative, Positive, check_bounds
 from trainer.terms.term import Seen, Term
 
 
@@ -35,6 +35,8 @@ class Settings:
     kappa_e: Positive = 16384.0  # concentration of a sample around the predictor's output
     kappa_b: Positive = 10.0  # of what the target would say of it
     hidden_dim: Count = 4096  # of m, as the predictor's
+    # In which the loss grows from 0 to its whole: the code's beta_schedule linear_warmup.
+    warmup_epochs: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         check_bounds("compress_predictor", self)
@@ -65,4 +67,5 @@ class CompressPredictor(Term):
         targets = unit_rows(seen.parts["momentum_projections"])
         said = unit_rows(forward_views(self.target_projector, targets, per_view=True))
         cosine = (seen.kept["z"][: len(said)] * said).sum(-1).mean()
-        return -2 * self.settings.kappa_b * cosine
+        kappa_b = self.settings.kappa_b * seen.ramp(self.settings.warmup_epochs)
+        return -2 * kappa_b * cosine

@@ -51,13 +51,16 @@ class Seen:
     parts: Mapping[str, torch.Tensor]
     seed: int = 0  # of the run
     kept: dict[str, torch.Tensor] = field(default_factory=dict)  # by `change`, for `forward`
+    # By part: the method's networks that make them, for views that its step did not get (heavy).
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def uniforms(self, use: int, count: int) -> np.ndarray:
         """[V, B, count] float64 in [0, 1), of each image and view alone (nets/view_noise.py)."""
         return view_uniforms(self.views, self.columns, self.seed, use, count)
 
-    # By part: the method's networks that make them, for views that its step did not get (heavy).
-    networks: Mapping[str, nn.Module] = field(default_factory=dict)
+    def ramp(self, epochs: float) -> float:
+        """From 0 at the start of the run to 1 after so many epochs, and 1 from then on."""
+        return min(1.0, self.progress.epoch / epochs) if epochs else 1.0
 
 
 class Term(nn.Module):

@@ -55,6 +55,16 @@ def test_two_views_are_the_papers_separate_forwards(byol: BYOL, make_views) -> N
         torch.testing.assert_close(a, b)
 
 
+def test_the_loss_is_scaled(make_backbone, make_views) -> None:
+    """By loss_scale, which is 1."""
+    losses = []
+    for scale in (1.0, 5.0):
+        method = BYOL(make_backbone(), Settings(hidden_dim=32, out_dim=8, loss_scale=scale))
+        method.load_state_dict(BYOL(make_backbone(), TOY).state_dict())
+        losses.append(method.step(make_views(), HALF_WAY).loss)
+    torch.testing.assert_close(losses[1], 5 * losses[0])
+
+
 def test_local_views_predict_but_are_not_predicted(byol: BYOL, make_views) -> None:
     """2+2: the target forwards the two global views only, and six pairs make the loss."""
     rows: list[int] = []

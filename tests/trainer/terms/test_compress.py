@@ -1,5 +1,6 @@
 """Compress and its predictor's form against the official code's equations, a row at a time."""
 
+import pytest
 import torch
 from term_views import make_views
 
@@ -54,6 +55,19 @@ def test_two_views_have_the_official_loss() -> None:
         rtol=1e-9,
         atol=1e-12,
     )
+
+
+def test_the_loss_grows_over_its_warmup() -> None:
+    """As the code's linear_warmup: 0 at the start, half of it after half of the epochs."""
+    z, told = rows(2, 0).detach(), []
+    for warmup_epochs, step in ((0.0, 0), (4.0, 0), (4.0, 20), (4.0, 40), (4.0, 90)):
+        term = Compress(CompressSettings(**KAPPA, warmup_epochs=warmup_epochs))
+        what = Seen(
+            make_views(batch_size=5), Progress(step, 100, 10.0), (0, 1), 2, {"projections": z}
+        )
+        term.change(z, what)
+        told.append(float(term(what)))
+    assert told == pytest.approx([told[0] * share for share in (1, 0, 0.5, 1, 1)])
 
 
 def test_local_views_ask_and_are_not_asked_for() -> None:
