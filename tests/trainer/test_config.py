@@ -46,6 +46,7 @@ def test_every_method_has_its_recipes(method: str) -> None:
     [
         ("swav", 200, 256, 0.6, 1e-6),
         ("byol", 300, 4096, 4.8, 1e-6),
+        ("simreg", 130, 256, 0.05, 1e-4),
         ("simsiam", 100, 512, 0.1, 1e-4),
         ("barlow", 1000, 2048, 1.6, 32 * 1e-6),  # test_barlow.py: of a gradient 32 times theirs
         ("vicreg", 1000, 2048, 1.6, 1e-6),

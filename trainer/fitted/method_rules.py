@@ -201,6 +201,7 @@ RULES = {
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
     "nnclr": Rule(lr=0.4, settings=_nnclr),
     "simclr": Rule(lr=0.4, settings=_contrast),
+    "simreg": Rule(lr=0.4, views="1"),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),
     "swav": Rule(lr=0.2, settings=_swav),

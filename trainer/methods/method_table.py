@@ -32,6 +32,7 @@ METHODS = {
     "mocov3": "trainer.methods.mocov3:MoCoV3",
     "nnclr": "trainer.methods.nnclr:NNCLR",
     "simclr": "trainer.methods.simclr:SimCLR",
+    "simreg": "trainer.methods.simreg:SimReg",
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "sslhsic": "trainer.methods.sslhsic:SSLHSIC",
     "swav": "trainer.methods.swav:SwAV",

@@ -4,11 +4,11 @@
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 
-    Method(backbone, settings) -> check_views -> check_images -> check_classes -> prepare
-        -> [step -> before_optimizer -> after_step]
+    Method(backbone, settings) -> take_teachers -> check_views -> check_images -> check_classes
+        -> prepare -> [step -> before_optimizer -> after_step]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -56,6 +56,9 @@ class Method(nn.Module):
     encoder_name: str = "backbone"  # the child that is evaluated and exported (DINO: the teacher's)
     min_global_views: int = 2  # views the first crop group must have
     given: tuple[str, ...] = ()  # children whose weights come from a file that the settings name
+    # The setting that names encoders, which the run reads and hands over (`take_teachers`).
+    teachers_setting: str | None = None
+    notes: tuple[str, ...] = ()  # sentences for the start of a run
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
     sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
     # What the loss compares over the images of a forward, in words: such a loss is another one on a
@@ -76,6 +79,10 @@ class Method(nn.Module):
     def encoder(self) -> nn.Module:
         """The network whose features are evaluated and exported."""
         return self.get_submodule(self.encoder_name)
+
+    def take_teachers(self, teachers: Sequence[nn.Module]) -> None:
+        """Receive the encoders that `teachers_setting` names, in its order, with their weights."""
+        raise NotImplementedError(f"{type(self).__name__} does not define take_teachers")
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:
         """Raise UsageError before the run if these views (counts per crop group) are unusable."""

@@ -105,6 +105,7 @@ OFFICIAL: dict[str, tuple[Schedule, float]] = {
     "dcl": (lightly(1.2), ARRIVES_EARLIER),
     "dclw": (lightly(1.2), ARRIVES_EARLIER),
     "mocov2": (per_epoch(0.03), PER_EPOCH),
+    "simreg": (per_epoch(0.05), PER_EPOCH),
     "simsiam": (per_epoch(0.1), PER_EPOCH),
     "simsiam_cifar": (per_epoch(0.06), PER_EPOCH),
     "mocov1_cifar": (per_epoch(0.06), PER_EPOCH),
