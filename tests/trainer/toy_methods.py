@@ -30,6 +30,7 @@ TOY: dict[str, dict[str, Any]] = {
     "nnclr": {
         "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16, "queue_length": 24, "temperature": 0.5,
     },
+    "sat": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9},
     "simclr": {"out_dim": 8, "temperature": 0.5},
     "simreg": {},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
@@ -42,7 +43,7 @@ TOY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
 MIN_GLOBAL_VIEWS: dict[str, int] = {
-    "distill": 1, "exemplar": 1, "instdisc": 1, "simreg": 1,
+    "distill": 1, "exemplar": 1, "instdisc": 1, "sat": 1, "simreg": 1,
 }  # fmt: skip
 # Global views that the trained network does not see: MoCo's keys are its copy's.
 UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1}

@@ -200,6 +200,7 @@ RULES = {
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
     "nnclr": Rule(lr=0.4, settings=_nnclr),
+    "sat": Rule(lr=0.2, views="1", warmup=0.1, settings=_bootstrap),
     "simclr": Rule(lr=0.4, settings=_contrast),
     "simreg": Rule(lr=0.4, views="1"),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),

@@ -31,6 +31,7 @@ METHODS = {
     "mocov2": "trainer.methods.moco:MoCo",
     "mocov3": "trainer.methods.mocov3:MoCoV3",
     "nnclr": "trainer.methods.nnclr:NNCLR",
+    "sat": "trainer.methods.sat:SAT",
     "simclr": "trainer.methods.simclr:SimCLR",
     "simreg": "trainer.methods.simreg:SimReg",
     "simsiam": "trainer.methods.simsiam:SimSiam",

@@ -94,6 +94,7 @@ OFFICIAL: dict[str, tuple[Schedule, float]] = {
     "sslhsic": (from_zero(6.4), EXACT),
     "simclr": (from_zero(4.8), EXACT),
     "simclrv2": (from_zero(6.4, 40), EXACT),
+    "simclrv2_r152x3sk": (from_zero(6.4, 40), EXACT),
     "simclr_cifar": (from_zero(2.0), EXACT),
     "mocov3": (from_zero(9.6), EXACT),
     "mocov3_vit": (from_zero(2.4e-3, 40), EXACT),

@@ -25,6 +25,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "mocov2",
         "mocov3",
         "nnclr",
+        "sat",
         "simclr",
         "simreg",
         "simsiam",
@@ -56,7 +57,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
 SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}
 # Losses that compare the images of a batch: a part of the batch would be another loss.
 BATCH_LOSSES = ("barlow", "lejepa", "mocov3", "nnclr", "simclr", "sslhsic", "vicreg")
-ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc", "simreg")
+ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc", "sat", "simreg")
 
 
 def refusal(row: Row) -> str | None:
