@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from benchmarks.methods import asymmetry_study as study
 from shards.errors import DataError
@@ -32,7 +33,8 @@ def test_each_switch_is_one_setting() -> None:
         assert rate == (0.2 if what.symmetric else 0.4)
         backbone = create_backbone("resnet10", width=0.125, stem="small")
         method = create_method(name, backbone, settings)
-        heads = [layer.out_features for layer in method.projector if hasattr(layer, "in_features")]
+        layers = method.get_submodule("projector").children()
+        heads = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
         assert heads == [256, 64]
         assert any("predictor" in key for key, _ in method.named_parameters()) == what.predictor
         assert method.sync_batch_norm

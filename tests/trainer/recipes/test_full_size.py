@@ -17,5 +17,6 @@ def test_the_recipe_has_the_papers_parameters() -> None:
     statistics = [b for name, b in encoder.named_buffers() if "running" in name]
     count = sum(t.numel() for t in (*encoder.parameters(), *statistics))
     assert round(count / 1e6) == 795
-    widths = [m.out_features for m in method.projector if isinstance(m, nn.Linear)]
+    layers = method.get_submodule("projector").children()
+    widths = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
     assert widths == [6144, 6144, 128]  # as wide as the features; the middle is what is kept
