@@ -23,7 +23,8 @@ def _scores() -> str:
         "seconds and img/s of rows that differ in it do not compare."
     )
     head = "method|epochs|views|kNN|random|linear probe|seconds|img/s|load|MiB".split("|")
-    names = [name for name in METHODS if name != "distill"]  # it has no score of its own
+    of_runs = ("distill", "simreg")  # they learn from a run, and have no score of their own
+    names = [name for name in METHODS if name not in of_runs]
     body = table(head, ([f"`{name}`", *_score(rows.get(name))] for name in names), (0, 2))
     link = f"([methods_demo.json](../benchmarks/results/methods_demo.json), {_dates(rows)})"
     return f"{about}\n\n{body}\n\n{link}"

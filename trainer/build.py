@@ -115,7 +115,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
     notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
-    notes += (recomputed, unmasked)
+    notes += (recomputed, unmasked, *method.notes)
     notes += notes_on_sets(index)
     knn = _build_knn(config, index, policy, decoder, device)
     label_free = _build_label_free(config, index, policy, decoder, device, knn)

@@ -12,7 +12,7 @@ from shards.errors import DataError
 from trainer.record.conditions import conditions
 from trainer.record.log import read_metrics
 
-NEED_A_RUN = ("distill",)  # it learns from a run that is finished and fine-tuned
+NEED_A_RUN = ("distill", "simreg")  # they learn from a run that is finished
 
 
 def train_once(words: list[str], run: Path, *more: str) -> dict[str, Any]:

@@ -46,6 +46,9 @@ def test_every_method_has_its_recipes(method: str) -> None:
     [
         ("swav", 200, 256, 0.6, 1e-6),
         ("byol", 300, 4096, 4.8, 1e-6),
+        ("mocov2_plus", 200, 256, 0.03, 1e-4),
+        ("byol_sgd", 200, 256, 0.03, 1e-4),
+        ("simreg", 130, 256, 0.05, 1e-4),
         ("simsiam", 100, 512, 0.1, 1e-4),
         ("barlow", 1000, 2048, 1.6, 32 * 1e-6),  # test_barlow.py: of a gradient 32 times theirs
         ("vicreg", 1000, 2048, 1.6, 1e-6),
@@ -75,7 +78,7 @@ def test_published_numbers(name: str, epochs: int, batch: int, peak: float, deca
 ZERO_INIT = {
     "byol", "sslhsic",  # haiku's ResNet BlockV1
     "csimclr", "cbyol",  # compressive-visual-representations resnet.py
-    "simclr", "simclr_cifar", "simclrv2", "distill",  # google-research/simclr resnet.py
+    "simclr", "simclr_cifar", "simclrv2", "simclrv2_r152x3sk", "distill",  # google-research
     "barlow", "vicreg", "simsiam", "simsiam_cifar", "mocov3", "fastmoco",  # torchvision's, asked to
     "fastsiam",  # as simsiam
 }  # fmt: skip
@@ -101,6 +104,7 @@ OWN_CROPS = {
     "relic": "byol", "relicv2": "byol",  # of their evaluation
     "nnclr": "byol",  # from memory: no official code
     "simclr": "simclr", "simclrv2": "simclr", "simclr_cifar": "simclr", "distill": "simclr",
+    "simclrv2_r152x3sk": "simclr",
 }  # fmt: skip
 
 

@@ -47,7 +47,9 @@ TOY: dict[str, dict[str, Any]] = {
         "projector_layers": 2, "hidden_dim": 16, "out_dim": 8, "predictor_dim": 16,
         "temperature": 0.4, "key_temperature": 0.2, "queue_length": 24, "momentum": 0.9,
     },
+    "sat": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9},
     "simclr": {"out_dim": 8, "temperature": 0.5},
+    "simreg": {},
     "simsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "sslhsic": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "width_rate": 0.02},
     "swav": {
@@ -57,7 +59,9 @@ TOY: dict[str, dict[str, Any]] = {
     "vicreg": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0, "variance": 5.0},
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
-MIN_GLOBAL_VIEWS: dict[str, int] = {"distill": 1, "exemplar": 1, "instdisc": 1}
+MIN_GLOBAL_VIEWS: dict[str, int] = {
+    "distill": 1, "exemplar": 1, "instdisc": 1, "sat": 1, "simreg": 1,
+}  # fmt: skip
 # Global views that the trained network does not see: keys and targets are its copy's.
 UNSEEN_GLOBAL_VIEWS: dict[str, int] = {"mocov1": 1, "msf": 1, "ressl": 1}
 # Images that the trained network sees in place of a global view: its patches.

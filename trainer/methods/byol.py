@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from augengine.views import Views
-from trainer.losses.cosine import byol_loss
+from trainer.losses.cosine import byol_loss, unit_rows
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
@@ -32,6 +32,8 @@ class Settings:
     momentum: Share = 0.996  # tau at step 0; a cosine takes it to 1 at the end
     loss_scale: Positive = 1.0  # C-BYOL's code: 5 for 300 epochs, 2 for 1,000
     predictor: bool = True  # false shows the collapse; never train so
+    symmetric: bool = True  # false: the last global view is the target, the others predict it
+    ramp: bool = True  # false: the momentum stays; at 0 both sides are one network (SimSiam)
 
     def __post_init__(self) -> None:
         check_bounds("byol", self)
@@ -56,16 +58,25 @@ class BYOL(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view predicts the target's projection of every other global view."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
+        crops, symmetric = views.crops[0], self.settings.symmetric
+        asking, answering = (crops, crops) if symmetric else (crops[:-1], crops[-1:])
+        features = forward_groups(self.backbone, [asking, *views.crops[1:]], per_view=True)
         z = forward_views(self.projector, features, per_view=True)
         p = stated("predictions", forward_views(self.predictor, z, per_view=True))
         # Local crops only predict: a target should have seen most of the image.
-        targets = self._targets(views.crops[0])
-        embeddings = z[: len(targets)].detach().flatten(0, 1)
-        loss = byol_loss(p, targets)
+        targets = self._targets(answering)
+        if symmetric:
+            loss = byol_loss(p, targets)
+        else:  # one direction: half of the sum of both
+            loss = 2 - 2 * (unit_rows(p) * unit_rows(targets)).sum(-1).mean()
         if self.settings.loss_scale != 1:
             loss = self.settings.loss_scale * loss
+        embeddings = z[: len(asking)].detach().flatten(0, 1)
         return StepResult(loss, embeddings, {"momentum": self._tau(progress)})
+
+    def seen_global_views(self, num_global: int) -> int:
+        """All but the one that is the target."""
+        return num_global if self.settings.symmetric else num_global - 1
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right."""
@@ -78,7 +89,8 @@ class BYOL(Method):
         ema_update(self.target_projector, self.projector, tau)
 
     def _tau(self, progress: Progress) -> float:
-        return cosine_momentum(self.settings.momentum, progress.fraction)
+        start = self.settings.momentum
+        return cosine_momentum(start, progress.fraction) if self.settings.ramp else start
 
     @torch.no_grad()
     def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:

@@ -83,7 +83,7 @@ class MSF(Method):
         p = forward_views(self.predictor, z, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
         networks = self.target_backbone, self.target_projector
-        targets = unit_rows(forward_keys(*networks, weak, parts=parts, step=order))[0]
+        targets = unit_rows(forward_keys(networks, weak, parts=parts, step=order))[0]
         self.queue.push(targets)
         neighbours, cosines = nearest_rows(targets, self.queue.rows, settings.neighbours)
         loss = mean_shift_loss(p, neighbours)

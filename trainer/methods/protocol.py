@@ -4,11 +4,12 @@
 builds its heads, says which views it can use, and updates its teacher in `after_step`. It is an
 nn.Module, so that its state dict is the checkpoint and DDP may wrap it: calling it is `step`.
 
-    seen_sizes -> Method(backbone, settings) -> check_views -> check_images -> check_classes
+    seen_sizes -> Method(backbone, settings) -> take_teachers -> check_views -> check_images
+        -> check_classes
         -> prepare -> [step -> before_optimizer -> after_step]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -58,6 +59,9 @@ class Method(nn.Module):
     # The global views before this one are a momentum network's alone (ReSSL's weak view).
     first_seen_view: int = 0
     given: tuple[str, ...] = ()  # children whose weights come from a file that the settings name
+    # The setting that names encoders, which the run reads and hands over (`take_teachers`).
+    teachers_setting: str | None = None
+    notes: tuple[str, ...] = ()  # sentences for the start of a run
     constant_lr: tuple[str, ...] = ()  # children whose learning rate stays at its peak value
     sync_batch_norm: bool = True  # statistics over all ranks; False where that gives the pair away
     # What the loss compares over the images of a forward, in words: such a loss is another one on a
@@ -81,6 +85,10 @@ class Method(nn.Module):
     def encoder(self) -> nn.Module:
         """The network whose features are evaluated and exported."""
         return self.get_submodule(self.encoder_name)
+
+    def take_teachers(self, teachers: Sequence[nn.Module]) -> None:
+        """Receive the encoders that `teachers_setting` names, in its order, with their weights."""
+        raise NotImplementedError(f"{type(self).__name__} does not define take_teachers")
 
     def check_views(self, group_sizes: tuple[int, ...]) -> None:
         """Raise UsageError before the run if these views (counts per crop group) are unusable."""

@@ -75,7 +75,7 @@ class ReSSL(Method):
         q = forward_views(self.projector, features, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
         networks = self.key_backbone, self.key_projector
-        k = unit_rows(forward_keys(*networks, weak, parts=parts, step=order))
+        k = unit_rows(forward_keys(networks, weak, parts=parts, step=order))
         loss, entropy = relational_loss(
             q, k, self.queue.rows, settings.temperature, settings.key_temperature
         )

@@ -92,7 +92,7 @@ class SCE(Method):
         q = forward_views(self.predictor, z, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
         networks = self.key_backbone, self.key_projector
-        k = unit_rows(forward_keys(*networks, answering, parts=parts, step=order))
+        k = unit_rows(forward_keys(networks, answering, parts=parts, step=order))
         loss, entropy = similarity_loss(
             q,
             k,

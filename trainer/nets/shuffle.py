@@ -10,6 +10,8 @@ He et al. 2020, 1911.05722, section 3.3; moco/builder.py `_batch_shuffle_ddp`.
 Legend: W ranks, B images of each, K views of keys.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -44,8 +46,7 @@ def reorder(
 
 @torch.no_grad()
 def forward_keys(
-    backbone: nn.Module,
-    projector: nn.Module,
+    networks: Sequence[nn.Module],  # one after the other
     crops: torch.Tensor,  # [K, B, C, S, S]
     *,
     parts: int,  # of this rank's images, with batch statistics of their own
@@ -55,8 +56,9 @@ def forward_keys(
     order = None if step is None else random_order(crops.shape[1], step)
     if order is not None:
         crops = reorder(crops.transpose(0, 1), order).transpose(0, 1)
-    features = forward_views(backbone, crops, per_view=True, parts=parts)
-    keys = forward_views(projector, features, per_view=True, parts=parts)
+    keys = crops
+    for network in networks:
+        keys = forward_views(network, keys, per_view=True, parts=parts)
     if order is not None:
         keys = reorder(keys.transpose(0, 1), order.argsort()).transpose(0, 1)
     return keys

@@ -152,7 +152,9 @@ def _with_policy_beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
-    """A path from the root on; an address, the demo set and timm's weights as they are."""
+    """A path, or each of a list, from the root on; addresses, demo set and timm's as they are."""
+    if isinstance(value, list | tuple):
+        return [_absolute(item) for item in value]
     if not isinstance(value, str) or "://" in value or value.partition(":")[0] in (DEMO, "timm"):
         return value
     return str(Path(value).expanduser().absolute())

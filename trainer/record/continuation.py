@@ -107,8 +107,12 @@ def _decisive(config: Mapping[str, Any], now: TrainConfig) -> dict[str, Any]:
     del policy["name"], policy["source"]
     method = config["method"]
     # The teacher's weights are in the checkpoint; whether there is a file is what counts.
-    method = {key: v and "a file" if key in paths else v for key, v in method.items()}
+    method = {key: _as_files(v) if key in paths else v for key, v in method.items()}
     return _without_free(flatten({**config, "policy": dict(_leaves(policy)), "method": method}))
+
+
+def _as_files(value: Any) -> Any:
+    return ["a file"] * len(value) if isinstance(value, list) else value and "a file"
 
 
 def _without_free(leaves: Iterator[tuple[str, Any]]) -> dict[str, Any]:

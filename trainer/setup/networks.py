@@ -4,7 +4,7 @@ Export and evaluation need the encoder and nothing else: no teacher whose file m
 or memory that may not fit here. What the seed gives is the same either way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +24,7 @@ from trainer.nets.finite import not_finite
 from trainer.nets.shapes import shapes_only
 from trainer.nets.timm_models import feature_width
 from trainer.setup.room import check_room
+from trainer.setup.teachers import Teacher, read_teachers
 from trainer.terms.add_terms import add_terms
 from trainer.terms.term_table import TERMS, read_terms
 
@@ -49,12 +50,15 @@ def build_method(
         if config.backbone.freeze_blocks:
             freeze_first(backbone, config.backbone.freeze_blocks)
         method = create_method(config.method.name, backbone, config.method.settings)
+        if teachers:
+            _hand_over(teachers, method, policy, is_filled=is_filled)
         group_sizes = tuple(group.count for group in policy.groups)
         method.check_views(group_sizes)
         add_terms(method, terms, policy, config.loop.seed)
         return method
 
     terms = read_terms(config.method.terms)
+    teachers = read_teachers(config.method)
     frozen = config.backbone.freeze_blocks
     require(
         not frozen or config.backbone.weights is not None,
@@ -66,7 +70,8 @@ def build_method(
     # A model of timm may not be made without its values, and has no width that could be mistyped.
     if not config.backbone.arch.startswith("timm:"):
         is_ours = config.backbone.arch in BACKBONES and config.method.name in METHODS
-        check_room(make, is_ours=is_ours and all(term.name in TERMS for term in terms))
+        is_ours = is_ours and all(term.name in TERMS for term in terms)
+        check_room(make, is_ours=is_ours and all(teacher.is_ours for teacher in teachers))
     torch.manual_seed(config.loop.seed)
     method = make(is_filled=True)
     if method.encoder_name != type(method).encoder_name:
@@ -75,6 +80,24 @@ def build_method(
             f"object of {type(method).__name__}; an export reads it without building the method"
         )
     return method
+
+
+def _hand_over(
+    teachers: Sequence[Teacher],
+    method: Method,
+    policy: Policy,
+    *,
+    is_filled: bool,
+) -> None:
+    """Give the method its teachers; without their weights where it is only weighed."""
+    sizes = sizes_px(policy)
+    if not is_filled:
+        method.take_teachers([teacher.shape(sizes) for teacher in teachers])
+        return
+    with torch.random.fork_rng(devices=[]):
+        built = [teacher.build(policy, sizes) for teacher in teachers]
+    method.take_teachers([network for network, _ in built])
+    method.notes += tuple(told for _, told in built)
 
 
 def build_backbone(config: TrainConfig, policy: Policy) -> nn.Module:
@@ -101,10 +124,18 @@ def backbone_arguments(config: TrainConfig, policy: Policy) -> dict[str, Any]:
     """The arguments of `create_backbone`, as plain values."""
     of_groups = tuple(group.size_px for group in policy.groups)
     seen = method_class(config.method.name).seen_sizes(of_groups)
-    largest, *others = sorted(set(seen), reverse=True)
-    sizes = {"image_size_px": largest, "other_sizes_px": tuple(others)}
     keys = {k: v for k, v in asdict(config.backbone).items() if k not in _NOT_OF_THE_NETWORK}
-    return keys | sizes
+    return keys | _sides(seen)
+
+
+def sizes_px(policy: Policy) -> dict[str, Any]:
+    """Of these arguments those that say the sides of the views."""
+    return _sides(group.size_px for group in policy.groups)
+
+
+def _sides(sizes_px: Iterable[int]) -> dict[str, Any]:
+    largest, *others = sorted(set(sizes_px), reverse=True)
+    return {"image_size_px": largest, "other_sizes_px": tuple(others)}
 
 
 def encoder_weights(config: TrainConfig, state: Mapping[str, Any]) -> dict[str, torch.Tensor]:

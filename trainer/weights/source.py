@@ -21,6 +21,7 @@ from shards.errors import DataError, UsageError
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS, method_class
 from trainer.nets.finite import not_finite
+from trainer.nets.recoloured import Colours
 from trainer.weights.names import plain_names
 
 TIMM = "timm:"
@@ -38,17 +39,21 @@ class Source:
     backbone: Mapping[str, Any] = field(default_factory=dict)  # keys that the file tells
     layout: str | None = None  # where it is known without looking at names: ours, timm's
     part: str = ""  # where its encoder is then
+    colours: Colours | None = None  # of the pixels that it takes, where that is told
 
 
-def check_source(name: str) -> None:
-    """UsageError unless there is such a file or run, or timm is there to be asked; reads little."""
+def check_source(name: str, key: str = "backbone.weights") -> None:
+    """UsageError unless there is such a file or run, or timm is there to be asked; reads little.
+
+    `key` is the setting that has the name.
+    """
     if name.startswith(TIMM):
-        _timm(name)
+        _timm(name, key)
         return
-    path = _path(name)
+    path = _path(name, key)
     if not path.is_file():
         raise UsageError(
-            f"backbone.weights is a file, a run or timm:NAME, got {name}, which is not there; "
+            f"{key} is a file, a run or timm:NAME, got {name}, which is not there; "
             "check the path (nothing is downloaded but by timm:NAME)"
         )
 
@@ -85,14 +90,14 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _path(name: str) -> Path:
+def _path(name: str, key: str = "backbone.weights") -> Path:
     """The file; of a run its newest checkpoint."""
     path = Path(name).expanduser()
     if not path.is_dir():
         return path
     if not (path / checkpoint.FOLDER_NAME).is_dir():
         raise UsageError(
-            f"a folder given as backbone.weights is a run, got {name} without "
+            f"a folder given as {key} is a run, got {name} without "
             f"{checkpoint.FOLDER_NAME}; name the file in it"
         )
     return checkpoint.find(path)
@@ -106,7 +111,9 @@ def _from_file(path: Path) -> Source:
         tensors, metadata = _read_safetensors(path)
         is_ours = {"arch", "method", "step"} <= set(metadata)
         backbone = _told(metadata) if is_ours else {}
-        return Source(where, sha256, tensors, backbone, "our export" if is_ours else None)
+        colours = _colours(metadata) if is_ours else None
+        kind = "our export" if is_ours else None
+        return Source(where, sha256, tensors, backbone, kind, colours=colours)
     state = _read_torch(path)
     if isinstance(state, Mapping) and set(checkpoint.KEYS) <= set(state):
         return _of_ours(state, where, sha256)
@@ -123,7 +130,8 @@ def _of_ours(state: Mapping[str, Any], where: str, sha256: str) -> Source:
     encoder = method_class(name).encoder_name if name in METHODS else "backbone"
     tensors = {key: value for key, value in state["method"].items() if torch.is_tensor(value)}
     layout = f"our checkpoint, {name} at step {state['step']}"
-    return Source(where, sha256, tensors, _told(config.get("backbone") or {}), layout, encoder)
+    backbone, colours = _told(config.get("backbone") or {}), _colours(config.get("policy") or {})
+    return Source(where, sha256, tensors, backbone, layout, encoder, colours)
 
 
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +143,18 @@ def _told(values: Mapping[str, Any]) -> dict[str, Any]:
     if told.get("width") == 1:
         del told["width"]
     return told
+
+
+def _colours(told: Mapping[str, Any]) -> Colours | None:
+    """Mean and std that a policy, an export's texts or timm's say; None for anything else."""
+    values = [told.get(key) for key in ("mean", "std")]
+    values = [v.split(",") if isinstance(v, str) else v for v in values]
+    try:
+        mean, std = (tuple(float(x) for x in v) for v in values)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        return None
+    is_plain = len(mean) == len(std) == 3 and min(std) > 0
+    return (mean, std) if is_plain else None
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -172,12 +192,12 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     )
 
 
-def _timm(name: str) -> Any:
+def _timm(name: str, key: str = "backbone.weights") -> Any:
     try:
         timm = importlib.import_module("timm")
     except ImportError:
         raise UsageError(
-            f"backbone.weights={name} needs timm, which is not installed; pip install 'timm>=1.0'"
+            f"{key}={name} needs timm, which is not installed; pip install 'timm>=1.0'"
         ) from None
     wanted = name.removeprefix(TIMM)
     tagged = list(timm.list_pretrained())
@@ -204,4 +224,5 @@ def _from_timm(name: str) -> Source:
         digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     where = f"{name} (timm {timm.__version__})"
     arch = name.partition(".")[0]  # without the tag, which says whose weights they are
-    return Source(where, digest.hexdigest(), tensors, {"arch": arch}, "timm")
+    colours = _colours(getattr(model, "pretrained_cfg", None) or {})
+    return Source(where, digest.hexdigest(), tensors, {"arch": arch}, "timm", colours=colours)

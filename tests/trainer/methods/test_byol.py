@@ -106,3 +106,34 @@ def test_starts_as_a_copy_and_ends_still(make_backbone, make_views) -> None:
     method.after_step(end)
     for p, q in zip(method.target_backbone.parameters(), before.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_one_direction_is_half_of_both(make_backbone, make_views) -> None:
+    """symmetric=false, 2+1: views 1 and local predict view 2's target alone; its mean over both."""
+    method = BYOL(make_backbone(), Settings(hidden_dim=32, out_dim=8, symmetric=False))
+    twin, views = copy.deepcopy(method), make_views((2, 1))
+    rows: list[int] = []
+    method.target_backbone.register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
+    loss = method.step(views, HALF_WAY).loss
+    with torch.no_grad():
+        z = twin.target_projector(twin.target_backbone(views.crops[0][1])).double()
+        p = [
+            twin.predictor(twin.projector(twin.backbone(x))).double()
+            for x in (views.crops[0][0], views.crops[1][0])
+        ]
+        distances = [(x / x.norm() - y / y.norm()) @ (x / x.norm() - y / y.norm())
+                     for each in p for x, y in zip(each, z, strict=True)]  # fmt: skip
+    assert loss.item() == pytest.approx(float(sum(distances)) / 32, rel=1e-4)
+    assert rows == [16]
+    assert method.seen_global_views(2) == 1
+
+
+def test_without_a_ramp_the_momentum_stays(make_backbone) -> None:
+    """At 0 the target is the online network after every step."""
+    method = BYOL(make_backbone(), Settings(hidden_dim=32, out_dim=8, momentum=0.0, ramp=False))
+    with torch.no_grad():
+        for p in method.backbone.parameters():
+            p.add_(1)
+    method.after_step(HALF_WAY)
+    pairs = zip(method.target_backbone.parameters(), method.backbone.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -13,6 +13,8 @@ from shards.errors import UsageError
 from trainer.methods.method_table import METHODS, create_method, method_settings
 from trainer.methods.protocol import Method, Progress
 
+# A setting with a bound, where a method has no out_dim.
+WHOLE_NUMBER = {"simreg": ("teacher_views", "is not negative", -1)}
 EVERY = pytest.mark.parametrize("name", METHODS)
 
 
@@ -140,10 +142,11 @@ def test_published_defaults_build_settings(name: str) -> None:
     method_settings(name, {})
     with pytest.raises(UsageError, match="out_dmi"):
         method_settings(name, {"out_dmi": 3})
-    with pytest.raises(UsageError, match="out_dim"):
-        method_settings(name, {"out_dim": "wide"})
-    with pytest.raises(UsageError, match=rf"{file_of(name)} out_dim is at least 1, got 0"):
-        method_settings(name, {"out_dim": 0})
+    key, rule, wrong = WHOLE_NUMBER.get(name, ("out_dim", "is at least 1", 0))
+    with pytest.raises(UsageError, match=key):
+        method_settings(name, {key: "wide"})
+    with pytest.raises(UsageError, match=rf"{file_of(name)} {key} {rule}, got {wrong}"):
+        method_settings(name, {key: wrong})
 
 
 def test_unknown_method() -> None:

@@ -30,7 +30,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "relic",
         "ressl",
         "sce",
+        "sat",
         "simclr",
+        "simreg",
         "simsiam",
         "sslhsic",
         "swav",
@@ -62,7 +64,7 @@ SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}
 BATCH_LOSSES = (
     "barlow", "fastmoco", "lejepa", "mocov3", "nnclr", "relic", "simclr", "sslhsic", "vicreg",
 )  # fmt: skip
-ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc")
+ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc", "sat", "simreg")
 
 
 def refusal(row: Row) -> str | None:
