@@ -14,11 +14,12 @@ The last five settings are MoCo v2+'s, which stands to MoCo v2 as to BYOL: Huang
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.banks.embedding_queue import EmbeddingQueue
-from trainer.checks import choose
+from trainer.checks import choose, require
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.own_negatives import Negatives, negatives_info_nce

@@ -4,7 +4,7 @@ Export and evaluation need the encoder and nothing else: no teacher whose file m
 or memory that may not fit here. What the seed gives is the same either way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
