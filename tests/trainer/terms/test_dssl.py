@@ -149,8 +149,8 @@ def test_a_source_that_is_not_seen_is_no_target() -> None:
     assert not torch.isclose(both, expected)
 
 
-# One has no projector, the other projects patches, not views.
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("distill", "fastmoco")])
+# Two have no projector, one projects patches, not views.
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("distill", "simreg", "fastmoco")])
 def test_every_method_takes_it(name: str) -> None:
     """Each that has projections: its loss has the term, whose gradient reaches the encoder."""
     torch.manual_seed(0)
