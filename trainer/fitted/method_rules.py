@@ -240,6 +240,39 @@ def _gaussian(scale: Scale) -> Settings:
     }
 
 
+def _tico(scale: Scale) -> Settings:
+    return _bootstrap(scale) | {"momentum": (scale.momentum(0.99), _SHORT)}
+
+
+def _whitened(scale: Scale) -> Settings:
+    number = max(1, min(64, scale.batch // 2))
+    return {
+        "hidden_dim": (scale.head(1024, 256), _HEAD),
+        "out_dim": (number, "half of what is whitened together, as published"),
+        "sub_batch": (2 * number, "of a batch"),
+    }
+
+
+def _centroids(scale: Scale) -> Settings:
+    return {
+        "hidden_dim": (scale.head(8192, 256), _HEAD),
+        "out_dim": (scale.head(512, 64), _HEAD),
+        "momentum": (scale.momentum(0.99), _SHORT),
+    }
+
+
+def _patches(scale: Scale) -> Settings:
+    out = scale.head(1024, 256)
+    return {
+        "hidden_dim": (scale.head(4096, 256), _HEAD),
+        "out_dim": (out, _HEAD),
+        "invariance": (
+            200 * out / 1024,
+            "as published, by out_dim: a larger one wins, and collapses",
+        ),
+    }
+
+
 OTHER = Rule(lr=0.2)  # a method of one's own, and distillation
 RULES = {
     "barlow": Rule(lr=0.02, settings=_square),
@@ -248,11 +281,13 @@ RULES = {
     "dclw": Rule(lr=0.4, settings=_contrast),
     "deepclusterv2": Rule(lr=0.4, warmup=0.1, settings=_deepcluster),
     "dino": Rule(lr=0.2, warmup=0.1, settings=_dino),
+    "empssl": Rule(lr=0.05, settings=_patches),
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
     "fastmoco": Rule(lr=0.4, views="2", warmup=0.1, settings=_fastmoco),
     "fastsiam": Rule(lr=0.5, views="4", weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
     "lejepa": Rule(lr=0.4, settings=_gaussian),
+    "mmcr": Rule(lr=0.02, settings=_centroids),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
@@ -265,5 +300,7 @@ RULES = {
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),
     "swav": Rule(lr=0.2, settings=_swav),
+    "tico": Rule(lr=0.4, settings=_tico),
     "vicreg": Rule(lr=0.1, settings=_square),
+    "wmse": Rule(lr=0.2, settings=_whitened),
 }
