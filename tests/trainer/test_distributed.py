@@ -29,6 +29,7 @@ from trainer.nets.batchnorm import BatchNorm1d, chunked_statistics, synchronize_
 
 NUM_IMAGES = 12  # over all ranks
 IDS = torch.arange(NUM_IMAGES)
+VIBCREG = {"correlation": True, "whiten_groups": 4}
 
 
 def test_without_a_group_everything_is_the_identity() -> None:
@@ -82,12 +83,12 @@ def run_network(model: nn.Module, views: torch.Tensor) -> tuple[torch.Tensor, li
 
 
 def run_method(
-    name: str, views: torch.Tensor, ids: torch.Tensor, wrap: bool = False
+    name: str, views: torch.Tensor, ids: torch.Tensor, wrap: bool = False, **settings: object
 ) -> dict[str, object]:
     """Three SGD steps, the queue full for the last: mean losses, and the state."""
     backbone = feature_network()
     torch.manual_seed(1)
-    method: Method = create_method(name, backbone, TOY[name])
+    method: Method = create_method(name, backbone, {**TOY[name], **settings})
     method.prepare(NUM_IMAGES)
     method = method.double()
     if wrap and method.sync_batch_norm:
@@ -181,6 +182,7 @@ def body(number: int, world: int, folder: str) -> None:
         "pairs": run_in_pairs(views),
         "first": run_on_first(views, copy.deepcopy(model)),
         **{name: run_method(name, views, ids, wrap=True) for name in METHODS},
+        "vibcreg": run_method("vicreg", views, ids, wrap=True, **VIBCREG),
     }
     torch.save(found, f"{folder}/{number}.pt")
     dist.destroy_process_group()
@@ -280,6 +282,14 @@ def test_methods_train_alike_on_any_number_of_ranks(found: list[dict], name: str
     for result in found:
         ours = comparable(name, result[name])
         torch.testing.assert_close(ours, whole, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_whitened_features_train_alike(found: list[dict]) -> None:
+    """VICReg's settings of VIbCReg: groups are whitened over all ranks, their scales are one."""
+    whole = run_method("vicreg", batch(), IDS, **VIBCREG)
+    for result in found:
+        torch.testing.assert_close(result["vibcreg"], whole, rtol=1e-6, atol=1e-8)
 
 
 def comparable(name: str, result: dict) -> dict:

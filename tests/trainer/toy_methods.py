@@ -18,6 +18,7 @@ TOY: dict[str, dict[str, Any]] = {
         "num_heads": 3, "num_prototypes": 5, "hidden_dim": 16, "out_dim": 8, "iterations": 3,
     },
     "distill": {"out_dim": 7, "temperature": 0.1},
+    "empssl": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0},
     "exemplar": {"out_dim": 16, "dropout": 0.0},
     "fastmoco": {
         "hidden_dim": 16, "out_dim": 8, "predictor_dim": 8, "momentum": 0.9, "temperature": 0.2,
@@ -25,6 +26,7 @@ TOY: dict[str, dict[str, Any]] = {
     "fastsiam": {"out_dim": 16, "predictor_dim": 8, "projector_layers": 2},
     "instdisc": {"num_negatives": 6, "out_dim": 8, "temperature": 0.5},
     "lejepa": {"hidden_dim": 16, "out_dim": 8, "num_directions": 32},
+    "mmcr": {"hidden_dim": 16, "out_dim": 8, "local": 0.1, "momentum": 0.9},
     "mocov1": {"out_dim": 8, "queue_length": 24, "groups": 4, "momentum": 0.9, "temperature": 0.5},
     "mocov2": {
         "out_dim": 8, "queue_length": 20, "groups": 4, "momentum": 0.9, "temperature": 0.5,
@@ -56,7 +58,9 @@ TOY: dict[str, dict[str, Any]] = {
         "num_prototypes": 12, "hidden_dim": 16, "out_dim": 8, "freeze_epochs": 0.2,
         "queue_length": 24, "queue_start_epoch": 0.3,
     },
+    "tico": {"hidden_dim": 16, "out_dim": 8, "momentum": 0.9, "beta": 0.5, "rho": 2.0},
     "vicreg": {"hidden_dim": 16, "out_dim": 8, "invariance": 5.0, "variance": 5.0},
+    "wmse": {"hidden_dim": 16, "out_dim": 3, "sub_batch": 4},
 }  # fmt: skip
 # Methods for which fewer than two global views will do.
 MIN_GLOBAL_VIEWS: dict[str, int] = {

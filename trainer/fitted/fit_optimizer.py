@@ -13,7 +13,8 @@ from trainer.fitted.going_on import (
     WHY_RATE,
     encoder_of_weights,
 )
-from trainer.fitted.method_rules import OTHER, Rule
+from trainer.fitted.method_rules import OTHER
+from trainer.fitted.rule_scale import Rule
 
 _RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")
 

@@ -16,7 +16,8 @@ from shards.errors import UsageError
 from trainer.fitted.choices import Choices, Fitted, rounded
 from trainer.fitted.fit_optimizer import fit_optimizer, go_on, is_resnet
 from trainer.fitted.going_on import WHY_ENCODER, encoder_of_weights, patch_of
-from trainer.fitted.method_rules import OTHER, RULES, Rule, Scale
+from trainer.fitted.method_rules import OTHER, RULES
+from trainer.fitted.rule_scale import Rule, Scale
 from trainer.nets.vit import SIZES
 from trainer.settings.policy_config import has_groups
 from trainer.settings.strict import flatten

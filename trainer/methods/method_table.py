@@ -24,11 +24,13 @@ METHODS = {
     "deepclusterv2": "trainer.methods.deepclusterv2:DeepClusterV2",
     "dino": "trainer.methods.dino:DINO",
     "distill": "trainer.methods.distill:Distill",
+    "empssl": "trainer.methods.empssl:EMPSSL",
     "exemplar": "trainer.methods.exemplar:Exemplar",
     "fastmoco": "trainer.methods.fastmoco:FastMoCo",
     "fastsiam": "trainer.methods.simsiam:SimSiam",
     "instdisc": "trainer.methods.instdisc:InstDisc",
     "lejepa": "trainer.methods.lejepa:LeJEPA",
+    "mmcr": "trainer.methods.mmcr:MMCR",
     "mocov1": "trainer.methods.moco:MoCo",
     "mocov2": "trainer.methods.moco:MoCo",
     "mocov3": "trainer.methods.mocov3:MoCoV3",
@@ -43,7 +45,9 @@ METHODS = {
     "simsiam": "trainer.methods.simsiam:SimSiam",
     "sslhsic": "trainer.methods.sslhsic:SSLHSIC",
     "swav": "trainer.methods.swav:SwAV",
+    "tico": "trainer.methods.tico:TiCo",
     "vicreg": "trainer.methods.vicreg:VICReg",
+    "wmse": "trainer.methods.wmse:WMSE",
 }
 # What a name says besides its class.
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,9 @@
 
 Bardes, Ponce and LeCun 2022, 2105.04906; github.com/facebookresearch/vicreg, main_vicreg.py. The
 terms are the code's, of the global batch; `paper_variance` counts the variance as the paper's
-equation does. Views beyond two are our generalisation (losses/vicreg.py). Batch statistics are per
+equation does. With `correlation` and `whiten_groups` it is VIbCReg (Lee and Aune 2021, 2109.00783;
+github.com/ML4ITS/vibcreg): correlations in place of covariances, and whitened features, the global
+batch's. Views beyond two are our generalisation (losses/vicreg.py). Batch statistics are per
 view, as in separate forwards.
 """
 
@@ -11,13 +13,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from augengine.views import Views
+from trainer.checks import require
 from trainer.distributed import gather_views
-from trainer.losses.vicreg import vicreg_terms
+from trainer.losses.correlation import correlation
+from trainer.losses.vicreg import invariance, variance, vicreg_terms
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
+from trainer.nets.iter_norm import IterNorm
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.settings.bounds import Count, NotNegative, check_bounds
+from trainer.settings.bounds import Count, Natural, NotNegative, check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +35,16 @@ class Settings:
     variance: NotNegative = 25.0
     covariance: NotNegative = 1.0
     paper_variance: bool = False  # sum two views' variance terms; the code halves that sum
+    correlation: bool = (
+        False  # the third term is of correlations, by out_dim^2; then its weight is 200
+    )
+    whiten_groups: Natural = 0  # of features, whitened after the expander; 0: none
 
     def __post_init__(self) -> None:
         check_bounds("vicreg", self)
+        rule = f"vicreg whiten_groups divides out_dim, {self.out_dim}"
+        whole = self.whiten_groups == 0 or self.out_dim % self.whiten_groups == 0
+        require(whole, rule, self.whiten_groups, "try 0 (none), or another out_dim")
 
 
 class VICReg(Method):
@@ -47,13 +59,20 @@ class VICReg(Method):
         self.settings = settings
         self.backbone = backbone
         self.expander = mlp(dims, hidden_bias=True, out_bias=False)
+        groups = settings.whiten_groups
+        self.whitening = IterNorm(out, groups) if groups else nn.Identity()
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Three terms on the expanded features of all views, none of them normalised."""
         features = forward_groups(self.backbone, views.crops, per_view=True)
         z = forward_views(self.expander, features, per_view=True)
         num_global, settings = len(views.crops[0]), self.settings
-        agree, spread, repeat = vicreg_terms(gather_views(z), num_global)
+        everyone = self.whitening(gather_views(z))
+        if settings.correlation:
+            agree, spread = invariance(everyone, num_global), variance(everyone)
+            repeat = correlation(everyone)
+        else:
+            agree, spread, repeat = vicreg_terms(everyone, num_global)
         spread = spread * (2 if settings.paper_variance else 1)
         loss = (
             settings.invariance * agree + settings.variance * spread + settings.covariance * repeat

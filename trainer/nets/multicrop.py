@@ -48,6 +48,18 @@ def forward_groups(
     return torch.cat([forward_views(network, g, per_view=per_view, parts=parts) for g in groups])
 
 
+def project_groups(
+    backbone: nn.Module,
+    projector: nn.Module,
+    groups: Iterable[torch.Tensor],  # per crop group [V, B, C, S, S]
+    *,
+    per_view: bool,  # in both networks
+) -> torch.Tensor:
+    """[V, B, D]: the projector's output for the backbone's features of all groups."""
+    features = forward_groups(backbone, groups, per_view=per_view)
+    return forward_views(projector, features, per_view=per_view)
+
+
 @contextmanager
 def keep_outputs() -> Iterator[Outputs]:
     """For the duration: each network that `forward_views` runs, with its [V, B, D], in order."""

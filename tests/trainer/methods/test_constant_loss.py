@@ -23,6 +23,8 @@ FORMS = [
     ("simclr", {"queue_length": 48}),
     ("swav", {"queue_length": 0}),
     ("vicreg", {"paper_variance": True}),
+    ("vicreg", {"correlation": True, "whiten_groups": 4}),
+    ("mmcr", {"momentum": None}),
     ("instdisc", {"form": "info_nce"}),
     ("instdisc", {"num_negatives": 0}),
 ]

@@ -60,7 +60,9 @@ def test_loss_falls(name: str, build, make_views) -> None:
     """Forty steps on sixteen noisy patterns lower the loss well below its start."""
     losses = train(build(name), make_views, range(40))
     start, end = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
-    assert end < start - 0.15 * abs(start) if "siam" not in name else end < start - 0.15
+    # SimSiam's and EMP-SSL's are near their least from the start: most of them is a constant.
+    share = 1.0 if "siam" in name or name == "empssl" else abs(start)
+    assert end < start - 0.15 * share
 
 
 @EVERY

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from shards.errors import UsageError
 from trainer.methods.protocol import Progress
 from trainer.methods.vicreg import Settings, VICReg
+from trainer.nets.iter_norm import iterative_whitening
 
 START = Progress(0, 100, 10)
 
@@ -66,3 +67,25 @@ def test_each_term_has_its_weight(name: str, make_backbone, make_views) -> None:
     torch.testing.assert_close(without.loss, whole.loss - weight * whole.metrics[name])
     with pytest.raises(UsageError, match=f"vicreg {name} is not negative"):
         Settings(**{name: -1.0})
+
+
+def test_vibcreg_is_two_settings(make_backbone, make_views) -> None:
+    """Whitened groups, correlations and the sum of two hinges: the loss of VIbCReg's code."""
+    changes = {"covariance": 200.0, "paper_variance": True, "correlation": True}
+    method, views = toy(make_backbone, **changes, whiten_groups=2), make_views()
+    twin = copy.deepcopy(method)
+    theirs, white = torch.zeros(()), []
+    for image in views.crops[0]:
+        groups = twin.expander(twin.backbone(image)).unflatten(1, (2, 4)).transpose(0, 1)
+        z = iterative_whitening(groups, 5).transpose(0, 1).flatten(1)
+        white.append(z)
+        theirs = theirs + 25 * F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean()
+        theirs = theirs + 200 * (torch.corrcoef(z.T).square() * (1 - torch.eye(8))).mean()
+    theirs = theirs + 25 * F.mse_loss(*white)
+    torch.testing.assert_close(method.step(views, START).loss, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_groups_divide_the_features() -> None:
+    """What does not is refused before a run."""
+    with pytest.raises(UsageError, match="whiten_groups divides out_dim, 8192, got 3; try 0"):
+        Settings(whiten_groups=3)

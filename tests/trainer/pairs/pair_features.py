@@ -19,10 +19,12 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "deepclusterv2",
         "dino",
         "distill",
+        "empssl",
         "exemplar",
         "fastmoco",
         "instdisc",
         "lejepa",
+        "mmcr",
         "mocov2",
         "mocov3",
         "msf",
@@ -36,7 +38,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "simsiam",
         "sslhsic",
         "swav",
+        "tico",
         "vicreg",
+        "wmse",
     ),
     "ranks": ("1", "2"),
     "source": ("folder", "parquet", "tars", "http", "s3"),
@@ -62,7 +66,8 @@ FEATURES: dict[str, tuple[str, ...]] = {
 SIZES = {"2": "32", "2+6": "32+16", "4": "32", "1+1+6": "32+32+16"}
 # Losses that compare the images of a batch: a part of the batch would be another loss.
 BATCH_LOSSES = (
-    "barlow", "fastmoco", "lejepa", "mocov3", "nnclr", "relic", "simclr", "sslhsic", "vicreg",
+    "barlow", "empssl", "fastmoco", "lejepa", "mmcr", "mocov3", "nnclr", "relic", "simclr",
+    "sslhsic", "tico", "vicreg", "wmse",
 )  # fmt: skip
 ONE_VIEW_WILL_DO = ("distill", "exemplar", "instdisc", "sat", "simreg")
 

@@ -17,8 +17,8 @@ from trainer.settings.strict import merge
 from trainer.train import train
 
 REFUSES = {
-    "barlow", "dcl", "dclw", "fastmoco", "lejepa", "mocov3", "nnclr", "relic", "simclr", "sslhsic",
-    "vicreg",
+    "barlow", "dcl", "dclw", "empssl", "fastmoco", "lejepa", "mmcr", "mocov3", "nnclr", "relic",
+    "simclr", "sslhsic", "tico", "vicreg", "wmse",
 }  # fmt: skip
 
 
