@@ -36,7 +36,8 @@ def _score(row: dict[str, Any] | None) -> list[str]:
     forms = {"epochs": "g", "views": "", "knn": ".1%", "random_knn": ".1%", "linear": ".1%"}
     forms |= {"seconds": ".0f", "images_per_s": ".0f", "load": ".1f", "peak_mib": ",.0f"}
     row = row | {"load": row["conditions"]["load_average_1min"]}
-    return [format(row[key], form) for key, form in forms.items()]
+    # A row that was made with --no-linear has no probe.
+    return ["" if row[key] is None else format(row[key], form) for key, form in forms.items()]
 
 
 def _fitted() -> str:
