@@ -1,6 +1,9 @@
 """From a folder of images to masks that mirror it: salient, restartable, bad images listed."""
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from masked_set import NUM_IMAGES, pictured, write_masked_folders
 from PIL import Image
 
+from shards.plugins import importing
 from tools.make_masks import main
 from tools.saliency.spectral_residual import SpectralResidual
 
@@ -60,12 +64,22 @@ def test_where_nothing_stands_out_all_is_foreground() -> None:
     assert SpectralResidual()(np.full((1, 1, 3), 7, np.uint8)).all()
 
 
-def test_a_method_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def own_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The working folder has the package in it; forgotten afterwards."""
+    monkeypatch.setattr(importing, "_NEVER", set())
+    shutil.copytree(OWN, tmp_path / "desk")
+    monkeypatch.chdir(tmp_path / "desk")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != ""])
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_pkg"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("own_desk")
+def test_a_method_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By package.module:Class; a folder has the masks of one method; a wrong one is one line."""
     photos, _ = write_masked_folders(tmp_path)
-    monkeypatch.chdir(OWN)
     assert make(photos, tmp_path / "out", "--method", "my_pkg.my_saliency:Left") == 0
     assert "saliency method my_pkg.my_saliency:Left from" in capsys.readouterr().out
     with Image.open(tmp_path / "out/a/2.png") as mask:
