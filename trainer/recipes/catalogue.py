@@ -26,13 +26,13 @@ def catalogue(own_method: str | None = None) -> str:
     if own_method is not None and ":" in own_method:
         methods[own_method] = first_line_of(own_method)
     lines = ["methods (--method NAME):"]
-    lines += [f"  {name:16} {what}" for name, what in methods.items()]
+    lines += [f"  {name:20} {what}" for name, what in methods.items()]
     lines.append("terms, added to a method's loss or changing its step (--terms NAME,...):")
-    lines += [f"  {name:16} {what}" for name, what in describe_terms().items()]
+    lines += [f"  {name:20} {what}" for name, what in describe_terms().items()]
     lines.append("recipes (--config NAME):")
     for name in recipe_names():
         first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-        lines.append(f"  {name:16} {first.lstrip('# ')}")
+        lines.append(f"  {name:20} {first.lstrip('# ')}")
     lines.append(f"policies (--policy NAME): {', '.join(policy_names())}")
     return "\n".join([*lines, *_installed()])
 
@@ -40,7 +40,7 @@ def catalogue(own_method: str | None = None) -> str:
 def _installed() -> list[str]:
     """The entry points of other packages, of every kind."""
     lines = [
-        f"  {KINDS[kind]:10} {name:16} {first_line_of(entry.address)} ({entry.distribution})"
+        f"  {KINDS[kind]:10} {name:20} {first_line_of(entry.address)} ({entry.distribution})"
         for kind in KINDS
         for name, entry in entries_of(kind).items()
     ]
