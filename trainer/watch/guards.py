@@ -12,12 +12,14 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from augengine.draw import draw_plan
+from augengine.heavy.heavy_plan import HeavyPlan
 from augengine.loader.batches import MAX_SUBSTITUTES
 from augengine.plan import Plan
 from shards.errors import DataError
@@ -27,7 +29,8 @@ from trainer.build import Parts
 from trainer.distributed import gather_rows, rank, world_size
 from trainer.nets.finite import not_finite, total_magnitude
 
-_NOT_OF_IMAGES = ("group", "size_px", "kernel_px", "bicubic", "mean", "std")  # of a plan
+_NOT_OF_IMAGES = ("group", "size_px", "kernel_px", "bicubic", "mean", "std", "heavy")
+Part = TypeVar("Part", Plan, HeavyPlan)
 CHECK_EVERY = 10  # steps at most, whatever run.log_every
 
 
@@ -153,6 +156,14 @@ def _redraw_batch(parts: Parts, positions: np.ndarray, bad_ids: Collection[int])
 
 def _joined(plans: Sequence[Plan]) -> Plan:
     """The plan of all images of several of one policy, in their order."""
-    names = [field.name for field in fields(Plan) if field.name not in _NOT_OF_IMAGES]
-    joined = {name: np.concatenate([getattr(plan, name) for plan in plans]) for name in names}
-    return replace(plans[0], **joined)
+    heavy = [plan.heavy for plan in plans if plan.heavy is not None]
+    heavy = _concatenated(heavy, ("source",)) if heavy else None
+    bare = [replace(plan, heavy=None) for plan in plans]
+    return replace(_concatenated(bare, _NOT_OF_IMAGES), heavy=heavy)
+
+
+def _concatenated(parts: Sequence[Part], kept: Collection[str]) -> Part:
+    """The first of several with the arrays of all, one behind the other, but for those kept."""
+    names = [f.name for f in fields(parts[0]) if f.name not in kept]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **joined)
