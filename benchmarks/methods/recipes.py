@@ -62,12 +62,13 @@ def _benchmark(options: argparse.Namespace) -> int:
         for name in names:
             print(f"{name}: training", file=sys.stderr, flush=True)
             try:
-                rows[name] = _measure(name, Path(folder) / name, options)
+                row = _measure(name, Path(folder) / name, options)
             except DataError as error:
                 failed.append(name)
                 print(f"{name}: {error}", file=sys.stderr, flush=True)
                 continue
-            # In the table's order whatever was run last, and written at once.
+            # Rows that came meanwhile stay; in the table's order whatever was run last.
+            rows = {**(read_rows(options.out, "methods") or {}), name: row}
             ordered = {key: rows[key] for key in METHODS if key in rows}
             report = {"suite": "demo", "methods": ordered}
             write_whole(options.out, json.dumps(report, indent=2) + "\n")
