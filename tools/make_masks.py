@@ -36,10 +36,10 @@ def _parser() -> CommandParser:
         description=__doc__,
         epilog="""examples:
   python tools/make_masks.py photos masks
-  python tools/make_shards.py photos sets/train --masks masks
-  python tools/show_views.py --data sets/train --policy simclr "policy.background={prob: 0.5}"
+  python -m tools.make_shards photos sets/train --masks masks
+  python -m tools.show_views --data sets/train --policy simclr "policy.background={prob: 0.5}"
   python tools/make_masks.py sets/train masks               of shards; then pack these tars anew:
-  python tools/make_shards.py sets/train sets/masked --masks masks""",
+  python -m tools.make_shards sets/train sets/masked --masks masks""",
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", help="a folder of images, or tars and zips of them")

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 """
 WRONG = {"augengine-evaluate": ["RUN"], "augengine-export": ["RUN", "--out", "x.safetensors"]}
 WRONG |= {"augengine-shards": ["A", "B"], "augengine-check": ["DIR"]}
+WRONG |= {"augengine-masks": ["A", "B"]}
 WRONG |= {"augengine-embed": ["RUN", "--data", "D", "--out", "F"], "augengine-duplicates": ["F"]}
 WRONG |= {"augengine-report": ["RUN"]}
 
