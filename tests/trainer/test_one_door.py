@@ -299,8 +299,9 @@ def test_a_list_has_what_others_installed(folder: Path, site: dict[str, str]) ->
     said = typed(command, folder / "elsewhere", **site)
     line = "Two views of an image attract, all others repel a little"
     assert f"  my_pkg.my_method:Mine {line}\n" in said
-    assert f"  method     mine             {line} (door_dist 1.5)\n" in said
-    assert "  arch       resnet_mine      A small encoder with batch norm (door_dist 1.5)\n" in said
+    assert f"  method     {'mine':20} {line} (door_dist 1.5)\n" in said
+    small = "A small encoder with batch norm"
+    assert f"  arch       {'resnet_mine':20} {small} (door_dist 1.5)\n" in said
     assert "  source     squares " in said
 
 

@@ -141,7 +141,7 @@ def test_rows_are_there_as_soon_as_they_are_made(
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.command.scored_run.calibrated", stop)
+    monkeypatch.setattr("trainer.eval.evaluation.Evaluation.calibrated", stop)
     assert evaluate([str(out), "--baselines", "--json", str(scores)]) == 130
     assert "step 4 " in capsys.readouterr().out
     result = json.loads(scores.read_text())
