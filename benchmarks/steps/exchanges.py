@@ -32,6 +32,7 @@ from trainer.methods.method_table import METHODS
 from trainer.nets.batchnorm import synchronize_batch_norm
 from trainer.record.conditions import conditions
 
+SETTINGS = {"msf": {"groups": 8}}  # where eight ranks cannot have the default
 RESULTS = Path(__file__).parents[1] / "results" / "exchanges.json"
 ENCODER, RANKS = "resnet50", 8
 # Names of torch's operators, as people say them.
@@ -88,13 +89,16 @@ def refuse_others(name: str, found: dict[str, Any], kept: dict[str, dict[str, An
 
 def count_exchanges(name: str) -> dict[str, Any]:
     """Bytes of gradients; calls and bytes of the method and of its batch norms, by collective."""
+    settings = SETTINGS.get(name)
     with _fake_ranks():
-        count, method = counted_step(name, ENCODER, is_first=True)
+        count, method = counted_step(name, ENCODER, is_first=True, settings=settings)
         own = _by_kind(count)
         trained = (p for p in method.parameters() if p.requires_grad)
         found = {"gradient_bytes": sum(p.nbytes for p in trained), "method": own}
         if method.sync_batch_norm:
-            shared, _ = counted_step(name, ENCODER, synchronize_batch_norm, is_first=True)
+            shared, _ = counted_step(
+                name, ENCODER, synchronize_batch_norm, is_first=True, settings=settings
+            )
             both = _by_kind(shared)
             rest = {kind: np.subtract(both[kind], own.get(kind, (0, 0))).tolist() for kind in both}
             found["batch_norm"] = {kind: counts for kind, counts in rest.items() if any(counts)}

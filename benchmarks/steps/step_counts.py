@@ -13,7 +13,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,12 +120,13 @@ def counted_step(
     prepare: Callable[[Method], object] = lambda method: None,
     *,
     is_first: bool = False,  # in which the optimizer makes what it keeps
+    settings: Mapping[str, Any] | None = None,  # of the method; None: its defaults
 ) -> tuple[Count, Method]:
     """The count of a step in the middle of a run, and whose it is, which was prepared before."""
     optimizer, clipping = ENCODERS[encoder]
     torch.manual_seed(0)
     backbone = create_backbone(encoder, image_size_px=224, other_sizes_px=(96,))
-    method = create_method(name, backbone, {})
+    method = create_method(name, backbone, settings or {})
     method.prepare(4096)  # DeepCluster v2 has 3,000 prototypes, and an image for each
     method.to(ELSEWHERE).train()
     prepare(method)
