@@ -1,5 +1,7 @@
 """The cache of a remote folder, and how much it holds of what an order shuffles together."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,3 +72,11 @@ def note_on_window(
     if held < min(2 * window, total):
         return f"{where}, less than two windows of {show_size(window)}: each begins with a wait"
     return where
+
+
+def cached_name(folder: RemoteFolder, shard: ShardInfo, index_sha256: str) -> str:
+    """A name that no other content has: of another address, or of this one when it has changed."""
+    hashed = shard.sha256 or index_sha256
+    content = f"{folder.url}\n{shard.name}\n{shard.size_bytes}\n{hashed}"
+    stem = re.sub(r"[^\w.-]", "_", shard.name.removesuffix(".tar"))[-80:]
+    return f"{stem}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.tar"

@@ -7,9 +7,7 @@ arrives: its size, and its sha256 where the manifest has one.
 """
 
 import errno
-import hashlib
 import os
-import re
 import threading
 import time
 import weakref
@@ -17,10 +15,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from shards.errors import DataError, UsageError
-from shards.format import Manifest, ShardInfo
+from shards.format import Manifest
 from shards.remote.address import RemoteFolder
 from shards.remote.requests import RemoteStore
-from shards.remotecache.cache_window import cache_of
+from shards.remotecache.cache_window import cache_of, cached_name
 from shards.remotecache.prefetch import Prefetch
 from shards.tars.local_files import Place, read_key, sha256_of
 from shards.terminal.bytesize import show_size
@@ -45,7 +43,7 @@ class CachedFiles:
         self._folder = folder
         self._share = share
         self._shards = shards = manifest.shards
-        self._names = [_cached_name(folder, shard, manifest.index_sha256) for shard in shards]
+        self._names = [cached_name(folder, shard, manifest.index_sha256) for shard in shards]
         self._store = RemoteStore(folder)
         self._cache = cache_of(folder)
         largest = max((shard.size_bytes for shard in shards), default=0)
@@ -58,6 +56,7 @@ class CachedFiles:
         self._lock = threading.Lock()
         self._said: tuple[int, ...] = ()
         self._to_fetch: list[int] | None = None  # not told to the threads yet
+        self._ahead: list[int] | None = None  # told but for what comes after a read that goes on
         self._expected: frozenset[int] = frozenset()
         self._failed: dict[int, tuple[float, OSError | DataError]] = {}
         self._replaced: set[int] = set()
@@ -77,13 +76,15 @@ class CachedFiles:
 
     def read_many(self, places: Sequence[Place]) -> list[bytes | OSError]:
         """The same for many, in order; errors are returned. Raises DataError at an outage."""
-        self._fetch_expected()
+        self._fetch_needed({shard for shard, _, _ in places})
         found: list[bytes | OSError | None] = []
         for place in places:
             try:
                 found.append(self._read_cached(*place))
             except OSError as error:
                 found.append(error)
+        # Not earlier: it would push out of the cache what these places are in.
+        self._fetch_further()
         rows = [row for row, item in enumerate(found) if item is None]
         if rows:
             alone = [(self._shards[places[row][0]].name, *places[row][1:]) for row in rows]
@@ -128,9 +129,7 @@ class CachedFiles:
         """Let all requests fail from now on; what is cached can be read."""
         _stop(self._prefetch, self._store)
 
-    def close(self) -> None:
-        """As `cancel`."""
-        self.cancel()
+    close = cancel
 
     def open_whole(self, shard: int) -> int:
         """A descriptor of a whole shard, which the caller closes; raises OSError or DataError."""
@@ -155,11 +154,19 @@ class CachedFiles:
         finally:
             os.close(number)
 
-    def _fetch_expected(self) -> None:
-        # Not before something is read: all images may come from a cache in memory.
+    def _fetch_needed(self, shards: set[int]) -> None:
+        """Of the shards that are expected anew, begin with those that are read now."""
+        # Not before something is read: all images may come from a cache in memory. Under the lock,
+        # or an older list could replace a newer one.
         with self._lock:
-            ahead, self._to_fetch = self._to_fetch, None
-            # Under the lock too, or an older list could replace a newer one.
+            if self._to_fetch is not None:
+                self._ahead, self._to_fetch = self._to_fetch, None
+                self._prefetch.replace([shard for shard in self._ahead if shard in shards])
+
+    def _fetch_further(self) -> None:
+        """Go on with all of them."""
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
             if ahead is not None:
                 self._prefetch.replace(ahead)
 
@@ -235,11 +242,3 @@ class CachedFiles:
 def _stop(prefetch: Prefetch, store: RemoteStore) -> None:
     prefetch.close()
     store.close()
-
-
-def _cached_name(folder: RemoteFolder, shard: ShardInfo, index_sha256: str) -> str:
-    """A name that no other content has: of another address, or of this one when it has changed."""
-    hashed = shard.sha256 or index_sha256
-    content = f"{folder.url}\n{shard.name}\n{shard.size_bytes}\n{hashed}"
-    stem = re.sub(r"[^\w.-]", "_", shard.name.removesuffix(".tar"))[-80:]
-    return f"{stem}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.tar"

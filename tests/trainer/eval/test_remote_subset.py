@@ -70,6 +70,23 @@ def test_a_shard_is_fetched_about_once_an_epoch(
         assert counts["alone"] == 0
 
 
+def test_what_comes_later_waits_for_what_is_read(
+    folder: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards fetched ahead push out none that the same batch is read from."""
+    index = open_at(serve(folder), tmp_path, 5)
+    with ShardReader(index) as reader:
+        assert isinstance(reader._files, CachedFiles)
+        prefetch, told = reader._files._prefetch, []
+        monkeypatch.setattr(prefetch, "replace", lambda items: told.append(list(items)))
+        reader.expect([3, 1, 2])
+        assert told == []
+        reader.read(np.flatnonzero(index.rows(np.arange(NUM_SAMPLES))["shard"] == 3)[:2])
+    now, later = told
+    assert now == [3]
+    assert later[:2] == [3, 1]
+
+
 def test_a_cache_that_holds_them_fetches_each_once(
     folder: Path, tmp_path: Path, serve: Serve
 ) -> None:
