@@ -79,7 +79,7 @@ def test_what_comes_later_waits_for_what_is_read(
         assert isinstance(reader._files, CachedFiles)
         prefetch, told = reader._files._prefetch, []
         monkeypatch.setattr(prefetch, "replace", lambda items: told.append(list(items)))
-        reader.expect([3, 1, 2])
+        reader.expect(np.array([3, 1, 2]))
         assert told == []
         reader.read(np.flatnonzero(index.rows(np.arange(NUM_SAMPLES))["shard"] == 3)[:2])
     now, later = told
