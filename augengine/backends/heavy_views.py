@@ -34,7 +34,8 @@ def heavy_views(
         out[h] = source[v]
 
     def of_views(array: np.ndarray) -> np.ndarray:  # [B, H, ...] -> [H * B, ...], view-major
-        return array.swapaxes(0, 1).reshape(-1, *array.shape[2:])
+        b, h, *further = array.shape  # one of no ops has no size to divide by
+        return array.swapaxes(0, 1).reshape(h * b, *further)
 
     x = out.flatten(0, 1)
     ops = of_views(heavy.ops)

@@ -11,7 +11,6 @@ method's own. Counts are a pure function of the code and of torch's version; exc
 benchmarks/results keeps them, and with --check another count is an error.
 """
 
-import argparse
 import contextlib
 import json
 import sys
@@ -23,14 +22,12 @@ import numpy as np
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from benchmarks.steps.count_command import KeptCount
 from benchmarks.steps.operator_count import Count
 from benchmarks.steps.step_counts import IMAGES, counted_step
-from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
-from trainer.checks import choose
+from shards.errors import DataError
 from trainer.methods.method_table import METHODS
 from trainer.nets.batchnorm import synchronize_batch_norm
-from trainer.record.conditions import conditions
 
 SETTINGS = {"msf": {"groups": 8}}  # where eight ranks cannot have the default
 RESULTS = Path(__file__).parents[1] / "results" / "exchanges.json"
@@ -41,40 +38,16 @@ KINDS = {"allreduce": "all-reduce", "allgather": "all-gather", "reduce_scatter":
 
 def main(argv: list[str] | None = None) -> int:
     """Count, and write or compare; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.steps.exchanges",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    names = [name for name in METHODS if name != "distill"]  # it needs a teacher's file
-    parser.add_argument("--methods", default=",".join(names), metavar="NAMES")
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _run(options.methods.split(","), check=options.check))
-
-
-def _run(names: list[str], *, check: bool) -> int:
-    for name in names:
-        choose("method", name, METHODS)
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    if check and not kept:
-        raise UsageError(f"--check compares with {RESULTS.name}, got none; run it without first")
-    steps: dict[str, dict[str, Any]] = dict(kept.get("steps", {}))
-    for name in names:
-        found = count_exchanges(name)
-        print(f"{name:14} {json.dumps(found)}")
-        if check:
-            refuse_others(name, found, steps)
-        else:
-            steps[name] = found
-            _write(steps)
-    return 0
-
-
-def _write(steps: dict[str, dict[str, Any]]) -> None:
-    settings = {"encoder": ENCODER, "ranks": RANKS, "images_a_rank": IMAGES, "views": "2+6"}
-    report = {"conditions": conditions(), "settings": settings, "steps": steps}
-    write_whole(RESULTS, json.dumps(report, indent=1) + "\n")
+    return KeptCount(
+        module="benchmarks.steps.exchanges",
+        description=__doc__ or "",
+        names=[name for name in METHODS if name != "distill"],  # it needs a teacher's file
+        results=RESULTS,
+        settings={"encoder": ENCODER, "ranks": RANKS, "images_a_rank": IMAGES, "views": "2+6"},
+        count=count_exchanges,
+        lines=lambda name, found: [f"{name:14} {json.dumps(found)}"],
+        refuse=refuse_others,
+    ).main(argv)
 
 
 def refuse_others(name: str, found: dict[str, Any], kept: dict[str, dict[str, Any]]) -> None:

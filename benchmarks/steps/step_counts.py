@@ -9,9 +9,7 @@ the code and of torch's version; benchmarks/results/step_counts.json keeps them,
 with --check a step that needs more than stands there fails, and nothing is written.
 """
 
-import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,16 +20,14 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from benchmarks.steps.count_command import KeptCount
 from benchmarks.steps.operator_count import Count
-from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
-from trainer.checks import choose
+from shards.errors import DataError
 from trainer.config import LoopConfig
 from trainer.methods.method_table import METHODS, create_method
 from trainer.methods.protocol import Method, Progress
 from trainer.nets.backbones import create_backbone
 from trainer.optim.create_optimizer import OptimSettings, build_optimizer
-from trainer.record.conditions import conditions
 from trainer.step import optimizer_step
 
 RESULTS = Path(__file__).parents[1] / "results" / "step_counts.json"
@@ -55,40 +51,19 @@ class _AnyGenerator(torch.Generator):
 
 def main(argv: list[str] | None = None) -> int:
     """Count, and write or compare; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.steps.step_counts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--methods", default=",".join(METHODS), metavar="NAMES")
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _run(options.methods.split(","), check=options.check))
-
-
-def _run(names: list[str], *, check: bool) -> int:
-    for name in names:
-        choose("method", name, METHODS)
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    if check and not kept:
-        raise UsageError(f"--check compares with {RESULTS.name}, got none; run it without first")
-    steps: dict[str, dict[str, Any]] = dict(kept.get("steps", {}))
-    for name in names:
-        counts = {encoder: count_step(name, encoder) for encoder in ENCODERS}
-        for encoder, found in counts.items():
-            print(f"{name:14} {encoder:12} {found['operators']:6,} {found['gib']:8.2f} GiB")
-        if check:
-            refuse_more(name, counts, steps)
-        else:
-            steps[name] = counts
-            _write(steps)
-    return 0
-
-
-def _write(steps: dict[str, dict[str, Any]]) -> None:
-    settings = {"images": IMAGES, "views": "2+6", "sizes": "224+96", "dtype": "float32"}
-    report = {"conditions": conditions(), "settings": settings, "steps": steps}
-    write_whole(RESULTS, json.dumps(report, indent=1) + "\n")
+    return KeptCount(
+        module="benchmarks.steps.step_counts",
+        description=__doc__ or "",
+        names=list(METHODS),
+        results=RESULTS,
+        settings={"images": IMAGES, "views": "2+6", "sizes": "224+96", "dtype": "float32"},
+        count=lambda name: {encoder: count_step(name, encoder) for encoder in ENCODERS},
+        lines=lambda name, counts: [
+            f"{name:14} {encoder:12} {found['operators']:6,} {found['gib']:8.2f} GiB"
+            for encoder, found in counts.items()
+        ],
+        refuse=refuse_more,
+    ).main(argv)
 
 
 def refuse_more(

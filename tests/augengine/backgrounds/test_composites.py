@@ -6,12 +6,13 @@ import torch
 from masked_set import pictured
 
 from augengine.backends.create_backend import create_backend
+from augengine.backends.heavy_views import heavy_views
 from augengine.backgrounds.composites import make_views
 from augengine.backgrounds.meaning import replace_background
 from augengine.draw import draw_plan
 from augengine.plan import FILLED, Plan
 from augengine.policies import load_policy, override_policy, parse_sizes, parse_views
-from augengine.reference import Masked, render, render_of
+from augengine.reference import Masked, render, render_heavy_of, render_of
 
 CPU = torch.device("cpu")
 Pairs = list[Masked]
@@ -60,6 +61,28 @@ def test_every_backend_gives_the_views_of_the_reference(name: str, kind: str) ->
     kept = made(name, pairs, plan_of(pairs, vflip=0.5, rotate90=0.5))
     changed = np.argwhere(plan.background.T > 0).tolist()
     assert np.mean([np.abs(views[v][b] - kept[v][b]).mean() for v, b in changed]) > 0.2
+
+
+@pytest.mark.parametrize("name", ["fused", "kornia"])
+def test_heavy_views_have_the_background_of_their_source(name: str) -> None:
+    """Made of the composed view, as the reference says; not of the one that was there before."""
+    pairs, heavy = pairs_of(6), {"grid_shuffle": {"grid": 2, "prob": 1}}
+    plan = plan_of(pairs, background={"prob": 0.6, "kind": "swap"}, heavy=heavy)
+    assert plan.heavy is not None
+    images, masks = (list(map(torch.from_numpy, x)) for x in zip(*pairs, strict=True))
+    backend = create_backend(name, CPU)
+    views = heavy_views(make_views(backend, images, plan, masks), plan)
+    without = heavy_views(backend(images, plan), plan)
+    assert views is not None
+    assert without is not None
+    changed = plan.background.T[plan.heavy.source] > 0
+    assert changed.any()
+    kept = []
+    for h, b in np.ndindex(changed.shape):
+        expected = torch.from_numpy(render_heavy_of(pairs, plan, b, h))
+        assert float((views[h, b] - expected).abs().mean()) < 0.02
+        kept += [float((without[h, b] - expected).abs().mean())] if changed[h, b] else []
+    assert np.mean(kept) > 0.2  # what the error would be, were the backgrounds kept
 
 
 def test_views_that_keep_their_background_are_not_touched() -> None:
