@@ -17,7 +17,7 @@ from trainer.losses.barlow import barlow_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, NotNegative, check_bounds
 
 
@@ -48,8 +48,7 @@ class BarlowTwins(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Correlate the features of every view with those of every other global view."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         num_global = len(views.crops[0])
         loss = barlow_loss(gather_views(z), num_global, self.settings.off_diagonal)
         return StepResult(loss, z[:num_global].detach().flatten(0, 1))

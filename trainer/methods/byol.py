@@ -9,16 +9,16 @@ forwards.
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.losses.cosine import byol_loss, unit_rows
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
@@ -39,7 +39,7 @@ class Settings:
         check_bounds("byol", self)
 
 
-class BYOL(Method):
+class BYOL(MomentumMethod):
     """Online backbone, projector, predictor; target backbone and projector."""
 
     states = ("predictions",)
@@ -53,18 +53,17 @@ class BYOL(Method):
         self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
         predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
         self.predictor = predictor if settings.predictor else nn.Identity()
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view predicts the target's projection of every other global view."""
         crops, symmetric = views.crops[0], self.settings.symmetric
         asking, answering = (crops, crops) if symmetric else (crops[:-1], crops[-1:])
-        features = forward_groups(self.backbone, [asking, *views.crops[1:]], per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        groups = [asking, *views.crops[1:]]
+        z = project_groups(self.backbone, self.projector, groups, per_view=True)
         p = stated("predictions", forward_views(self.predictor, z, per_view=True))
         # Local crops only predict: a target should have seen most of the image.
-        targets = self._targets(answering)
+        targets = self.targets(answering)
         if symmetric:
             loss = byol_loss(p, targets)
         else:  # one direction: half of the sum of both
@@ -72,7 +71,7 @@ class BYOL(Method):
         if self.settings.loss_scale != 1:
             loss = self.settings.loss_scale * loss
         embeddings = z[: len(asking)].detach().flatten(0, 1)
-        return StepResult(loss, embeddings, {"momentum": self._tau(progress)})
+        return StepResult(loss, embeddings, {"momentum": self.momentum(progress)})
 
     def seen_global_views(self, num_global: int) -> int:
         """All but the one that is the target."""
@@ -82,18 +81,7 @@ class BYOL(Method):
         """Every prediction is right."""
         return 0.0
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.target_backbone, self.backbone, tau)
-        ema_update(self.target_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         start = self.settings.momentum
         return cosine_momentum(start, progress.fraction) if self.settings.ramp else start
-
-    @torch.no_grad()
-    def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, out_dim]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.target_backbone, global_crops, per_view=True)
-        return forward_views(self.target_projector, features, per_view=True)

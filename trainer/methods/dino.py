@@ -15,9 +15,10 @@ from augengine.views import Views
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dino import teacher_codes, updated_center
 from trainer.losses.swapped import swapped_prediction
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import WeightNormLinear, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
@@ -44,7 +45,7 @@ class Settings:
         check_bounds("dino", self)
 
 
-class DINO(Method):
+class DINO(MomentumMethod):
     """Student and teacher, each backbone, projector and prototypes; the teacher's center."""
 
     encoder_name = "teacher_backbone"
@@ -62,9 +63,7 @@ class DINO(Method):
         )
         self.projector.apply(_initialize)
         self.prototypes = WeightNormLinear(out, num, train_length=train_length)
-        self.teacher_backbone = frozen_copy(self.backbone)
-        self.teacher_projector = frozen_copy(self.projector)
-        self.teacher_prototypes = frozen_copy(self.prototypes)
+        self.follow("teacher", "backbone", "projector", "prototypes")
         self.register_buffer("center", torch.zeros(num))
 
     def step(self, views: Views, progress: Progress) -> StepResult:
@@ -81,7 +80,7 @@ class DINO(Method):
         metrics = {
             "teacher_entropy": entropy,  # ln K or 0: collapse
             "teacher_temperature": temperature,
-            "momentum": self._tau(progress),
+            "momentum": self.momentum(progress),
         }
         return StepResult(loss, z[: len(logits)].detach().flatten(0, 1), metrics)
 
@@ -95,14 +94,8 @@ class DINO(Method):
             # None, not zero: momentum and weight decay must rest as well.
             self.prototypes.zero_grad(set_to_none=True)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the teacher towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.teacher_backbone, self.backbone, tau)
-        ema_update(self.teacher_projector, self.projector, tau)
-        ema_update(self.teacher_prototypes, self.prototypes, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         return cosine_momentum(self.settings.momentum, progress.fraction)
 
     def _teacher_temperature(self, progress: Progress) -> float:
@@ -114,9 +107,8 @@ class DINO(Method):
     @torch.no_grad()
     def _teacher(self, global_crops: torch.Tensor) -> torch.Tensor:
         """[G, B, K]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.teacher_backbone, global_crops, per_view=False)
-        z = unit_rows(forward_views(self.teacher_projector, features, per_view=False))
-        return self.teacher_prototypes(z)
+        *_, prototypes = self.followers
+        return prototypes(unit_rows(self.targets(global_crops, per_view=False)))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -22,7 +22,7 @@ from trainer.losses.classes import class_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Count, ShareBelow1, check_bounds
 
 
@@ -59,8 +59,7 @@ class Exemplar(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Tell from every view which image it is of."""
-        features = forward_groups(self.backbone, views.crops, per_view=False)
-        z = forward_views(self.projector, features, per_view=False)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=False)
         scores = forward_views(self.classifier, z, per_view=False)  # [V, B, N]
         ids = upload(torch.from_numpy(views.ids), scores.device)
         embeddings = z[: len(views.crops[0])].detach().flatten(0, 1)

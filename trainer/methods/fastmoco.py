@@ -20,9 +20,9 @@ from torch import nn
 from augengine.views import Views
 from trainer.checks import require
 from trainer.losses.info_nce import batch_info_nce
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.settings.bounds import Count, Positive, Share, at_most, check_bounds
@@ -46,7 +46,7 @@ class Settings:
         check_bounds("fastmoco", self)
 
 
-class FastMoCo(Method):
+class FastMoCo(MomentumMethod):
     """Backbone, projector, predictor for choices of patches; moving averages of two for keys."""
 
     batch_loss = "candidates"
@@ -63,8 +63,7 @@ class FastMoCo(Method):
             dims, hidden_bias=True, out_bias=True, out_norm=True, out_scale=True, out_shift=True
         )
         self.predictor = mlp((out, settings.predictor_dim, out), hidden_bias=True, out_bias=True)
-        self.key_backbone = frozen_copy(self.backbone)
-        self.key_projector = frozen_copy(self.projector)
+        self.follow("key", "backbone", "projector")
 
     @classmethod
     def seen_sizes(cls, sizes_px: tuple[int, ...]) -> tuple[int, ...]:
@@ -84,7 +83,7 @@ class FastMoCo(Method):
             local = self._predict(forward_groups(self.backbone, local_crops, per_view=True))
             # A local view has no choices: it asks in the place of each, and counts as one view.
             asked = [torch.cat([p, local]) for p in asked]
-        keys = self._keys(crops)
+        keys = self.targets(crops)
         losses = [batch_info_nce(p, keys, self.settings.temperature) for p in asked]
         return StepResult(torch.stack(losses).mean(), keys.flatten(0, 1))
 
@@ -92,21 +91,13 @@ class FastMoCo(Method):
         """All candidates are alike: the batch."""
         return math.log(num_images)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the keys' network towards the new weights."""
-        # The code moves it before it makes the next step's keys: the same ones.
-        ema_update(self.key_backbone, self.backbone, self.settings.momentum)
-        ema_update(self.key_projector, self.projector, self.settings.momentum)
+    def momentum(self, progress: Progress) -> float:
+        """Constant; the code moves the network before a step's keys, which gives the same."""
+        return self.settings.momentum
 
     def _predict(self, features: torch.Tensor) -> torch.Tensor:
         z = forward_views(self.projector, features, per_view=True)
         return forward_views(self.predictor, z, per_view=True)
-
-    @torch.no_grad()
-    def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, D]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.key_backbone, global_crops, per_view=True)
-        return forward_views(self.key_projector, features, per_view=True)
 
 
 def quarters(

@@ -17,7 +17,7 @@ from trainer.losses.sigreg import constant_sigreg, directions_of_step, predictio
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, Share, check_bounds
 
 
@@ -53,8 +53,7 @@ class LeJEPA(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Both terms on the projections of all views, none of them normalised."""
-        features = forward_groups(self.backbone, views.crops, per_view=False)
-        z = forward_views(self.projector, features, per_view=False)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=False)
         num_global, settings = len(views.crops[0]), self.settings
         directions = directions_of_step(progress.step, settings.out_dim, settings.num_directions)
         apart = prediction(z, num_global)

@@ -9,14 +9,13 @@ views of a forward, as published.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.losses.nuclear import mmcr_loss
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, NotNegative, Share, check_bounds
@@ -36,7 +35,7 @@ class Settings:
         check_bounds("mmcr", self)
 
 
-class MMCR(Method):
+class MMCR(MomentumMethod):
     """Backbone and projector; those of the target, where there is one."""
 
     batch_loss = "centroids"
@@ -49,18 +48,12 @@ class MMCR(Method):
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=False, out_bias=False)
         if settings.momentum is not None:
-            self.target_backbone = frozen_copy(self.backbone)
-            self.target_projector = frozen_copy(self.projector)
+            self.follow("target", "backbone", "projector")
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """The centroids of all views; the target's are without gradient."""
         z = project_groups(self.backbone, self.projector, views.crops, per_view=False)
-        targets = None
-        if self.settings.momentum is not None:
-            with torch.no_grad():
-                targets = project_groups(
-                    self.target_backbone, self.target_projector, views.crops, per_view=False
-                )
+        targets = self.targets(*views.crops, per_view=False) if self.followers else None
         loss = mmcr_loss(z, targets, self.settings.local)
         return StepResult(loss, z[: len(views.crops[0])].detach().flatten(0, 1))
 
@@ -68,8 +61,6 @@ class MMCR(Method):
         """One direction for all: a matrix of rank 1 (losses/nuclear.py)."""
         return -math.sqrt(num_images) + self.settings.local * math.sqrt(views[1])
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        if self.settings.momentum is not None:
-            ema_update(self.target_backbone, self.backbone, self.settings.momentum)
-            ema_update(self.target_projector, self.projector, self.settings.momentum)
+    def momentum(self, progress: Progress) -> float:
+        """Constant; without a target nothing moves."""
+        return self.settings.momentum or 0.0

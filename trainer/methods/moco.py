@@ -23,11 +23,12 @@ from trainer.checks import choose, require
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.own_negatives import Negatives, negatives_info_nce
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
 from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
@@ -63,7 +64,7 @@ class Settings:
         check_shuffle("moco", self.groups, shuffle=self.shuffle)
 
 
-class MoCo(Method):
+class MoCo(MomentumMethod):
     """Backbone and projector for queries; their moving averages for keys; the queue."""
 
     sync_batch_norm = False
@@ -78,13 +79,12 @@ class MoCo(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=True, hidden_norm=norm)
-        self.key_backbone = frozen_copy(self.backbone)
-        self.key_projector = frozen_copy(self.projector)
+        self.follow("key", "backbone", "projector")
         # Not there at all without the setting: a term that needs predictions is refused then.
         if settings.predictor:
             self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=True)
         if settings.key_predictor:
-            self.key_predictor = frozen_copy(self.predictor)
+            self.follow("key", "predictor")
             self.unaligned = (*self.unaligned, "key_predictor")
         self.sync_batch_norm = settings.groups == 1  # one group is the whole batch, on all ranks
         self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
@@ -109,13 +109,12 @@ class MoCo(Method):
         asking, answering = (crops, crops) if symmetric else (crops[:-1], crops[-1:])
         parts = max(1, self.settings.groups // world_size())
         groups = [asking, *views.crops[1:]]
-        features = forward_groups(self.backbone, groups, per_view=True, parts=parts)
-        q = forward_views(self.projector, features, per_view=True, parts=parts)
+        q = project_groups(self.backbone, self.projector, groups, per_view=True, parts=parts)
         if self.settings.predictor:
             q = forward_views(self.predictor, q, per_view=True, parts=parts)
         q = unit_rows(q)
         order = progress.step if self.settings.shuffle else None
-        k = unit_rows(forward_keys(self._key_networks(), answering, parts=parts, step=order))
+        k = unit_rows(forward_keys(self.followers, answering, parts=parts, step=order))
         queries, negatives = stated("queries", q), stated("negatives", Negatives(self.queue.rows))
         temperature = self.settings.temperature
         loss = negatives_info_nce(queries, k, negatives, temperature, skip_own=symmetric)
@@ -129,19 +128,10 @@ class MoCo(Method):
         directions = 2 if self.settings.symmetric else 1
         return directions * math.log(1 + self.settings.queue_length)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the keys' network towards the new weights."""
-        momentum = self.settings.momentum
-        if self.settings.ramp:
-            momentum = cosine_momentum(momentum, progress.fraction)
-        ema_update(self.key_backbone, self.backbone, momentum)
-        ema_update(self.key_projector, self.projector, momentum)
-        if self.settings.key_predictor:
-            ema_update(self.key_predictor, self.predictor, momentum)
-
-    def _key_networks(self) -> tuple[nn.Module, ...]:
-        last = (self.key_predictor,) if self.settings.key_predictor else ()
-        return self.key_backbone, self.key_projector, *last
+    def momentum(self, progress: Progress) -> float:
+        """Constant, or a cosine from it to 1."""
+        start = self.settings.momentum
+        return cosine_momentum(start, progress.fraction) if self.settings.ramp else start
 
     def _entering(self, keys: torch.Tensor, step: int) -> torch.Tensor:
         """[K or 1, B, D]: the views whose keys enter the queue, a function of the step alone."""

@@ -8,16 +8,16 @@ separate forwards, and over all ranks: every candidate is of this batch, so they
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
 from trainer.losses.info_nce import batch_info_nce
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import NumLayers, mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
@@ -37,7 +37,7 @@ class Settings:
         check_bounds("mocov3", self)
 
 
-class MoCoV3(Method):
+class MoCoV3(MomentumMethod):
     """Backbone, projector, predictor for queries; moving averages of the first two for keys."""
 
     batch_loss = "candidates"
@@ -56,15 +56,13 @@ class MoCoV3(Method):
             out_bias=False,
             out_norm=settings.predictor_norm,
         )
-        self.key_backbone = frozen_copy(self.backbone)
-        self.key_projector = frozen_copy(self.projector)
+        self.follow("key", "backbone", "projector")
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view finds the keys of every other global view."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         q = stated("predictions", forward_views(self.predictor, z, per_view=True))
-        k = self._keys(views.crops[0])
+        k = self.targets(views.crops[0])
         temperature = self.settings.temperature
         # The code sums two directions, each times 2 T, which keeps gradients alike at every T.
         loss = 2 * 2 * temperature * batch_info_nce(q, k, temperature)
@@ -75,19 +73,10 @@ class MoCoV3(Method):
         """All candidates are alike: the batch."""
         return 2 * 2 * self.settings.temperature * math.log(num_images)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the keys' network towards the new weights."""
-        # The code moves it before it makes the next step's keys, by that step's momentum.
-        momentum = self._momentum(progress.step + 1, progress)
-        ema_update(self.key_backbone, self.backbone, momentum)
-        ema_update(self.key_projector, self.projector, momentum)
+    def momentum(self, progress: Progress) -> float:
+        """The next step's: the code moves the keys' network before it makes keys."""
+        return self._momentum(progress.step + 1, progress)
 
     def _momentum(self, step: int, progress: Progress) -> float:
         """By which the network of this step's keys was moved."""
         return cosine_momentum(self.settings.momentum, step / max(1, progress.total_steps))
-
-    @torch.no_grad()
-    def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, D]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.key_backbone, global_crops, per_view=True)
-        return forward_views(self.key_projector, features, per_view=True)

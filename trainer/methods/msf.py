@@ -18,11 +18,11 @@ from trainer.checks import require
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.mean_shift import mean_shift_loss
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
 from trainer.settings.bounds import Count, Share, check_bounds
 
@@ -47,7 +47,7 @@ class Settings:
         require(fits, rule, self.neighbours, "lower it or raise method.queue_length")
 
 
-class MSF(Method):
+class MSF(MomentumMethod):
     """Backbone, projector, predictor; target backbone and projector; the queue of targets."""
 
     first_seen_view = 1
@@ -62,8 +62,7 @@ class MSF(Method):
         self.backbone = backbone
         self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=True)
         self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=True)
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
         self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
 
     def check_images(self, num_images: int) -> None:
@@ -78,12 +77,11 @@ class MSF(Method):
         settings, crops = self.settings, views.crops
         asking, weak = crops[0][1:], crops[0][:1]
         parts = settings.groups // world_size()
-        features = forward_groups(self.backbone, [asking, *crops[1:]], per_view=True, parts=parts)
-        z = forward_views(self.projector, features, per_view=True, parts=parts)
+        groups = [asking, *crops[1:]]
+        z = project_groups(self.backbone, self.projector, groups, per_view=True, parts=parts)
         p = forward_views(self.predictor, z, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
-        networks = self.target_backbone, self.target_projector
-        targets = unit_rows(forward_keys(networks, weak, parts=parts, step=order))[0]
+        targets = unit_rows(forward_keys(self.followers, weak, parts=parts, step=order))[0]
         self.queue.push(targets)
         neighbours, cosines = nearest_rows(targets, self.queue.rows, settings.neighbours)
         loss = mean_shift_loss(p, neighbours)
@@ -94,7 +92,6 @@ class MSF(Method):
         """Every prediction is right."""
         return 0.0
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        ema_update(self.target_backbone, self.backbone, self.settings.momentum)
-        ema_update(self.target_projector, self.projector, self.settings.momentum)
+    def momentum(self, progress: Progress) -> float:
+        """Constant."""
+        return self.settings.momentum

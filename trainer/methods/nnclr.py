@@ -19,7 +19,7 @@ from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Count, Positive, check_bounds
 
 
@@ -62,8 +62,7 @@ class NNCLR(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """The neighbour of every global view finds its image among predictions of other views."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
         global_z = unit_rows(z[: len(views.crops[0])].detach())
         neighbours, cosines = nearest_rows(global_z, self.queue.rows)

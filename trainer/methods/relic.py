@@ -18,11 +18,12 @@ from augengine.views import Views
 from trainer.checks import require
 from trainer.distributed import world_size
 from trainer.losses.relic import offsets_of_step, relic_losses
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
 
 
@@ -42,7 +43,7 @@ class Settings:
         check_bounds("relic", self)
 
 
-class ReLIC(Method):
+class ReLIC(MomentumMethod):
     """Online backbone and projector; those of the target."""
 
     batch_loss = "candidates"
@@ -53,8 +54,7 @@ class ReLIC(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=False)
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
 
     def check_images(self, num_images: int) -> None:
         """A batch has the negatives that are drawn from it."""
@@ -66,11 +66,10 @@ class ReLIC(Method):
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view finds its image among those that the global views show to the target."""
         settings = self.settings
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         contrast, invariance = relic_losses(
             z,
-            self._targets(views.crops[0]),
+            self.targets(views.crops[0]),
             settings.temperature,
             own_view=settings.own_view,
             offsets=self._offsets(z, progress.step),
@@ -79,7 +78,7 @@ class ReLIC(Method):
         metrics = {
             "contrast": contrast.detach(),
             "invariance": invariance.detach(),
-            "momentum": self._tau(progress),
+            "momentum": self.momentum(progress),
         }
         return StepResult(loss, z[: len(views.crops[0])].detach().flatten(0, 1), metrics)
 
@@ -88,13 +87,8 @@ class ReLIC(Method):
         number = self.settings.num_negatives
         return math.log(num_images if number is None else 1 + number)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.target_backbone, self.backbone, tau)
-        ema_update(self.target_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         return cosine_momentum(self.settings.momentum, progress.fraction)
 
     def _offsets(self, z: torch.Tensor, step: int) -> torch.Tensor | None:
@@ -103,9 +97,3 @@ class ReLIC(Method):
         num_images = z.shape[1] * world_size()
         offsets = offsets_of_step(step, num_images, self.settings.num_negatives)
         return upload(offsets, z.device)
-
-    @torch.no_grad()
-    def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, out_dim]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.target_backbone, global_crops, per_view=True)
-        return forward_views(self.target_projector, features, per_view=True)

@@ -16,11 +16,12 @@ from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.relational import relational_loss
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
@@ -45,7 +46,7 @@ class Settings:
         check_shuffle("ressl", self.groups, shuffle=self.shuffle)
 
 
-class ReSSL(Method):
+class ReSSL(MomentumMethod):
     """Backbone and projector; their moving averages for keys; the queue."""
 
     first_seen_view = 1
@@ -58,8 +59,7 @@ class ReSSL(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=True, out_bias=True, hidden_norm=settings.head_norm)
-        self.key_backbone = frozen_copy(self.backbone)
-        self.key_projector = frozen_copy(self.projector)
+        self.follow("key", "backbone", "projector")
         self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim, random=True)
 
     def check_images(self, num_images: int) -> None:
@@ -71,18 +71,17 @@ class ReSSL(Method):
         settings, crops = self.settings, views.crops
         asking, weak = crops[0][1:], crops[0][:1]
         parts = settings.groups // world_size()
-        features = forward_groups(self.backbone, [asking, *crops[1:]], per_view=True, parts=parts)
-        q = forward_views(self.projector, features, per_view=True, parts=parts)
+        groups = [asking, *crops[1:]]
+        q = project_groups(self.backbone, self.projector, groups, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
-        networks = self.key_backbone, self.key_projector
-        k = unit_rows(forward_keys(networks, weak, parts=parts, step=order))
+        k = unit_rows(forward_keys(self.followers, weak, parts=parts, step=order))
         loss, entropy = relational_loss(
             q, k, self.queue.rows, settings.temperature, settings.key_temperature
         )
         self.queue.push(k[0])
         metrics = {
             "relation_entropy": entropy,  # ln of the queue's length: collapse
-            "momentum": self._tau(progress),
+            "momentum": self.momentum(progress),
         }
         return StepResult(loss, q[: len(asking)].detach().flatten(0, 1), metrics)
 
@@ -90,12 +89,7 @@ class ReSSL(Method):
         """All rows of the queue are alike."""
         return math.log(self.settings.queue_length)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the keys' network towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.key_backbone, self.backbone, tau)
-        ema_update(self.key_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine, or constant."""
         settings = self.settings
         return cosine_momentum(settings.momentum, progress.fraction, settings.final_momentum)

@@ -17,11 +17,12 @@ from augengine.devices.streams import upload
 from augengine.views import Views
 from trainer.banks.memory_bank import MemoryBank
 from trainer.losses.cosine import unit_rows
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Count, Share, check_bounds
 
 
@@ -39,7 +40,7 @@ class Settings:
         check_bounds("sat", self)
 
 
-class SAT(Method):
+class SAT(MomentumMethod):
     """Online backbone, projector, predictor; momentum backbone and projector; a target an image."""
 
     min_global_views = 1
@@ -52,8 +53,7 @@ class SAT(Method):
         self.backbone = backbone
         self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
         self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
         self.bank = MemoryBank(out)
         self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # one a forward of the step
 
@@ -63,17 +63,18 @@ class SAT(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """|n(p_v) - t_i|^2 = 2 - 2 cos of every view v of image i; the mean over views."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         p = unit_rows(forward_views(self.predictor, z, per_view=True))  # [V, B, D]
         ids = upload(torch.from_numpy(views.ids), p.device)
-        said, targets = self._said(views.crops[0]), self.bank.rows[ids]
+        # [B, D]: the mean over global views of the momentum network's unit vectors.
+        said = unit_rows(self.targets(views.crops[0])).mean(0)
+        targets = self.bank.rows[ids]
         if self.settings.update_first:
             targets = unit_rows(torch.lerp(said, targets, self.settings.target_momentum))
         self._seen.append((ids, said))
         loss = 2 - 2 * (p * targets).sum(-1).mean()
         embeddings = z[: len(views.crops[0])].detach().flatten(0, 1)
-        return StepResult(loss, embeddings, {"momentum": self._tau(progress)})
+        return StepResult(loss, embeddings, {"momentum": self.momentum(progress)})
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right, once the random targets are forgotten."""
@@ -84,15 +85,8 @@ class SAT(Method):
         for ids, said in self._seen:
             self.bank.update(ids, said, self.settings.target_momentum)
         self._seen.clear()
-        tau = self._tau(progress)
-        ema_update(self.target_backbone, self.backbone, tau)
-        ema_update(self.target_projector, self.projector, tau)
+        super().after_step(progress)
 
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         return cosine_momentum(self.settings.momentum, progress.fraction)
-
-    @torch.no_grad()
-    def _said(self, crops: torch.Tensor) -> torch.Tensor:
-        """[B, D]: the mean over global views of the momentum network's unit vectors."""
-        features = forward_views(self.target_backbone, crops, per_view=True)
-        return unit_rows(forward_views(self.target_projector, features, per_view=True)).mean(0)

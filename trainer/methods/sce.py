@@ -18,11 +18,12 @@ from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.distributed import world_size
 from trainer.losses.cosine import unit_rows
 from trainer.losses.relational import similarity_loss
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import NumLayers, mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
 from trainer.settings.bounds import Count, Positive, Share, check_bounds
 
@@ -51,7 +52,7 @@ class Settings:
         check_shuffle("sce", self.groups, shuffle=self.shuffle)
 
 
-class SCE(Method):
+class SCE(MomentumMethod):
     """Backbone, projector, predictor for queries; moving averages of the first two; the queue."""
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
@@ -70,8 +71,7 @@ class SCE(Method):
             if asks is None
             else mlp((out, asks, out), hidden_bias=False, out_bias=False)
         )
-        self.key_backbone = frozen_copy(self.backbone)
-        self.key_projector = frozen_copy(self.projector)
+        self.follow("key", "backbone", "projector")
         self.queue = EmbeddingQueue(settings.queue_length, out, random=True)
 
     def check_images(self, num_images: int) -> None:
@@ -87,12 +87,10 @@ class SCE(Method):
         parts = max(1, settings.groups // world_size())
         asking, answering = (crops, crops) if settings.symmetric else (crops[1:], crops[:1])
         groups = [asking, *views.crops[1:]]
-        features = forward_groups(self.backbone, groups, per_view=True, parts=parts)
-        z = forward_views(self.projector, features, per_view=True, parts=parts)
+        z = project_groups(self.backbone, self.projector, groups, per_view=True, parts=parts)
         q = forward_views(self.predictor, z, per_view=True, parts=parts)
         order = progress.step if settings.shuffle else None
-        networks = self.key_backbone, self.key_projector
-        k = unit_rows(forward_keys(networks, answering, parts=parts, step=order))
+        k = unit_rows(forward_keys(self.followers, answering, parts=parts, step=order))
         loss, entropy = similarity_loss(
             q,
             k,
@@ -104,19 +102,14 @@ class SCE(Method):
         )
         for view in k:
             self.queue.push(view)
-        metrics = {"relation_entropy": entropy, "momentum": self._tau(progress)}
+        metrics = {"relation_entropy": entropy, "momentum": self.momentum(progress)}
         return StepResult(loss, z[: len(asking)].detach().flatten(0, 1), metrics)
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All candidates are alike: the key and the queue."""
         return math.log(1 + self.settings.queue_length)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the keys' network towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.key_backbone, self.backbone, tau)
-        ema_update(self.key_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine, or constant."""
         settings = self.settings
         return cosine_momentum(settings.momentum, progress.fraction, settings.final_momentum)

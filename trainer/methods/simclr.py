@@ -11,7 +11,6 @@ global view and the queue. DCL and DCLW (Yeh et al. 2021, 2110.06848) are v1 wit
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from augengine.views import Views
@@ -21,11 +20,11 @@ from trainer.losses.asked_nt_xent import asked_nt_xent_loss
 from trainer.losses.cosine import unit_rows
 from trainer.losses.dcl import dcl_loss
 from trainer.losses.info_nce import batch_info_nce
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import ema_update, frozen_copy
 from trainer.nets.heads import NumLayers, mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.nets.stated import stated
 from trainer.settings.bounds import Count, Natural, Positive, Share, check_bounds
 
@@ -53,7 +52,7 @@ class Settings:
         require(alone, rule, self.loss, "try method.queue_length=0")
 
 
-class SimCLR(Method):
+class SimCLR(MomentumMethod):
     """Backbone and projector; with a memory their moving averages and a queue."""
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
@@ -70,17 +69,16 @@ class SimCLR(Method):
         # DCL's queries are its candidates.
         self.states = ("queries",) if settings.loss == "nt_xent" else ()
         if settings.queue_length:
-            self.key_backbone = frozen_copy(self.backbone)
-            self.key_projector = frozen_copy(self.projector)
+            self.follow("key", "backbone", "projector")
             self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Tell every view's image among the candidates of every other global view."""
-        features = forward_groups(self.backbone, views.crops, per_view=False)
-        z = forward_views(self.projector, features, per_view=False)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=False)
         num_global, settings = len(views.crops[0]), self.settings
         if settings.queue_length:
-            keys = self._keys(views.crops[0])
+            # The positives too, or the network tells keys from its own output.
+            keys = unit_rows(self.targets(views.crops[0], per_view=False))
             queries = stated("queries", z)
             loss = batch_info_nce(queries, keys, settings.temperature, self.queue.rows)
             for view in keys:
@@ -104,17 +102,9 @@ class SimCLR(Method):
             candidates = 2 * num_images - (1 if settings.loss == "nt_xent" else 2)
         return (2 if settings.code_scale else 1) * math.log(candidates)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the memory's network towards the new weights."""
-        if self.settings.queue_length:
-            ema_update(self.key_backbone, self.backbone, self.settings.momentum)
-            ema_update(self.key_projector, self.projector, self.settings.momentum)
-
-    @torch.no_grad()
-    def _keys(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, D] unit rows: the positives too, or the network tells keys from its own output."""
-        features = forward_views(self.key_backbone, global_crops, per_view=False)
-        return unit_rows(forward_views(self.key_projector, features, per_view=False))
+    def momentum(self, progress: Progress) -> float:
+        """Constant, of the memory's network."""
+        return self.settings.momentum
 
 
 def _initialize(module: nn.Module) -> None:

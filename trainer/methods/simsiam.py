@@ -17,7 +17,7 @@ from trainer.losses.mean_target import mean_target_loss
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Count, check_bounds
 
 TARGETS = {"each": simsiam_loss, "mean": mean_target_loss}
@@ -59,8 +59,7 @@ class SimSiam(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view predicts the projections of the other global views."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
         # Local crops only predict: a target should have seen most of the image.
         targets = z[: len(views.crops[0])]

@@ -17,11 +17,12 @@ from augengine.views import Views
 from trainer.distributed import gather_views, world_size
 from trainer.losses.hsic import hsic_loss
 from trainer.losses.kernel_width import follow_slope, width_slope
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
 
 _WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
@@ -42,7 +43,7 @@ class Settings:
         check_bounds("sslhsic", self)
 
 
-class SSLHSIC(Method):
+class SSLHSIC(MomentumMethod):
     """Online backbone, projector, predictor; target backbone and projector; the kernel's width."""
 
     batch_loss = "pairs"
@@ -56,17 +57,15 @@ class SSLHSIC(Method):
         self.backbone = backbone
         self.projector = mlp((dim, hidden, out), hidden_bias=True, out_bias=False)
         self.predictor = mlp((out, hidden, out), hidden_bias=True, out_bias=False)
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
         self.register_buffer("width", torch.tensor(settings.width))
         self.register_buffer("width_moments", torch.zeros(3))
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Predictions of every view and projections of the global ones, in one batch of rows."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.projector, features, per_view=True)
+        z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         p = forward_views(self.predictor, z, per_view=True)
-        targets = self._targets(views.crops[0])
+        targets = self.targets(views.crops[0])
         rows = torch.cat([p, targets])
         # Kernels of the CPU take a number. Of a device it is not read, or every step would wait;
         # a copy, since it moves below.
@@ -74,27 +73,16 @@ class SSLHSIC(Method):
         loss = hsic_loss(rows, self.settings.gamma, width)
         self._learn_width(rows)
         embeddings = z[: len(targets)].detach().flatten(0, 1)
-        metrics = {"momentum": self._tau(progress), "width": width}
+        metrics = {"momentum": self.momentum(progress), "width": width}
         return StepResult(loss, embeddings, metrics)
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """No pair is nearer than another (losses/hsic.py); rows are predictions and targets."""
         return -1 / (sum(views) - 1)
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.target_backbone, self.backbone, tau)
-        ema_update(self.target_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         return cosine_momentum(self.settings.momentum, progress.fraction)
-
-    @torch.no_grad()
-    def _targets(self, global_crops: torch.Tensor) -> torch.Tensor:
-        """[G, B, out_dim]: in train mode, so batch statistics and running ones of its own."""
-        features = forward_views(self.target_backbone, global_crops, per_view=True)
-        return forward_views(self.target_projector, features, per_view=True)
 
     @torch.no_grad()
     def _learn_width(self, rows: torch.Tensor) -> None:

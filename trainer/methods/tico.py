@@ -14,9 +14,10 @@ from torch import nn
 
 from augengine.views import Views
 from trainer.losses.tico import running_covariance, tico_loss
-from trainer.methods.protocol import Method, Progress, StepResult
+from trainer.methods.momentum_method import MomentumMethod
+from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, NotNegative, Share, ShareBelow1, check_bounds
@@ -36,7 +37,7 @@ class Settings:
         check_bounds("tico", self)
 
 
-class TiCo(Method):
+class TiCo(MomentumMethod):
     """Online backbone and projector; those of the target; the running covariance."""
 
     batch_loss = "covariance"
@@ -48,33 +49,24 @@ class TiCo(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=False, out_bias=True)
-        self.target_backbone = frozen_copy(self.backbone)
-        self.target_projector = frozen_copy(self.projector)
+        self.follow("target", "backbone", "projector")
         self.register_buffer("covariance", torch.zeros(settings.out_dim, settings.out_dim))
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view agrees with the target of every other global view; C takes in all of them."""
         z = project_groups(self.backbone, self.projector, views.crops, per_view=True)
         # Local crops have no targets: a target should have seen most of the image.
-        with torch.no_grad():
-            targets = project_groups(
-                self.target_backbone, self.target_projector, views.crops[:1], per_view=True
-            )
+        targets = self.targets(views.crops[0])
         # A new tensor: the graph of this step keeps it.
         self.covariance = running_covariance(self.covariance, z, self.settings.beta)
         loss = tico_loss(z, targets, self.covariance, self.settings.rho)
         embeddings = z[: len(targets)].detach().flatten(0, 1)
-        return StepResult(loss, embeddings, {"momentum": self._tau(progress)})
+        return StepResult(loss, embeddings, {"momentum": self.momentum(progress)})
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All agree, in one direction, which the covariance has come to hold alone."""
         return self.settings.rho
 
-    def after_step(self, progress: Progress) -> None:
-        """Move the target towards the new weights."""
-        tau = self._tau(progress)
-        ema_update(self.target_backbone, self.backbone, tau)
-        ema_update(self.target_projector, self.projector, tau)
-
-    def _tau(self, progress: Progress) -> float:
+    def momentum(self, progress: Progress) -> float:
+        """A cosine from `momentum` to 1."""
         return cosine_momentum(self.settings.momentum, progress.fraction)

@@ -21,7 +21,7 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.iter_norm import IterNorm
-from trainer.nets.multicrop import forward_groups, forward_views
+from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Count, Natural, NotNegative, check_bounds
 
 
@@ -64,8 +64,7 @@ class VICReg(Method):
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Three terms on the expanded features of all views, none of them normalised."""
-        features = forward_groups(self.backbone, views.crops, per_view=True)
-        z = forward_views(self.expander, features, per_view=True)
+        z = project_groups(self.backbone, self.expander, views.crops, per_view=True)
         num_global, settings = len(views.crops[0]), self.settings
         everyone = self.whitening(gather_views(z))
         if settings.correlation:

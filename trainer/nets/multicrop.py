@@ -54,10 +54,11 @@ def project_groups(
     groups: Iterable[torch.Tensor],  # per crop group [V, B, C, S, S]
     *,
     per_view: bool,  # in both networks
+    parts: int = 1,  # likewise
 ) -> torch.Tensor:
     """[V, B, D]: the projector's output for the backbone's features of all groups."""
-    features = forward_groups(backbone, groups, per_view=per_view)
-    return forward_views(projector, features, per_view=per_view)
+    features = forward_groups(backbone, groups, per_view=per_view, parts=parts)
+    return forward_views(projector, features, per_view=per_view, parts=parts)
 
 
 @contextmanager

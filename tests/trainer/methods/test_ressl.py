@@ -86,9 +86,9 @@ def test_entropy_tells_a_collapse(make_backbone, make_views) -> None:
 def test_momentum_stays_or_rises(make_backbone) -> None:
     """Constant as published; with `final_momentum` on a cosine to it."""
     method = toy(make_backbone, momentum=0.9)
-    assert [method._tau(Progress(step, 10, 5)) for step in (0, 5, 10)] == [0.9, 0.9, 0.9]
+    assert [method.momentum(Progress(step, 10, 5)) for step in (0, 5, 10)] == [0.9, 0.9, 0.9]
     method = toy(make_backbone, momentum=0.9, final_momentum=1.0)
-    taus = [method._tau(Progress(step, 10, 5)) for step in (0, 5, 10)]
+    taus = [method.momentum(Progress(step, 10, 5)) for step in (0, 5, 10)]
     assert taus == pytest.approx([0.9, 0.95, 1.0])
 
 
