@@ -2,6 +2,7 @@
 
     make bench-peers
     python -m benchmarks.augment.fused_cpu --peers-python .venv-peers/bin/python
+    python -m benchmarks.augment.fused_cpu --peers-python ... --photographs SHARDS
 
 Photographs, cut to 500x375 JPEGs; views of SwAV 2+6 (224 + 96 px) and BYOL 2 (224 px), and 2
 views of 32 px of small cuts. lightly's BYOL crops with a bilinear filter where the published one,
@@ -9,7 +10,9 @@ and our policy, is bicubic: `byol bilinear` is ours with lightly's filter. First
 held against the slow reference. Then all cases take turns in rounds, so that other load touches
 them alike; what counts is the ratio inside a round: the median over rounds, with the lowest and
 highest. N threads are N workers of one thread each, of the peers N processes. Peers run in their
-own environment; without one they are left out, and it says so.
+own environment; without one they are left out, and it says so. `--photographs` takes shards of
+photographs as a camera makes them, and times SwAV and BYOL on them beside the cuts, whose
+photographs are smoother and a third as heavy, and on JPEGs of 64 px.
 """
 
 import argparse
@@ -24,29 +27,31 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from augengine.policies import load_policy, override_policy
-from augengine.policy import Policy
-from benchmarks.augment.photographs import pack_photographs, pack_tiles
+from benchmarks.augment.cpu_workloads import (
+    BATCH_SIZES,
+    CAMERA,
+    SMALL,
+    TILES,
+    Timed,
+    camera_workloads,
+    workloads,
+)
+from benchmarks.augment.photographs import SIZE_PX, pack_photographs, pack_tiles
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.console import table_console
-from tools.profiling.augment_cases import (
-    DECODE,
-    END_TO_END,
-    FROM_BYTES,
-    FROM_PIXELS,
-    KINDS,
-    Settings,
-    Workload,
-)
+from tools.profiling.augment_cases import KINDS, Settings, Workload
 from tools.profiling.measure import Case, Result, measure, times_as_fast
-from tools.profiling.peers import LIBRARIES, PEER_KINDS, PeerCase, Peers, peer_cases
+from tools.profiling.peers import PeerCase, Peers, peer_cases
 from tools.profiling.profile_report import describe_data, rows_of, table_of
 from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "fused_cpu.json"
-BATCH_SIZE, TILES_BATCH_SIZE, NUM_BATCHES = 32, 256, 4
+CAMERA_OUT = DEFAULT_OUT.with_name("camera_cpu.json")
+POLICIES = ("swav", "byol", "tiny", "small")  # workloads' first words, in a report's order
+SMALL_PX = (64, 64)
+NUM_BATCHES = 4
 # Ours, theirs, at least so many times as fast.
 TARGETS = (
     ("swav: from bytes, fused", "swav: from bytes, lightly", 6.0),
@@ -55,6 +60,10 @@ TARGETS = (
     ("byol: from bytes, fused", "byol: from bytes, lightly", 5.0),
     ("byol bilinear: from bytes, fused", "byol: from bytes, lightly", 5.0),
     ("byol: end to end, fused", "byol: end to end, lightly", 5.0),
+    ("swav camera: from bytes, fused", "swav camera: from bytes, lightly", 6.0),
+    ("swav camera: end to end, fused", "swav camera: end to end, lightly", 6.0),
+    ("byol camera: from bytes, fused", "byol camera: from bytes, lightly", 5.0),
+    ("byol camera: end to end, fused", "byol camera: end to end, lightly", 5.0),
     ("tiny: from pixels, fused", "tiny: from pixels, torchvision v2", 20.0),
 )
 
@@ -71,34 +80,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--peers-python", metavar="PATH", help="a Python with lightly and torchvision")
+    add("--photographs", metavar="DIR", help="shards of a camera's photographs to time besides")
     add("--threads", default="1,2", metavar="N,M", help="default: %(default)s")
     add("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=3.5, metavar="S", help="a case (default: %(default)s)")
     add("--backends", default="kornia,dali", metavar="A,B", help="besides fused; %(default)s")
     # Without peers the figures are not those that docs/performance.md is made of.
-    add("--out", metavar="FILE", help=f"default: {DEFAULT_OUT.name} in results/, with peers only")
+    names = f"{DEFAULT_OUT.name} or {CAMERA_OUT.name}"
+    add("--out", metavar="FILE", help=f"default: {names} in results/, with peers only")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    out = Path(options.out or (DEFAULT_OUT if options.peers_python else os.devnull))
+    default = CAMERA_OUT if options.photographs else DEFAULT_OUT
+    out = Path(options.out or (default if options.peers_python else os.devnull))
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
     torch.set_num_threads(1)
     by_threads: dict[str, Any] = {}
     report: dict[str, Any] = {"conditions": conditions(), "peers": None}
+    suite = camera_workloads() if options.photographs else workloads()
+    used = {timed.images: timed for timed in suite.values()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pack_photographs(BATCH_SIZE * NUM_BATCHES, folder / "photographs")
-        pack_tiles(TILES_BATCH_SIZE * NUM_BATCHES, folder / "tiles")
-        indexes = {name: ShardIndex.open(folder / name) for name in ("photographs", "tiles")}
+        indexes = {name: _images(name, folder / name, options) for name in used}
         report["data"] = {name: describe_data(index) for name, index in indexes.items()}
         report["settings"] = {"rounds": options.rounds, "seconds_per_row": options.seconds}
-        report["settings"] |= {"batch_size": {"photographs": BATCH_SIZE, "tiles": TILES_BATCH_SIZE}}
+        report["settings"] |= {"batch_size": {name: BATCH_SIZES[name] for name in used}}
         for threads in options.threads.split(","):
             here = folder / f"threads-{threads}"
             here.mkdir()
-            found, details = _measure(indexes, int(threads), options, here)
+            found, details = _measure(suite, indexes, int(threads), options, here)
             by_threads[threads] = {"targets": _targets(found), "workloads": _by_workload(found)}
             report |= details
     report["threads"] = by_threads
@@ -107,90 +119,89 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def policies() -> dict[str, Policy]:
-    """The cases by name; `tiny` is for the small cuts, the others for the photographs."""
-    # Windows as the peers draw them, or ours would be of another size.
-    byol, simclr = (
-        override_policy(load_policy(name), {"crop": "torchvision"}) for name in ("byol", "simclr")
-    )
-    byol = byol.with_views((2,), (224,))
-    tiny = override_policy(simclr, {"blur": 0.0, "scale": [0.2, 1.0]})
-    return {
-        "swav": load_policy("swav").with_views((2, 6), (224, 96)),
-        "byol": byol,
-        "byol bilinear": override_policy(byol, {"interpolation": "bilinear"}),
-        "tiny": tiny.with_views((2,), (32,)),
-    }
+def _images(name: str, out: Path, options: argparse.Namespace) -> ShardIndex:
+    """The shards of a workload's images: made here, but for a camera's photographs."""
+    if name == CAMERA:
+        return ShardIndex.open(options.photographs)
+    number = BATCH_SIZES[name] * NUM_BATCHES
+    if name == TILES:
+        pack_tiles(number, out)
+    else:
+        pack_photographs(number, out, size_px=SMALL_PX if name == SMALL else SIZE_PX)
+    return ShardIndex.open(out)
 
 
 def _measure(
-    indexes: dict[str, ShardIndex], num_threads: int, options: argparse.Namespace, folder: Path
+    suite: dict[str, Timed],
+    indexes: dict[str, ShardIndex],
+    num_threads: int,
+    options: argparse.Namespace,
+    folder: Path,
 ) -> tuple[list[Result], dict[str, Any]]:
     """All cases with so many threads; and what the gate and the peers said."""
     others = [name for name in options.backends.split(",") if name]
-    workloads = {
-        name: _workload(name, policy, indexes, num_threads, ["fused", *others])
-        for name, policy in policies().items()
+    made = {
+        name: _workload(name, timed, indexes[timed.images], num_threads, ["fused", *others])
+        for name, timed in suite.items()
     }
     errors = {
         f"{name}: {backend}": workload.check(backend)
-        for name, workload in workloads.items()
+        for name, workload in made.items()
         for backend in ("fused", *others)
     }
-    cases = [case for workload in workloads.values() for case in _own_cases(workload, others)]
+    cases = [case for name, w in made.items() for case in _own_cases(w, suite[name], others)]
     rounds = {"seconds": options.seconds, "num_rounds": options.rounds}
     if options.peers_python is None:
         return measure(cases, **rounds), {"errors_against_reference": errors}
-    asked = [case for w in workloads.values() for case in _peer_cases(w, num_threads, folder)]
+    asked = [
+        case
+        for name, workload in made.items()
+        for case in _peer_cases(workload, suite[name], num_threads, folder)
+    ]
     with Peers(options.peers_python, asked, folder) as peers:
         results = measure(sorted([*cases, *peers.cases], key=_place), **rounds)
         return results, {"errors_against_reference": errors, "peers": peers.describe()}
 
 
 def _workload(
-    name: str,
-    policy: Policy,
-    indexes: dict[str, ShardIndex],
-    num_threads: int,
-    backends: Sequence[str],
+    name: str, timed: Timed, index: ShardIndex, num_threads: int, backends: Sequence[str]
 ) -> Workload:
-    index = indexes["tiles" if name == "tiny" else "photographs"]
-    batch_size = TILES_BATCH_SIZE if name == "tiny" else BATCH_SIZE
     settings = Settings(
-        tuple(backends), torch.device("cpu"), batch_size, num_threads, num_workers=num_threads
+        tuple(backends),
+        torch.device("cpu"),
+        BATCH_SIZES[timed.images],
+        num_threads,
+        num_workers=num_threads,
     )
-    return Workload(index, policy, settings, f"{name}: ")
+    return Workload(index, timed.policy, settings, f"{name}: ")
 
 
-def _own_cases(workload: Workload, others: Sequence[str]) -> list[Case]:
+def _own_cases(workload: Workload, timed: Timed, others: Sequence[str]) -> list[Case]:
     """`fused` from everywhere, the others where a target or a table wants them."""
-    if workload.prefix == "tiny: ":
-        return workload.cases((FROM_PIXELS,))
-    kinds = [FROM_PIXELS, FROM_BYTES, END_TO_END]
-    cases = workload.cases([DECODE, *kinds], ["fused"])
-    if workload.prefix == "byol bilinear: " or not others:
-        return cases
-    return cases + workload.cases([FROM_BYTES], others)
+    cases = workload.cases(timed.fused, ["fused"])
+    return cases + (workload.cases(timed.others, others) if others and timed.others else [])
 
 
-def _peer_cases(workload: Workload, num_threads: int, folder: Path) -> list[PeerCase]:
-    name, stock = workload.prefix.removesuffix(": "), workload.stock
-    if name == "byol bilinear":  # is lightly's own BYOL, which stands under byol
+def _peer_cases(workload: Workload, timed: Timed, threads: int, folder: Path) -> list[PeerCase]:
+    if not timed.peers:
         return []
-    # lightly's SimCLR blurs, our tiny policy does not.
-    kinds, libraries = (
-        ((FROM_PIXELS,), ("torchvision v2",)) if name == "tiny" else (PEER_KINDS, LIBRARIES)
-    )
-    images = stock.write(folder / name)
+    stock = workload.stock
+    images = stock.write(folder / workload.prefix.removesuffix(": "))
     return peer_cases(
-        workload.policy, images, stock.batch_size, num_threads, kinds, libraries, workload.prefix
+        workload.policy,
+        images,
+        stock.batch_size,
+        threads,
+        timed.peers,
+        timed.libraries,
+        workload.prefix,
     )
 
 
 def _place(case: Case) -> tuple[int, int]:
-    """The order of cases: compared ones stand side by side, `byol bilinear` beside `byol`."""
+    """The order of cases: compared ones stand side by side, those of one policy too."""
     workload, kind = case.name.split(", ")[0].split(": ")
-    return list(policies()).index(workload.split()[0]), KINDS.index(kind)
+    return POLICIES.index(workload.split()[0]), KINDS.index(kind)
 
 
 def _targets(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -58,8 +58,7 @@ def test_what_is_compared_stands_side_by_side(fused_cpu):
 @pytest.mark.slow
 def test_a_short_run_without_peers_leaves_a_whole_report(fused_cpu, monkeypatch, tmp_path, capsys):
     """Conditions, the gate's errors, each workload's rows; that the peers are missing is said."""
-    monkeypatch.setattr(fused_cpu, "BATCH_SIZE", 2)
-    monkeypatch.setattr(fused_cpu, "TILES_BATCH_SIZE", 2)
+    monkeypatch.setattr(fused_cpu, "BATCH_SIZES", dict.fromkeys(fused_cpu.BATCH_SIZES, 2))
     out = tmp_path / "fused.json"
     options = ["--threads", "1", "--rounds", "1", "--seconds", "0.001", "--backends", "dali"]
     assert fused_cpu.main([*options, "--out", str(out)]) == 0
@@ -72,3 +71,20 @@ def test_a_short_run_without_peers_leaves_a_whole_report(fused_cpu, monkeypatch,
     assert [(row["ours"], row["theirs"]) for row in found["targets"]] == [
         ("swav: from bytes, fused", "swav: from bytes, dali")
     ]
+
+
+@pytest.mark.slow
+def test_photographs_are_timed_beside_the_cuts(fused_cpu, monkeypatch, tmp_path):
+    """--photographs adds a camera's images: their size is told, and both have like rows."""
+    monkeypatch.setattr(fused_cpu, "BATCH_SIZES", dict.fromkeys(fused_cpu.BATCH_SIZES, 2))
+    shards, out = tmp_path / "shards", tmp_path / "camera.json"
+    fused_cpu.pack_photographs(8, shards, size_px=(300, 400))
+    options = ["--threads", "1", "--rounds", "1", "--seconds", "0.001", "--backends", ""]
+    assert fused_cpu.main([*options, "--photographs", str(shards), "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["data"]["camera"]["height_px"] == [300, 300, 300]
+    assert report["data"]["small"]["height_px"] == [64, 64, 64]
+    found = report["threads"]["1"]["workloads"]
+    assert list(found) == ["swav", "swav camera", "byol", "byol camera", "small"]
+    rows = ["decode alone", "from bytes, fused", "end to end, fused"]
+    assert [list(found[name]) for name in found] == [rows] * 5
