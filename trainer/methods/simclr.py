@@ -10,6 +10,7 @@ global view and the queue. DCL and DCLW (Yeh et al. 2021, 2110.06848) are v1 wit
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -24,10 +25,10 @@ from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import ema_update, frozen_copy
-from trainer.nets.heads import NumLayers, mlp
+from trainer.nets.heads import MAX_LAYERS, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.nets.stated import stated
-from trainer.settings.bounds import Count, Natural, Positive, Share, check_bounds
+from trainer.settings.bounds import Count, Natural, Positive, Share, at_most, check_bounds
 
 LOSSES = ("nt_xent", "dcl", "dclw")
 
@@ -38,8 +39,9 @@ class Settings:
 
     loss: str = "nt_xent"  # `dcl` and `dclw` set theirs
     sigma: Positive = 0.5  # of dclw's weights: smaller, the more they differ
-    projector_layers: NumLayers = 2
-    out_dim: Count = 128
+    # 1: linear; 0: none, embeddings are the features (the paper's figure 8).
+    projector_layers: Annotated[Natural, at_most(MAX_LAYERS)] = 2
+    out_dim: Count = 128  # of a projector
     temperature: Positive = 0.1  # 0.5 on CIFAR
     code_scale: bool = False  # twice the paper's mean, as the code, which adds two views' means
     queue_length: Natural = 0  # keys over all ranks; 0: no memory (v2's: 65536)
@@ -58,13 +60,9 @@ class SimCLR(Method):
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
-        dim = feature_dim(backbone)
-        dims = (*[dim] * settings.projector_layers, settings.out_dim)
         self.settings = settings
         self.backbone = backbone
-        self.projector = mlp(
-            dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True
-        ).apply(_initialize)
+        self.projector = _projector(feature_dim(backbone), settings)
         # With a memory nearly all candidates come from it.
         self.batch_loss = None if settings.queue_length else "candidates"
         # DCL's queries are its candidates.
@@ -72,7 +70,8 @@ class SimCLR(Method):
         if settings.queue_length:
             self.key_backbone = frozen_copy(self.backbone)
             self.key_projector = frozen_copy(self.projector)
-            self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)
+            out = settings.out_dim if settings.projector_layers else feature_dim(backbone)
+            self.queue = EmbeddingQueue(settings.queue_length, out)
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Tell every view's image among the candidates of every other global view."""
@@ -115,6 +114,15 @@ class SimCLR(Method):
         """[G, B, D] unit rows: the positives too, or the network tells keys from its own output."""
         features = forward_views(self.key_backbone, global_crops, per_view=False)
         return unit_rows(forward_views(self.key_projector, features, per_view=False))
+
+
+def _projector(dim: int, settings: Settings) -> nn.Module:
+    """[N, dim] -> [N, out_dim]; the features themselves without layers."""
+    if not settings.projector_layers:
+        return nn.Identity()
+    dims = (*[dim] * settings.projector_layers, settings.out_dim)
+    layers = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True)
+    return layers.apply(_initialize)
 
 
 def _initialize(module: nn.Module) -> None:
