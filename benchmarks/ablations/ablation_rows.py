@@ -46,7 +46,7 @@ def scores_of(ablation: Ablation, rows: Rows, length: Length) -> dict[str, float
     """
     by_cell = {cell.label: rows_of(cell, rows, length) for cell in ablation.cells}
     seeds = {row["seed"] for found in by_cell.values() for row in found}
-    whole = {label: found for label, found in by_cell.items() if len(found) == len(seeds)}
+    whole = {c: found for c, found in by_cell.items() if {row["seed"] for row in found} == seeds}
     scores = {label: _mean(found, "knn") for label, found in whole.items() if found}
     if scores:
         everyone = [row for found in whole.values() for row in found]

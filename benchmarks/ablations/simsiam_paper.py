@@ -9,11 +9,12 @@ _WORDS = ("--method", "simsiam", "--views", "2", "--batch-size", "64")
 _WHOLE = "SimSiam, whole"
 
 
-def _collapses(at: str) -> Claim:
+def _collapses(part: str) -> Claim:
     def margin(scores: Scores) -> float:
-        return -keeps_half(scores, _WHOLE, f"SimSiam, {at}")
+        return -keeps_half(scores, _WHOLE, f"SimSiam, no {part}")
 
-    return Claim(f"{at}, less than half of what it gains over an untrained encoder is left", margin)
+    text = f"without its {part} less than half of the gain over an untrained encoder is left"
+    return Claim(text, margin)
 
 
 PARTS = Ablation(
@@ -36,5 +37,5 @@ PARTS = Ablation(
         ),
         Cell(series="SimSiam", at="no predictor", words=(*_WORDS, "method.predictor=false")),
     ),
-    claims=(_collapses("no stop-gradient"), _collapses("no predictor")),
+    claims=(_collapses("stop-gradient"), _collapses("predictor")),
 )
