@@ -1,4 +1,4 @@
-"""MoCo's queue, from four batches to six of ten images of the set.
+"""MoCo's queue, from one batch to four of ten images of the set.
 
 He et al. 2019, 1911.05722.
 """
