@@ -1,9 +1,9 @@
 """Makes what the documents show of the code and of benchmarks' JSON: `python docs/make.py [WHAT]`.
 
-WHAT is one or more of evaluation, exchanges, files, methods, performance, scale, plan; without it,
-all of them. The text is written by hand; what lies between a mark and its end is made here. Tests
-fail when a document is not what the JSON says (test_performance_doc.py, test_methods_doc.py,
-test_scale_doc.py, test_study_doc.py, test_exchanges.py).
+WHAT is one or more of ablations, evaluation, exchanges, files, methods, performance, scale, plan;
+without it, all of them. The text is written by hand; what lies between a mark and its end is made
+here. Tests fail when a document is not what the JSON says (test_ablations_doc, test_exchanges,
+test_methods_doc, test_performance_doc, test_scale_doc, test_study_doc).
 """
 
 import ast
@@ -21,6 +21,7 @@ DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
 MARK, END = "<!-- {}: made by docs/make.py -->", "<!-- end of {} -->"
 # WHAT -> the document and the file here whose BLOCKS it shows.
 DOCUMENTS = {
+    "ablations": ("ablations.md", "of_ablations"),
     "evaluation": ("evaluation.md", "of_evaluation"),
     "exchanges": ("scale.md", "of_exchanges"),
     "methods": ("methods.md", "of_methods"),
@@ -106,6 +107,8 @@ def main(wanted: Sequence[str]) -> int:
             import_module("plan_picture").draw(DOCS / "plan.jpg")
         else:
             (DOCS / DOCUMENTS[what][0]).write_text(made(what), encoding="utf-8")
+    if not wanted or "ablations" in wanted:
+        import_module("of_ablations").draw_picture()
     if not wanted or "performance" in wanted:
         import_module("of_performance").draw_pictures()
     return 0

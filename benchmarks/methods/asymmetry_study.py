@@ -14,10 +14,9 @@ stopped and started.
 """
 
 import argparse
-import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.methods.fitted import read_set
+from benchmarks.methods.lacking_rows import check_out, make_lacking, read_seeds
 from benchmarks.methods.one_run import read_rows, train_once
-from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import UsageError, run_command
 from shards.terminal.console import table_console
 
 RESULTS = Path(__file__).parents[1] / "results" / "asymmetry.json"
@@ -100,42 +99,38 @@ def command(what: Switches, name: str, epochs: float) -> list[str]:
 
 
 def _study(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
     if options.print:
+        rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
         if not rows:
             raise UsageError(f"{options.out} has no rows; run without --print first")
         _print(rows)
         return 0
-    if not options.out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    check_out(options.out)
     if not options.epochs > 0:
         raise UsageError(f"--epochs is positive, got {options.epochs:g}; try --epochs 8")
     sets = dict(read_set(text) for text in options.sets) or {DEMO: None}
-    failed = []
-    for seed, (name, places), what in product(_seeds(options.seeds), sets.items(), ALL):
-        key = {"set": name, "seed": seed, "epochs": options.epochs, **asdict(what)}
-        if any(key.items() <= row.items() for row in rows):
-            continue
-        words = command(what, name, options.epochs)
+
+    def measure(key: dict[str, Any]) -> dict[str, Any]:
+        words, places = command(_switches(key), key["set"], options.epochs), sets[key["set"]]
         where = ["--data", places[0], "--eval-data", places[1]] if places else []
-        print(f"{name} {what} seed {seed}: training", file=sys.stderr, flush=True)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                row = train_once(words, Path(folder) / "run", "--seed", str(seed), *where)
-        except DataError as error:
-            failed.append(str(what))
-            print(f"{name} {what} seed {seed}: {error}", file=sys.stderr, flush=True)
-            continue
-        rows.append(key | row)
-        write_whole(options.out, json.dumps({"rows": rows}, indent=2) + "\n")
+        with tempfile.TemporaryDirectory() as folder:
+            return train_once(words, Path(folder) / "run", "--seed", str(key["seed"]), *where)
+
+    rows, failed = make_lacking(
+        [
+            {"set": name, "seed": seed, "epochs": options.epochs, **asdict(what)}
+            for seed, name, what in product(read_seeds(options.seeds), sets, ALL)
+        ],
+        options.out,
+        measure,
+        name=lambda key: f"{key['set']} {_switches(key)} seed {key['seed']}",
+    )
     _print(rows)
     return 1 if failed else 0
 
 
-def _seeds(text: str) -> list[int]:
-    if not all(seed.isdigit() for seed in text.split(",")):
-        raise UsageError(f"--seeds are whole numbers, got {text}; write --seeds 0,1,2")
-    return [int(seed) for seed in text.split(",")]
+def _switches(key: dict[str, Any]) -> Switches:
+    return Switches(**{field.name: key[field.name] for field in fields(Switches)})
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

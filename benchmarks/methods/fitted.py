@@ -13,19 +13,17 @@ the sets.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks.methods.lacking_rows import make_lacking, read_seeds
 from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
-from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import UsageError, run_command
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
@@ -65,41 +63,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
     if options.print:
-        _print(rows)
+        _print(read_rows(options.out, "rows") or [])
         return 0
     sets = dict(read_set(text) for text in options.sets)
     names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
     for name in names:
         choose("method", name, METHODS)
     wanted = [
-        {"set": name, "method": method, "views": views, "seed": int(seed)}
-        for seed in options.seeds.split(",")
+        {"set": name, "method": method, "views": views, "seed": seed}
+        for seed in read_seeds(options.seeds)
         for views in options.views.split(",")
         for method in names
         for name in sets
     ]
-    done = [{key: row[key] for key in ("set", "method", "views", "seed")} for row in rows]
-    lacking = [what for what in wanted if what not in done]
-    failed = []
-
-    def make(what: dict[str, Any]) -> None:
-        label = f"{what['set']} {what['method']} {what['views']} seed {what['seed']}"
-        try:
-            row = _measure(what, *sets[what["set"]], options)
-        except DataError as error:
-            failed.append(label)
-            print(f"{label}: {error}", file=sys.stderr, flush=True)
-            return
-        rows.append(row)
-        report = {"rows": sorted(rows, key=_place)}
-        write_whole(options.out, json.dumps(report, indent=2) + "\n")
-        gain = 100 * (row["knn"] - row["random_knn"])
-        print(f"{label}: kNN {row['knn']:.1%}, {gain:+.1f}", file=sys.stderr, flush=True)
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(make, lacking))
+    rows, failed = make_lacking(
+        wanted,
+        options.out,
+        lambda what: _measure(what, *sets[what["set"]], options),
+        name=lambda what: "{set} {method} {views} seed {seed}".format(**what),
+        place=_place,
+        jobs=options.jobs,
+    )
     _print(rows)
     return 1 if failed else 0
 
@@ -116,7 +101,7 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
         found = train_once(words, run, *more)
         config = as_mapping(read_config(run))
     kept = {key: config[key] for key in ("backbone", "method", "optim", "loop")}
-    return what | found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
+    return found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
 def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """One training run as anyone types it, in a process of its own, and what it left behind."""
 
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def train_once(words: list[str], run: Path, *more: str) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     steps, knn = ([r for r in read_metrics(run) if key in r] for key in ("loss", "knn"))
     return {
-        "command": " ".join(["python -m trainer.run", *words]),
+        "command": f"python -m trainer.run {shlex.join(words)}",
         "knn": knn[-1]["knn"],
         "random_knn": knn[0]["knn"],
         "curve": [record["knn"] for record in knn],

@@ -10,6 +10,7 @@ global view and the queue. DCL and DCLW (Yeh et al. 2021, 2110.06848) are v1 wit
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
@@ -23,10 +24,10 @@ from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.heads import NumLayers, mlp
+from trainer.nets.heads import MAX_LAYERS, mlp
 from trainer.nets.multicrop import project_groups
 from trainer.nets.stated import stated
-from trainer.settings.bounds import Count, Natural, Positive, Share, check_bounds
+from trainer.settings.bounds import Count, Natural, Positive, Share, at_most, check_bounds
 
 LOSSES = ("nt_xent", "dcl", "dclw")
 
@@ -37,8 +38,9 @@ class Settings:
 
     loss: str = "nt_xent"  # `dcl` and `dclw` set theirs
     sigma: Positive = 0.5  # of dclw's weights: smaller, the more they differ
-    projector_layers: NumLayers = 2
-    out_dim: Count = 128
+    # 1: linear; 0: none, embeddings are the features (the paper's figure 8).
+    projector_layers: Annotated[Natural, at_most(MAX_LAYERS)] = 2
+    out_dim: Count = 128  # of a projector
     temperature: Positive = 0.1  # 0.5 on CIFAR
     code_scale: bool = False  # twice the paper's mean, as the code, which adds two views' means
     queue_length: Natural = 0  # keys over all ranks; 0: no memory (v2's: 65536)
@@ -57,20 +59,17 @@ class SimCLR(MomentumMethod):
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
         super().__init__()
-        dim = feature_dim(backbone)
-        dims = (*[dim] * settings.projector_layers, settings.out_dim)
         self.settings = settings
         self.backbone = backbone
-        self.projector = mlp(
-            dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True
-        ).apply(_initialize)
+        self.projector = _projector(feature_dim(backbone), settings)
         # With a memory nearly all candidates come from it.
         self.batch_loss = None if settings.queue_length else "candidates"
         # DCL's queries are its candidates.
         self.states = ("queries",) if settings.loss == "nt_xent" else ()
         if settings.queue_length:
             self.follow("key", "backbone", "projector")
-            self.queue = EmbeddingQueue(settings.queue_length, settings.out_dim)
+            out = settings.out_dim if settings.projector_layers else feature_dim(backbone)
+            self.queue = EmbeddingQueue(settings.queue_length, out)
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Tell every view's image among the candidates of every other global view."""
@@ -105,6 +104,15 @@ class SimCLR(MomentumMethod):
     def momentum(self, progress: Progress) -> float:
         """Constant, of the memory's network."""
         return self.settings.momentum
+
+
+def _projector(dim: int, settings: Settings) -> nn.Module:
+    """[N, dim] -> [N, out_dim]; the features themselves without layers."""
+    if not settings.projector_layers:
+        return nn.Identity()
+    dims = (*[dim] * settings.projector_layers, settings.out_dim)
+    layers = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True, out_scale=True)
+    return layers.apply(_initialize)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -33,7 +33,9 @@ class Settings:
     predictor_dim: Count = 512  # the predictor's bottleneck
     projector_layers: NumLayers = 3
     targets: str = "each"  # other global view; mean: all of them as one (`fastsiam`)
-    stop_gradient: bool = True  # false shows the collapse; never train so
+    # Without the one or the other it collapses, as the paper shows; never train so.
+    stop_gradient: bool = True
+    predictor: bool = True
 
     def __post_init__(self) -> None:
         check_bounds("simsiam", self)
@@ -55,7 +57,8 @@ class SimSiam(Method):
         self.settings = settings
         self.backbone = backbone
         self.projector = mlp(dims, hidden_bias=False, out_bias=False, out_norm=True)
-        self.predictor = mlp((out, bottleneck, out), hidden_bias=False, out_bias=True)
+        predictor = mlp((out, bottleneck, out), hidden_bias=False, out_bias=True)
+        self.predictor = predictor if settings.predictor else nn.Identity()
 
     def step(self, views: Views, progress: Progress) -> StepResult:
         """Every view predicts the projections of the other global views."""

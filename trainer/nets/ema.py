@@ -34,7 +34,8 @@ def ema_update(
 ) -> None:
     """Set teacher <- tau teacher + (1 - tau) student, for every parameter."""
     new = [p.detach() for p in student.parameters()]
-    get_ema_multi_avg_fn(momentum)(list(teacher.parameters()), new, 0)
+    if new:  # an identity in a head's place has none
+        get_ema_multi_avg_fn(momentum)(list(teacher.parameters()), new, 0)
 
 
 def cosine_momentum(base: float, fraction: float, final: float | None = 1.0) -> float:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from trainer.nets.batchnorm import BatchNorm1d
 from trainer.settings.bounds import Count, at_most
 
-NumLayers = Annotated[Count, at_most(16)]  # of a projector whose number of them is a setting
+MAX_LAYERS = 16
+NumLayers = Annotated[Count, at_most(MAX_LAYERS)]  # of a projector, where that is a setting
 _relu = partial(nn.ReLU, inplace=True)
 
 

@@ -39,12 +39,16 @@ STEPS = 300
 
 @pytest.mark.parametrize(
     ("name", "whole", "part"),
-    [("simsiam", SIMSIAM, "stop_gradient"), ("byol", BYOL, "predictor")],
+    [
+        ("simsiam", SIMSIAM, "stop_gradient"),
+        ("simsiam", SIMSIAM, "predictor"),
+        ("byol", BYOL, "predictor"),
+    ],
 )
 def test_it_collapses_without_the_part_and_not_with_it(
     name: str, whole: dict[str, Any], part: str, make_backbone, make_views
 ) -> None:
-    """SimSiam without its stop-gradient, BYOL without its predictor: one point, and a warning."""
+    """SimSiam without stop-gradient or predictor, BYOL without a predictor: one point, and said."""
     assert warnings(name, whole, make_backbone, make_views) == []
     said = warnings(name, whole | {part: False}, make_backbone, make_views)
     assert said

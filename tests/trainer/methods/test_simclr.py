@@ -83,7 +83,7 @@ def test_dcl_and_dclw_are_names_of_settings() -> None:
     assert dcl.sigma == dclw.sigma == 0.5
 
 
-@pytest.mark.parametrize("layers", [2, 3])
+@pytest.mark.parametrize("layers", [1, 2, 3])
 def test_head(layers: int, make_backbone) -> None:
     """As wide as the features, no biases, small first weights; the last norm only scales."""
     head = toy(make_backbone, projector_layers=layers).projector
@@ -97,6 +97,25 @@ def test_head(layers: int, make_backbone) -> None:
     assert [norm.bias.requires_grad for norm in norms] == [True] * (layers - 1) + [False]
     assert norms[-1].weight.requires_grad
     assert norms[-1].bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("length", [0, 40])
+def test_without_a_projector_embeddings_are_the_features(
+    length: int, make_backbone, make_views
+) -> None:
+    """The paper's identity mapping: NT-Xent of the features themselves, with a memory too."""
+    method, views = toy(make_backbone, projector_layers=0, queue_length=length), make_views()
+    z = F.normalize(copy.deepcopy(method.backbone)(views.crops[0].flatten(0, 1)), dim=1)
+    result = method.step(views, START)
+    torch.testing.assert_close(F.normalize(result.embeddings, dim=1), z.detach())
+    if not length:
+        scores = z @ z.T / 0.2 - torch.diag(torch.full((32,), math.inf))
+        torch.testing.assert_close(result.loss, F.cross_entropy(scores, torch.arange(32).roll(16)))
+    result.loss.backward()
+    method.after_step(START)
+    assert not [name for name in method.state_dict() if "projector" in name]
+    assert method.backbone.feature_dim == 16 != method.settings.out_dim
+    assert all(p.grad is not None for p in method.backbone.parameters())
 
 
 def test_memory_takes_positives_and_negatives_from_the_copy(make_backbone, make_views) -> None:
@@ -157,7 +176,8 @@ def test_a_continued_memory_repeats(make_backbone, make_views) -> None:
     ("values", "message"),
     [
         ({"temperature": 0.0}, "simclr temperature is positive, got 0.0"),
-        ({"projector_layers": 0}, "simclr projector_layers is at least 1"),
+        ({"projector_layers": -1}, "simclr projector_layers is not negative, got -1; try 2"),
+        ({"projector_layers": 17}, "simclr projector_layers is at most 16, got 17"),
         ({"queue_length": -1}, "simclr queue_length is not negative"),
         ({"momentum": 1.5}, r"simclr momentum lies in \[0, 1\]"),
         ({"sigma": -1.0}, "simclr sigma is positive, got -1.0"),

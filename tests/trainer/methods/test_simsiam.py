@@ -60,6 +60,23 @@ def test_stop_gradient_prevents_collapse(make_backbone, make_views) -> None:
     assert collapsed_spread < 0.8 < 0.95 < healthy_spread
 
 
+def test_without_a_predictor_the_stop_gradient_only_halves(make_backbone, make_views) -> None:
+    """Section 4.2 of the paper: the gradient is half the one that runs into both sides."""
+    gradients = []
+    for stop_gradient in (True, False):
+        method = toy(make_backbone, predictor=False, stop_gradient=stop_gradient)
+        twin, views = copy.deepcopy(method), make_views()
+        z1, z2 = (twin.projector(twin.backbone(x)) for x in views.crops[0])
+        result = method.step(views, START)
+        paper = -cosine_similarity(z1, z2).mean()
+        torch.testing.assert_close(result.loss, paper, rtol=1e-5, atol=1e-6)
+        result.loss.backward()
+        gradients.append([p.grad for p in method.parameters()])
+        assert not [name for name in method.state_dict() if "predictor" in name]
+    for stopped, whole in zip(*gradients, strict=True):
+        torch.testing.assert_close(2 * stopped, whole, rtol=1e-3, atol=1e-5)
+
+
 def test_predictor_keeps_its_rate() -> None:
     """The predictor is named for a constant learning rate."""
     assert SimSiam.constant_lr == ("predictor",)

@@ -1,0 +1,98 @@
+"""An ablation: what a paper found, the runs that ask again, and when its finding holds here.
+
+A file a paper has the ablations themselves, `ablation_table.py` names them all. A claim says what
+would have to be so among the scores of the ablation's cells; `judged` decides it from them alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# kNN scores of the cells in per cent by label, and the untrained encoder's.
+Scores = Mapping[str, float]
+UNTRAINED = "untrained"
+# Points below which a difference says nothing. Two scores of 40 % of 10,000 images differ by 1.4 in
+# one of twenty comparisons by their test images alone; the seed of a run comes to it.
+CHANCE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A run of an ablation: a point of its picture."""
+
+    series: str  # the line that the point is on
+    at: str  # its place along the line
+    words: tuple[str, ...]  # after `python -m trainer.run`, without sets, length and seed
+
+    @property
+    def label(self) -> str:
+        """The cell's name in its ablation."""
+        return f"{self.series}, {self.at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence about the cells, and by how many points they are on its side."""
+
+    text: str
+    margin: Callable[[Scores], float]  # negative: against it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """What is taken away or turned, and what a paper says comes of it."""
+
+    name: str
+    question: str
+    source: str  # authors, year, number, table or figure
+    finding: str  # the paper's, with its numbers
+    unlike: str  # how the runs here differ from the paper's, besides their size
+    across: str  # what the cells of a line differ in
+    cells: tuple[Cell, ...]
+    claims: tuple[Claim, ...]
+
+    def lacking(self, scores: Scores) -> list[str]:
+        """The labels of cells without a score."""
+        return [cell.label for cell in self.cells if cell.label not in scores]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim and the outcome: holds, fails, or undecided within CHANCE."""
+
+    claim: Claim
+    margin: float | None  # None: cells lack
+
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        if self.margin is None:
+            return "not run"
+        if abs(self.margin) < CHANCE:
+            return "undecided"
+        return "holds" if self.margin > 0 else "fails"
+
+    def __str__(self) -> str:
+        points = "" if self.margin is None else f" ({self.margin:+.1f} points)"
+        return f"{self.outcome}{points}: {self.claim.text}"
+
+
+def judged(ablation: Ablation, scores: Scores) -> list[Verdict]:
+    """Every claim of an ablation; none is decided before all its cells have a score."""
+    whole = not ablation.lacking(scores)
+    return [Verdict(claim, claim.margin(scores) if whole else None) for claim in ablation.claims]
+
+
+def loses(scores: Scores, whole: str, part: str) -> float:
+    """How many points the cell `part` is below the cell `whole`."""
+    return scores[whole] - scores[part]
+
+
+def keeps_half(scores: Scores, whole: str, part: str) -> float:
+    """How many points `part` is above the half of what `whole` gained over the untrained one."""
+    return scores[part] - (scores[whole] + scores[UNTRAINED]) / 2
+
+
+def spread(scores: Scores, *labels: str) -> float:
+    """From the lowest to the highest of these cells, in points."""
+    chosen = [scores[label] for label in labels]
+    return max(chosen) - min(chosen)
