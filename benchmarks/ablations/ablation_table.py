@@ -1,6 +1,14 @@
 """All ablations by their names."""
 
-from benchmarks.ablations import byol_paper, moco_paper, simclr_paper, simsiam_paper, swav_paper
+from benchmarks.ablations import (
+    asymmetry_paper,
+    byol_paper,
+    moco_paper,
+    simclr_paper,
+    simsiam_paper,
+    swav_paper,
+    term_papers,
+)
 
 ABLATIONS = {
     ablation.name: ablation
@@ -13,5 +21,7 @@ ABLATIONS = {
         swav_paper.CROPS,
         simclr_paper.TEMPERATURE,
         simclr_paper.PROJECTOR,
+        asymmetry_paper.SWITCHES,
+        *term_papers.ALL,
     )
 }
