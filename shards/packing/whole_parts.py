@@ -11,6 +11,7 @@ import numpy as np
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, PARTIAL_NAME
 from shards.packing.conversions import Converted, read_conversions
+from shards.packing.home import Home, State
 from shards.packing.part import (
     Part,
     WholePart,
@@ -23,18 +24,21 @@ from shards.packing.part import (
 from shards.packing.recut import PartTar
 from shards.samples.quarantine import Refused, read_quarantine
 
-State = tuple[int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class WholeParts:
     """All parts of a set."""
 
-    out: Path
+    home: Home
     parts: tuple[Part, ...]  # 1/N to N/N
     made: tuple[WholePart, ...]
     digests: tuple[str, ...]
     states: tuple[tuple[State, ...], ...]  # of the tars of each part
+
+    @property
+    def out(self) -> Path:
+        """The folder of the home."""
+        return self.home.folder
 
     @property
     def recipe(self) -> Mapping[str, object]:
@@ -49,7 +53,7 @@ class WholeParts:
     def tars(self) -> list[PartTar]:
         """The tars of all parts, in packing order."""
         return [
-            PartTar(part.folder(self.out) / PARTIAL_NAME / shard.name, shard, str(part))
+            PartTar(self.home, part.folder(self.out) / PARTIAL_NAME / shard.name, shard, str(part))
             for part, made in zip(self.parts, self.made, strict=True)
             for shard in made.shards
         ]
@@ -84,21 +88,23 @@ class WholeParts:
 
     def check_unchanged(self) -> None:
         """Raise DataError where a part is not what it was when this was read."""
+        self.home.look()
         for part, made, digest, states in zip(
             self.parts, self.made, self.digests, self.states, strict=True
         ):
             folder = part.folder(self.out)
-            if part_digest(folder) != digest or _states(folder, part, made) != states:
+            if part_digest(folder) != digest or _states(self.home, folder, part, made) != states:
                 raise _changed(folder, part, "another time of change meanwhile")
 
 
-def read_whole_parts(out: Path) -> WholeParts:
+def read_whole_parts(home: Home) -> WholeParts:
     """All parts of OUT; nothing but their descriptions is read.
 
     Raises:
         UsageError: there are none, one is missing or not whole, or they are not of one make.
         DataError: one has changed since it was made.
     """
+    out = home.folder
     parts = parts_in(out)
     if not parts:
         raise UsageError(
@@ -135,19 +141,18 @@ def read_whole_parts(out: Path) -> WholeParts:
             )
     found = tuple(made[part] for part in needed)
     digests = tuple(part_digest(part.folder(out)) for part in needed)
-    states = tuple(_states(part.folder(out), part, made[part]) for part in needed)
-    return WholeParts(out, tuple(needed), found, digests, states)
+    states = tuple(_states(home, part.folder(out), part, made[part]) for part in needed)
+    return WholeParts(home, tuple(needed), found, digests, states)
 
 
-def _states(folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
-    """What the disk says of a part's tars; raises DataError where one has not its size."""
+def _states(home: Home, folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
+    """What their home says of a part's tars; raises DataError where one has not its size."""
     states = []
     for shard in made.shards:
-        path = folder / PARTIAL_NAME / shard.name
-        state = path.stat() if path.is_file() else None
-        if state is None or state.st_size != shard.size_bytes:
+        state = home.state(folder / PARTIAL_NAME / shard.name)
+        if state is None or state[0] != shard.size_bytes:
             raise _changed(folder, part, f"{shard.name} missing or of another size")
-        states.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        states.append(state)
     return tuple(states)
 
 
