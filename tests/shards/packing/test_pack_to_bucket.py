@@ -12,10 +12,14 @@ from s3fs import S3FileSystem
 from shards.errors import DataError
 from shards.format import MANIFEST_NAME
 from shards.index import ShardIndex
-from shards.packing import bucket_home, join_parts
+from shards.packing import bucket_home, cluster_parts, join_parts
 from shards.packing.bucket_home import BucketHome, open_home
+from shards.packing.cluster_parts import pack_on_cluster
+from shards.packing.holdout import HoldOut
 from shards.packing.recut import Cut, WrittenCut, write_cut
 from shards.packing.scratch import scratch_root
+from shards.processes import parallel
+from shards.sources.source_words import SourceWords
 from tests.s3_server import objects, s3_bucket
 from tests.shards.packing.photo_parts import (
     SMALL,
@@ -25,6 +29,7 @@ from tests.shards.packing.photo_parts import (
     packs,
     refused,
 )
+from tests.twice_cluster import TwiceCluster
 from tools import make_shards
 
 OUT = "s3://bucket/sets/photos"
@@ -189,6 +194,20 @@ def test_parts_are_joined_in_a_bucket(
         packs("--join", OUT)
     assert set_in(client) == contents(tmp_path / "one")
     assert not list(scratch_root().iterdir())
+
+
+def test_a_cluster_packs_into_a_bucket(
+    client: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sets of a hold-out, each job done twice: the bytes of one process, and nothing else."""
+    monkeypatch.setattr(cluster_parts, "_LEAST_IMAGES", 10)
+    monkeypatch.setattr(parallel, "_WORTH_PROCESSES_BYTES", 0)
+    packs(photos, tmp_path / "one", *SMALL, "--hold-out", "5")
+    words, cluster = SourceWords(spec=str(photos)), TwiceCluster()
+    options = {"shard_size_bytes": 40 << 10, "hold_out": HoldOut(None, 5), "spec": str(photos)}
+    pack_on_cluster(cluster, words, words.open(), OUT, f"{OUT}-held-out", options)  # type: ignore[arg-type]
+    assert set_in(client) == contents(tmp_path / "one")
+    assert objects(client, "sets/photos-held-out") == contents(tmp_path / "one-held-out")
 
 
 def test_a_lost_shard_is_not_published(

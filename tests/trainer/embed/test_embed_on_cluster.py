@@ -1,10 +1,9 @@
 """`trainer.embed --executor`: the bytes of one process, whichever machine made a part, and once."""
 
-import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tiny_sets import write_set
 
 from shards.index import ShardIndex
 from tests.ray_cluster import ROOT, SECONDS, nodes, run
+from tests.twice_cluster import TwiceCluster
 from trainer.embed import cluster_features, embed_run
 from trainer.embed.__main__ import main as embed
 from trainer.embed.feature_table import read_features
@@ -28,20 +28,6 @@ def trained(shard_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("embed") / "run"
     made_run(folder, shard_folder)
     return folder
-
-
-class TwiceCluster:
-    """Does every job twice here, as where a machine is lost that goes on; the last one counts."""
-
-    cores, gpus = 2, 0
-
-    def run(
-        self, work: Callable[[Any], Any], jobs: Sequence[Any], *, gpus: int = 0
-    ) -> Iterator[tuple[int, Any]]:
-        for position, job in enumerate(jobs):
-            sent = pickle.dumps(job)
-            _, result = work(pickle.loads(sent)), work(pickle.loads(sent))
-            yield position, result
 
 
 @pytest.fixture
