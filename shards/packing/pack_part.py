@@ -7,7 +7,9 @@ images before, so `join_parts.py` cuts them when every part is there.
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import QUARANTINE_NAME, Manifest
@@ -122,9 +124,10 @@ def pack_part(
                 spec or source.kind,
                 tuple(source.classes),
                 tuple(shard.info for shard in staging.finished),
-                _sha256_of_records(staging),
+                _sha256_of([shard.records for shard in staging.finished]),
                 len(refused),
                 len(converted),
+                _sha256_of([shard.bounds for shard in staging.finished]),
             )
             write_quarantine(folder, refused)
             write_conversions(folder, converted)
@@ -143,8 +146,11 @@ def pack_part(
     )
 
 
-def _sha256_of_records(staging: Staging) -> str:
+def _sha256_of(arrays: Sequence[np.ndarray | None]) -> str:
+    """Of all of them, one after the other; empty where one is not known."""
     digest = hashlib.sha256()
-    for shard in staging.finished:
-        digest.update(shard.records.tobytes())
+    for array in arrays:
+        if array is None:
+            return ""
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -54,6 +54,7 @@ class WholePart:
     records_sha256: str  # of the records of its shards, one after the other
     num_refused: int
     num_converted: int
+    bounds_sha256: str = ""  # likewise of where their samples begin; empty in older parts
     version: int = PART_VERSION
 
     @property

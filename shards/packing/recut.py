@@ -33,6 +33,7 @@ class PartTar:
     path: Path
     info: ShardInfo
     part: str  # to be named
+    bounds: np.ndarray | None  # [N + 1] int64 - of its samples; None where its maker wrote none
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,35 @@ def sample_bounds(tar: PartTar) -> np.ndarray:
             is_same = sha256_of(path) == tar.info.sha256
         except OSError:
             is_same = False
-        members = list(iter_members(path)) if is_same else []
-    keys = [member.key for member in members]
-    firsts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
-    if not members or len(firsts) != tar.info.num_samples:
+        bounds = None
+        if is_same:
+            bounds = _scanned_bounds(path) if tar.bounds is None else tar.bounds
+    if bounds is None or not _are_bounds(bounds, tar.info):
         raise DataError(
             f"a part stays as it was made until it is joined, got other content in {tar.path}; "
             f"remove {tar.path.parents[1]} and make part {tar.part} again"
         )
+    return bounds
+
+
+def _scanned_bounds(path: Path) -> np.ndarray | None:
+    """Of a part whose maker wrote none: by the headers of its tar."""
+    members = list(iter_members(path))
+    if not members:
+        return None
+    keys = [member.key for member in members]
+    firsts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
     starts = [members[i].offset - TAR_BLOCK_BYTES for i in firsts]
     last = members[-1]
     end = last.offset + -(-last.size // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
     return np.array([*starts, end], np.int64)
+
+
+def _are_bounds(bounds: np.ndarray, info: ShardInfo) -> bool:
+    is_length = len(bounds) == info.num_samples + 1 and len(bounds) > 1
+    return is_length and bool(
+        bounds[0] == 0 and (np.diff(bounds) > 0).all() and bounds[-1] <= info.size_bytes
+    )
 
 
 def first_samples(

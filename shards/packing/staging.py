@@ -34,7 +34,7 @@ from shards.samples.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"
-_SHARD_FILES = (".tar", ".records", ".json")  # in the order in which they come
+_SHARD_FILES = (".tar", ".records", ".bounds", ".json")  # in the order in which they come
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class FinishedShard:
     next_position: int  # of the packing order: where the next shard starts
     refused: tuple[Refused, ...]  # images left out since the shard before
     converted: tuple[Converted, ...] = ()  # images of this shard that lost something
+    bounds: np.ndarray | None = None  # [N + 1] int64 - of its samples, where it is to be cut
 
 
 class Staging:
@@ -77,6 +78,8 @@ class Staging:
         if stem.exists():  # whoever cut it may have sent it
             self._home.send(stem)
         self._write(stem.with_suffix(".records"), shard.records.tobytes())
+        if shard.bounds is not None:
+            self._write(stem.with_suffix(".bounds"), shard.bounds.tobytes())
         journal = {
             "shard": asdict(shard.info),
             "next_position": shard.next_position,
@@ -165,7 +168,7 @@ class Staging:
             if shard is None:
                 break
             self.finished.append(shard)
-            kept |= {journal.name, journal.with_suffix(".records").name, shard.info.name}
+            kept |= {journal.with_suffix(end).name for end in _SHARD_FILES}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
@@ -183,7 +186,9 @@ class Staging:
             Converted(item["name"], Conversion(**item["conversion"]))
             for item in content.get("converted", ())
         )
-        return FinishedShard(info, records, content["next_position"], refused, converted)
+        path = journal.with_suffix(".bounds")
+        bounds = np.fromfile(path, dtype=np.int64) if path.is_file() else None
+        return FinishedShard(info, records, content["next_position"], refused, converted, bounds)
 
 
 def read_recipe(out: Path) -> dict | None:
@@ -201,8 +206,9 @@ def finished_names(out: Path) -> list[str]:
 
     None of them changes any more.
     """
-    stems = [journal.stem for journal in _journals(out / PARTIAL_NAME)]
-    return [_RECIPE_NAME, *(f"{stem}{end}" for stem in stems for end in _SHARD_FILES)]
+    journals = _journals(out / PARTIAL_NAME)
+    paths = [journal.with_suffix(end) for journal in journals for end in _SHARD_FILES]
+    return [_RECIPE_NAME, *(path.name for path in paths if path.exists())]
 
 
 def _journals(folder: Path) -> list[Path]:

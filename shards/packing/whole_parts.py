@@ -1,7 +1,7 @@
 """The parts of a set, all there and of one make: what is asked before anything is joined."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,25 +52,28 @@ class WholeParts:
 
     def tars(self) -> list[PartTar]:
         """The tars of all parts, in packing order."""
-        return [
-            PartTar(self.home, part.folder(self.out) / PARTIAL_NAME / shard.name, shard, str(part))
-            for part, made in zip(self.parts, self.made, strict=True)
-            for shard in made.shards
-        ]
+        tars = []
+        for part, made in zip(self.parts, self.made, strict=True):
+            folder = part.folder(self.out)
+            all_bounds: list[np.ndarray] | list[None] = [None] * len(made.shards)
+            if made.bounds_sha256:
+                all_bounds = _read_beside(folder, made, ".bounds", np.dtype(np.int64), 1)
+                if _digest(all_bounds) != made.bounds_sha256:
+                    raise _changed(folder, part, "other bounds of samples")
+            for shard, bounds in zip(made.shards, all_bounds, strict=True):
+                path = folder / PARTIAL_NAME / shard.name
+                tars.append(PartTar(self.home, path, shard, str(part), bounds))
+        return tars
 
     def records(self) -> np.ndarray:
         """The records [N] INDEX_DTYPE of all tars; raises DataError where they have changed."""
         found = [np.empty(0, INDEX_DTYPE)]
         for part, made in zip(self.parts, self.made, strict=True):
-            folder, digest = part.folder(self.out), hashlib.sha256()
-            for shard in made.shards:
-                path = (folder / PARTIAL_NAME / shard.name).with_suffix(".records")
-                content = path.read_bytes() if path.is_file() else b""
-                digest.update(content)
-                if len(content) == shard.num_samples * INDEX_DTYPE.itemsize:
-                    found.append(np.frombuffer(content, INDEX_DTYPE))
-            if digest.hexdigest() != made.records_sha256:
+            folder = part.folder(self.out)
+            records = _read_beside(folder, made, ".records", INDEX_DTYPE, 0)
+            if _digest(records) != made.records_sha256:
                 raise _changed(folder, part, "other records")
+            found += records
         return np.concatenate(found)
 
     def lists(self) -> tuple[list[Refused], list[Converted]]:
@@ -143,6 +146,26 @@ def read_whole_parts(home: Home) -> WholeParts:
     digests = tuple(part_digest(part.folder(out)) for part in needed)
     states = tuple(_states(home, part.folder(out), part, made[part]) for part in needed)
     return WholeParts(home, tuple(needed), found, digests, states)
+
+
+def _read_beside(
+    folder: Path, made: WholePart, ending: str, dtype: np.dtype, more: int
+) -> list[np.ndarray]:
+    """What lies beside the tars of a part, an item a sample and `more`; empty where it does not."""
+    found = []
+    for shard in made.shards:
+        path = (folder / PARTIAL_NAME / shard.name).with_suffix(ending)
+        content = path.read_bytes() if path.is_file() else b""
+        is_whole = len(content) == (shard.num_samples + more) * dtype.itemsize
+        found.append(np.frombuffer(content if is_whole else b"", dtype))
+    return found
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _states(home: Home, folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
