@@ -8,6 +8,7 @@ import pytest
 
 from shards.format import PARTS_NAME
 from tests.ray_cluster import ROOT, SECONDS, command, nodes, run
+from tests.s3_server import objects, s3_bucket
 from tests.shards.packing.photo_parts import SMALL, contents, make_photos, packs, refused
 from tools import check_shards
 
@@ -68,6 +69,28 @@ def test_a_node_that_dies_costs_nothing(tmp_path: Path) -> None:
 def begun(out: Path) -> list[Path]:
     """Tars that are being written, or were."""
     return [part for part in (out / PARTS_NAME).glob("*") if list(part.rglob("*.tar*"))]
+
+
+@pytest.mark.long
+def test_a_cluster_packs_into_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machines upload what they make, and one is killed amid that: the bytes of one process."""
+    photos, one = make_photos(tmp_path / "photos"), tmp_path / "one"
+    packs(photos, one, *SMALL)
+    with s3_bucket(monkeypatch) as client, nodes() as (address, holder):
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        words = (photos, "s3://bucket/set", *SMALL[2:])
+        packs(*words, "--workers", "1", "--part", "2/4")
+        words = (*words, "--executor", f"ray:{address}")
+        by_hand = objects(client, "set")
+        with subprocess.Popen(command("tools.make_shards", *words), cwd=ROOT) as packing:
+            while packing.poll() is None and objects(client, "set") == by_hand:
+                time.sleep(0.05)
+            holder.stdin.write("kill\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "killed\n"
+            assert packing.wait(SECONDS) == 0
+        assert objects(client, "set") == contents(one)
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
