@@ -4,23 +4,25 @@
 
 Small images are where a cluster's own cost shows most: its start, the imports of its processes,
 parts that are written and then joined. Makes a Parquet file of so many 32 px PNGs, and packs it by
-both in turn, each time in fresh processes. The processor time of all of them is counted, also of
-those that Ray leaves behind (this process is their reaper), since time by the clock is also that
-of whatever else the machine does. Both must have made the same bytes, or the exit code is 1.
+both in turn, each time in fresh processes. The processor time and the written bytes of all of them
+are counted, by a look at /proc every tenth of a second, since time by the clock is also that of
+whatever else the machine does: Ray waits for its own processes in a way that tells their parent
+nothing. Both must have made the same bytes, or the exit code is 1.
 """
 
 import argparse
-import ctypes
+import contextlib
 import io
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,8 +37,8 @@ from trainer.record.conditions import conditions
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "pack_executors.json"
 SIDE_PX = 32
 VARIANTS = {"processes": (), "ray": ("--executor", "ray")}
-_BLOCK_BYTES = 512  # of getrusage
-_PR_SET_CHILD_SUBREAPER = 36
+_LOOK_S = 0.1
+_MARK = "AUGENGINE_PACK"  # of the environment, by which processes are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +65,72 @@ def make_source(path: Path, num_images: int) -> None:
     pq.write_table(pa.table({"image": rows, "label": labels}), path)
 
 
+class Tally:
+    """A thread that adds up what the processes with a mark in their environment have used."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = f"{_MARK}={mark}".encode()
+        self._used: dict[str, tuple[float, int]] = {}
+        self._others: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_on)
+
+    def __enter__(self) -> "Tally":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all of them, up to the last look at each."""
+        return sum(seconds for seconds, _ in self._used.values())
+
+    @property
+    def written_bytes(self) -> int:
+        """To disks, likewise."""
+        return sum(size for _, size in self._used.values())
+
+    def _look_on(self) -> None:
+        while not self._ended.wait(_LOOK_S):
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                if pid in self._others:
+                    continue
+                # It may end meanwhile.
+                with contextlib.suppress(OSError, ValueError):
+                    self._look_at(pid)
+
+    def _look_at(self, pid: str) -> None:
+        folder = Path("/proc", pid)
+        if pid not in self._used and self._mark not in (folder / "environ").read_bytes():
+            # A process that is being started has its parent's for a moment.
+            if time.time() - folder.stat().st_ctime > 1:
+                self._others.add(pid)
+            return
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        written = (folder / "io").read_text().partition("\nwrite_bytes: ")[2].split()[0]
+        self._used[pid] = (ticks / os.sysconf("SC_CLK_TCK"), int(written))
+
+
 def pack(source: Path, out: Path, *words: str) -> Pack:
-    """Run the command, and wait for everything that it started."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    """Run the command to its end."""
+    mark, start = uuid.uuid4().hex, time.perf_counter()
     command = [sys.executable, "-m", "tools.make_shards", str(source), str(out), "--workers", "2"]
-    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
+    with Tally(mark) as tally:
+        done = subprocess.run(
+            [*command, *words],
+            env=os.environ | {_MARK: mark},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - start
     if done.returncode:
         raise DataError(f"a pack ends well, got {done.stderr.strip()}; mend that first")
-    try:
-        while True:
-            os.wait()
-    except ChildProcessError:
-        pass
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    written = (after.ru_oublock - before.ru_oublock) * _BLOCK_BYTES
-    return Pack(round(seconds, 2), round(cpu, 2), round(written / 1e6, 1))
+    return Pack(round(seconds, 2), round(tally.cpu_seconds, 2), round(tally.written_bytes / 1e6, 1))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -107,7 +158,7 @@ def measure(num_images: int, rounds: int) -> dict[str, list[Pack]]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--images", type=int, default=50_000, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE")
@@ -118,7 +169,6 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.images < 1 or args.rounds < 1:
         raise UsageError("images and rounds are at least 1, got fewer; leave the flags out")
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     found = measure(args.images, args.rounds)
     medians = {
         name: {
