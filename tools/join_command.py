@@ -6,10 +6,13 @@ from pathlib import Path
 from shards.errors import UsageError
 from shards.format import Manifest
 from shards.index import ShardIndex
+from shards.packing.bucket_home import open_home
 from shards.packing.destination import same_set
 from shards.packing.join_parts import check_join, held_out_recipe, join_parts
 from shards.packing.part import Part, name_parts, parts_in, read_part
+from shards.packing.whole_parts import WholeParts
 from shards.processes.cluster import maybe_cluster
+from shards.remote.address import RemoteFolder, located
 from tools.pack_options import pack_parser
 from tools.tell_packed import print_line, tell_absent, tell_packed
 
@@ -24,8 +27,8 @@ def join(arguments: argparse.Namespace) -> int:
         DataError: a part that has changed since it was made.
     """
     _check_alone(arguments)
-    out = Path(arguments.join)
-    found = check_join(out)
+    out = located(arguments.join)
+    found = _found(out)
     folders, recipe = [out], held_out_recipe(found)
     if recipe is None and arguments.held_out is not None:
         raise UsageError(
@@ -33,13 +36,14 @@ def join(arguments: argparse.Namespace) -> int:
             f"for {out}; leave it out"
         )
     if recipe is not None:  # both are asked before either is written
-        held_out = Path(arguments.held_out or f"{arguments.join.rstrip('/')}-held-out")
-        if not held_out.is_dir():
+        typed = arguments.held_out or f"{arguments.join.rstrip('/')}-held-out"
+        held_out = located(typed)
+        if isinstance(held_out, Path) and not held_out.is_dir():
             raise UsageError(
                 f"parts made with --hold-out are joined with those held out, got no folder "
                 f"{held_out}; name it with --held-out DIR"
             )
-        other = check_join(held_out)
+        other = _found(held_out)
         if not same_set(other.made if isinstance(other, Manifest) else other.recipe, recipe):
             raise UsageError(
                 f"--held-out names what {out} does not have, got {held_out} of another source or "
@@ -48,7 +52,10 @@ def join(arguments: argparse.Namespace) -> int:
         folders.append(held_out)
     workers = arguments.workers
     with maybe_cluster(arguments.executor, workers) as cluster:
-        seen = [folder.resolve() if cluster else folder for folder in folders]
+        seen = [
+            folder.resolve() if cluster and isinstance(folder, Path) else folder
+            for folder in folders
+        ]
         reports = [
             join_parts(folder, workers=workers, progress=True, cluster=cluster) for folder in seen
         ]
@@ -64,12 +71,19 @@ def join(arguments: argparse.Namespace) -> int:
 def next_of_parts(out: str, part: Part, held_out: str | None) -> str:
     """What is to be typed when a part is whole: the command that joins, or what is missing."""
     needed = [Part(number, part.of) for number in range(1, part.of + 1)]
-    missing = [one for one in needed if read_part(one.folder(Path(out))) is None]
+    with open_home(out) as home:
+        missing = [one for one in needed if read_part(one.folder(home.folder)) is None]
+        are_joined = not parts_in(home.folder)
     own = held_out is not None and held_out != f"{out.rstrip('/')}-held-out"
     command = f"python -m tools.make_shards --join {out}{f' --held-out {held_out}' if own else ''}"
-    if not missing or not parts_in(Path(out)):
+    if not missing or are_joined:
         return command
     return f"{command}, when these are whole too: {name_parts(missing)}"
+
+
+def _found(out: Path | RemoteFolder) -> WholeParts | Manifest:
+    with open_home(out) as home:
+        return check_join(home)
 
 
 def _check_alone(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,10 @@ from shards.packing.destination import check_apart
 from shards.packing.holdout import parse_hold_out
 from shards.packing.pack import pack
 from shards.packing.part import parse_part
+from shards.packing.scratch import scratch_root
 from shards.plugins.find import origin
+from shards.remote.address import remote_folder
+from shards.remote.bucket import check_bucket
 from shards.samples.image_key import check_image_key
 from shards.sources.own_source import SOURCES
 from shards.sources.source_words import SourceWords
@@ -76,7 +79,10 @@ def _run(arguments: argparse.Namespace) -> int:
     hold_out = None if arguments.hold_out is None else parse_hold_out(arguments.hold_out)
     held_out = _held_out(arguments)
     for out in filter(None, (arguments.out, held_out)):
-        check_apart(arguments.source, Path(out))
+        if remote := remote_folder(out):
+            check_bucket(remote)
+        else:
+            check_apart(arguments.source, Path(out))
     words = SourceWords(
         spec=arguments.source,
         split=arguments.split,
@@ -86,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
         label_column=arguments.label_column,
         skip_list=arguments.skip_list,
         masks=arguments.masks,
-        scratch=Path(arguments.out).parent,
+        scratch=scratch_root() if remote_folder(arguments.out) else Path(arguments.out).parent,
         own=own,
     )
     source = words.open(progress=True)

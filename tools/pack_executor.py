@@ -10,6 +10,7 @@ from shards.errors import UsageError
 from shards.packing.cluster_parts import pack_on_cluster
 from shards.packing.pack_report import PackReport
 from shards.processes.cluster import check_executor, open_cluster
+from shards.remote.address import RemoteFolder, located
 from shards.sources.raw import Source
 from shards.sources.source_words import SourceWords
 
@@ -41,13 +42,22 @@ def pack_by_executor(
         masks=words.masks and words.masks.resolve(),
         scratch=words.scratch and words.scratch.resolve(),
     )
-    out = Path(arguments.out).resolve()
-    other = None if held_out is None else Path(held_out).resolve()
+    out, other = seen_by_all(arguments.out), None if held_out is None else seen_by_all(held_out)
     with open_cluster(arguments.executor, arguments.workers) as cluster:
         report = pack_on_cluster(cluster, seen, source, out, other, options, progress=True)
     if held_out is not None and report.held_out is not None:
-        report = replace(report, held_out=replace(report.held_out, directory=Path(held_out)))
-    return replace(report, directory=Path(arguments.out))  # as it was typed
+        report = replace(report, held_out=_as_typed(report.held_out, held_out))
+    return _as_typed(report, arguments.out)
+
+
+def seen_by_all(out: str) -> Path | RemoteFolder:
+    """A path in full, or an address."""
+    place = located(out)
+    return place.resolve() if isinstance(place, Path) else place
+
+
+def _as_typed(report: PackReport, out: str) -> PackReport:
+    return replace(report, directory=located(out))
 
 
 def _seen(spec: str) -> str:

@@ -26,6 +26,9 @@ seed give the same bytes. An interrupted run is continued by the same command.
 
 Several machines pack one set in parts: each runs the same command with --part I/N, I from 1 to N,
 in any order, to an OUT that all see. --join OUT then makes it a set, with the bytes of one process.
+
+OUT may lie in a bucket, s3://BUCKET/DIR or gs://BUCKET/DIR: a shard is uploaded when it is whole,
+index and manifest last, and a pack that was killed goes on from any machine (docs/scale.md).
 """
 _EXAMPLES = """\
 examples:
@@ -41,6 +44,7 @@ examples:
   python tools/make_shards.py photos sets/photos --part 1/4    then 2/4, 3/4, 4/4, anywhere, and
   python tools/make_shards.py --join sets/photos
   python tools/make_shards.py photos sets/photos --executor ray:10.0.0.1:6379
+  python tools/make_shards.py photos s3://bucket/sets/photos
 """
 
 
@@ -53,7 +57,12 @@ def pack_parser() -> CommandParser:
     )
     add = parser.add_argument
     add("source", metavar="SOURCE", nargs="?", help="what to pack, see above")
-    add("out", metavar="OUT", nargs="?", help="a new or empty folder for the shards")
+    add(
+        "out",
+        metavar="OUT",
+        nargs="?",
+        help="a new or empty folder for the shards, or address in a bucket",
+    )
     add("--name", default="train", help="shards are called NAME-000000.tar ... (%(default)s)")
     add(
         "--shard-size",
@@ -181,8 +190,8 @@ def pack_parser() -> CommandParser:
         "--executor",
         metavar="ray[:HOST:PORT]",
         help="pack in parts on a Ray cluster that is running, or on a new one of this machine's "
-        "cores, and join them; SOURCE and OUT are folders that all its machines see (needs ray; "
-        "default: processes of this machine)",
+        "cores, and join them; all its machines see SOURCE and OUT, which may lie in a bucket "
+        "(needs ray; default: processes of this machine)",
     )
     add(
         "--overwrite",

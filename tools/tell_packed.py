@@ -33,7 +33,7 @@ def tell_packed(report: PackReport) -> None:
     for sentence in tell_conversions(report.converted):
         print_line(f"note: {sentence}")
     if report.converted:
-        print_line(f"all converted images are listed in {report.directory / CONVERTED_NAME}")
+        print_line(f"all converted images are listed in {report.directory}/{CONVERTED_NAME}")
 
 
 def tell_absent(held_out: PackReport, labels: np.ndarray) -> None:

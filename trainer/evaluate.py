@@ -15,8 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
+from trainer.command.on_ranks import run_on_ranks
 from trainer.protocols.protocol_flags import add_protocol_flags, check_given, read_protocol_flags
 
 EXAMPLES = """\
@@ -51,7 +51,7 @@ PROBE_SECONDS = 300
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command(lambda: _main(_parser().parse_args(argv)))
+    return run_on_ranks(lambda: _main(_parser().parse_args(argv)))
 
 
 def _main(args: argparse.Namespace) -> int:

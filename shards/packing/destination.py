@@ -14,6 +14,7 @@ from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, PACKER, Manifest
 from shards.indexing.changes import doubts_about, first_other
 from shards.indexing.tar_folder import tar_states
+from shards.packing.home import DiskHome, Home
 from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import cache_folder, read_manifest
 
@@ -31,27 +32,33 @@ def check_apart(spec: str, out: Path) -> None:
         )
 
 
-def check_out(out: Path, recipe: Mapping[str, object], *, overwrite: bool) -> Manifest | None:
-    """Whether `out` may receive a set made with `recipe`; its manifest when it is there already.
+def check_out(home: Home, recipe: Mapping[str, object], *, overwrite: bool) -> Manifest | None:
+    """Whether a home may receive a set made with `recipe`; its manifest when it is there already.
 
     Raises:
-        UsageError: `out` holds something else: another set, one that is being made, foreign files.
+        UsageError: it holds something else: another set, one that is being made, foreign files.
         DataError: it cannot be read.
     """
+    out = home.folder
+    if overwrite and not home.renames:
+        raise UsageError(
+            f"--overwrite replaces a set of a disk, got {home.where}, where it would be gone "
+            f"before the new one is whole; name another OUT, or remove that one first"
+        )
     if out.exists() and not out.is_dir():
         raise UsageError(f"OUT must be a folder, got the file {out}; name another")
     manifest = read_manifest(out) if out.is_dir() else None
     if manifest is not None:
-        return _check_whole(out, manifest, recipe, overwrite)
+        return _check_whole(home, manifest, recipe, overwrite)
     unfinished = read_recipe(out)
     is_other = unfinished is not None and not same_set(unfinished, recipe)
     if is_other and has_finished_shards(out) and not overwrite:
         raise UsageError(
-            f"OUT holds an unfinished set of another source or other options, got {out}; repeat "
-            f"the command that began it, name another OUT, or drop it with --overwrite"
+            f"OUT holds an unfinished set of another source or other options, got {home.where}; "
+            f"repeat the command that began it, name another OUT, or {_instead(home, 'drop')}"
         )
-    if unfinished is None and out.is_dir():
-        _check_empty(out)
+    if unfinished is None:
+        _check_empty(home)
     return None
 
 
@@ -61,8 +68,9 @@ def same_set(made: Mapping[str, object], recipe: Mapping[str, object]) -> bool:
 
 
 def _check_whole(
-    out: Path, manifest: Manifest, recipe: Mapping[str, object], overwrite: bool
+    home: Home, manifest: Manifest, recipe: Mapping[str, object], overwrite: bool
 ) -> Manifest | None:
+    out = home.folder
     if not manifest.is_packed:
         raise UsageError(
             f"OUT must be a new folder or one made by {PACKER}, got {out}, whose tars came from "
@@ -72,16 +80,19 @@ def _check_whole(
         return None
     if not same_set(manifest.made, recipe):
         raise UsageError(
-            f"OUT holds a set of another source or other options, got {out}, made from "
-            f"{manifest.made.get('source')}; name another OUT, or replace it with --overwrite"
+            f"OUT holds a set of another source or other options, got {home.where}, made from "
+            f"{manifest.made.get('source')}; name another OUT, or {_instead(home, 'replace')}"
         )
     for shard in manifest.shards:
         path = out / shard.name
-        if not path.is_file() or path.stat().st_size != shard.size_bytes:
+        state = home.state(path)
+        if state is None or state[0] != shard.size_bytes:
             raise DataError(
                 f"a finished set never changes, got {path} missing or of another size; restore it, "
                 f"or make the set anew with --overwrite"
             )
+    if not isinstance(home, DiskHome):
+        return manifest  # its readers compare what the server says of each tar
     doubts = doubts_about([out, cache_folder(out)], manifest, tar_states(out))
     # Of hashed tars no record is looked at.
     other = first_other(out, manifest, np.empty(0, INDEX_DTYPE), doubts) if doubts else None
@@ -93,11 +104,15 @@ def _check_whole(
     return manifest
 
 
-def _check_empty(out: Path) -> None:
-    found = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+def _instead(home: Home, what: str) -> str:
+    return f"{what} it with --overwrite" if home.renames else "remove it first"
+
+
+def _check_empty(home: Home) -> None:
+    found = [name for name in home.names() if not name.startswith(".")]
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise UsageError(
-            f"OUT must be new, empty or made by {PACKER}, got {out} with {found[0]}{more}; name "
-            f"another folder"
+            f"OUT must be new, empty or made by {PACKER}, got {home.where} with {found[0]}{more}; "
+            f"name another folder"
         )

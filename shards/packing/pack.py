@@ -6,22 +6,24 @@ The result is a pure function of the source's content and the options; how many 
 and how often it was interrupted leave no trace in the bytes.
 """
 
-import os
-import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, version_of
+from shards.packing.bucket_home import open_home
 from shards.packing.conversions import read_conversions
 from shards.packing.destination import check_out
 from shards.packing.holdout import HoldOut
+from shards.packing.home import Home
 from shards.packing.pack_part import check_no_parts, check_part, pack_part
 from shards.packing.pack_report import PackReport
 from shards.packing.pack_run import PackOptions, PackRun
 from shards.packing.part import Part
 from shards.packing.staging import Staging
 from shards.processes.parallel import usable_cores
+from shards.remote.address import Location, located
 from shards.samples.quarantine import read_quarantine
 from shards.sources.raw import Source
 from shards.store import locked
@@ -32,7 +34,7 @@ ON_BAD = ("quarantine", "fail")
 
 def pack(
     source: Source,
-    out: str | os.PathLike[str],
+    out: Location,
     *,
     name: str = "train",
     shard_size_bytes: int = DEFAULT_SHARD_BYTES,
@@ -45,17 +47,19 @@ def pack(
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_IMAGE_PIXELS,
     hold_out: HoldOut | None = None,
-    held_out: str | os.PathLike[str] | None = None,
+    held_out: Location | None = None,
     overwrite: bool = False,
     progress: bool = False,
     spec: str = "",
     part: Part | None = None,
+    attempt: str | None = None,
 ) -> PackReport:
     """Pack every image of a source, or say that this has been done.
 
     Args:
         source: from `sources.detect.open_source`.
-        out: a new or empty folder, or one with the same set, whole or unfinished.
+        out: a new or empty folder, or one with the same set, whole or unfinished; or such an
+            address in a bucket.
         name: shards are called NAME-000000.tar and so on.
         shard_size_bytes: upper bound of a tar; one image that is larger gets a tar of its own.
         resize: shrink images to this short side in pixels, never enlarge.
@@ -76,6 +80,7 @@ def pack(
         progress: show a bar on stderr.
         spec: what the user called the source; noted in the manifest.
         part: make only this part of the set; `join_parts` makes it one. Replaces nothing.
+        attempt: a name of this attempt at the part, which `accept_attempt` then puts in its place.
 
     Raises:
         UsageError: an option out of range, or `out` holds something else.
@@ -97,29 +102,33 @@ def pack(
         )
     if (hold_out is None) != (held_out is None):
         raise ValueError("hold_out and held_out are given together; got one of them")
-    sets = [_Set(source, Path(out), options)]
-    if hold_out is not None and held_out is not None:
-        _check_two(Path(out), Path(held_out))
-        sets.append(_Set(source, Path(held_out), replace(options, hold_out=hold_out.other())))
-    for one in sets:  # all of them before anything is written
-        one.options.numbers(source)
-        if part is not None:
-            check_part(one.out, one.recipe, part)
-        else:
-            check_no_parts(one.out)
-            check_out(one.out, one.recipe, overwrite=overwrite)
-    reports = [
-        _pack(
-            one,
-            workers,
-            part,
-            stop_at_bad=on_bad == "fail",
-            overwrite=overwrite,
-            progress=progress,
-            spec=spec,
-        )
-        for one in sets
-    ]
+    if held_out is not None:
+        _check_two(out, held_out)
+    with ExitStack() as stack:
+        sets = [_Set(source, stack.enter_context(open_home(out)), options)]
+        if hold_out is not None and held_out is not None:
+            other = replace(options, hold_out=hold_out.other())
+            sets.append(_Set(source, stack.enter_context(open_home(held_out)), other))
+        for one in sets:  # all of them before anything is written
+            one.options.numbers(source)
+            if part is not None:
+                check_part(one.home, one.recipe, part)
+            else:
+                check_no_parts(one.home)
+                check_out(one.home, one.recipe, overwrite=overwrite)
+        reports = [
+            _pack(
+                one,
+                workers,
+                part,
+                attempt,
+                stop_at_bad=on_bad == "fail",
+                overwrite=overwrite,
+                progress=progress,
+                spec=spec,
+            )
+            for one in sets
+        ]
     return replace(reports[0], held_out=reports[1]) if len(reports) > 1 else reports[0]
 
 
@@ -128,7 +137,7 @@ class _Set:
     """One set to pack."""
 
     source: Source
-    out: Path
+    home: Home
     options: PackOptions
 
     @property
@@ -136,8 +145,11 @@ class _Set:
         return _recipe(self.source, self.options)
 
 
-def _check_two(out: Path, held_out: Path) -> None:
-    first, second = out.resolve(), held_out.resolve()
+def _check_two(out: Location, held_out: Location) -> None:
+    first, second = (
+        folder.resolve() if isinstance(folder, Path) else PurePosixPath(folder.url)
+        for folder in (located(out), located(held_out))
+    )
     if first == second or first in second.parents or second in first.parents:
         raise UsageError(
             f"the held-out set lies in a folder of its own, got {held_out} for {out}; name another"
@@ -148,46 +160,51 @@ def _pack(
     one: _Set,
     workers: int,
     part: Part | None,
+    attempt: str | None,
     *,
     stop_at_bad: bool,
     overwrite: bool,
     progress: bool,
     spec: str,
 ) -> PackReport:
-    source, out, options, recipe = one.source, one.out, one.options, one.recipe
+    source, home, options, recipe = one.source, one.home, one.options, one.recipe
+    out = home.folder
     try:
-        if part is not None and not check_part(out, recipe, part):
+        if part is not None and not check_part(home, recipe, part):
             return pack_part(
                 source,
-                out,
+                home,
                 options,
                 recipe,
                 part,
+                attempt=attempt,
                 workers=workers,
                 stop_at_bad=stop_at_bad,
                 progress=progress,
                 spec=spec,
             )
-        if not check_out(out, recipe, overwrite=overwrite):
+        if not check_out(home, recipe, overwrite=overwrite):
             out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             # Another process may have packed it while this one waited.
-            existing = check_out(out, recipe, overwrite=overwrite)
+            existing = check_out(home, recipe, overwrite=overwrite)
             if existing is not None:
-                shutil.rmtree(out / PARTIAL_NAME, ignore_errors=True)
+                home.remove([out / PARTIAL_NAME])
                 listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
-                return PackReport(out, existing, *listed, was_complete=True, num_resumed=0)
-            run = PackRun(source, Staging(out, recipe), options, stop_at_bad=stop_at_bad)
+                return PackReport(home.where, existing, *listed, was_complete=True, num_resumed=0)
+            run = PackRun(source, Staging(out, recipe, home), options, stop_at_bad=stop_at_bad)
             run.fill(workers, progress)
             made = {**recipe, "source": spec or source.kind}
             manifest = run.staging.publish(source.classes, run.refused, run.converted, made)
     except OSError as error:
         raise DataError(
-            f"{out} must be writable with room for the set, got: {error.strerror or error}; make "
-            f"room or name another folder, the same command continues"
+            f"{home.where} must be writable with room for the set, got: {error.strerror or error}; "
+            f"make room or name another folder, the same command continues"
         ) from None
     listed = tuple(run.refused), tuple(run.converted)
-    return PackReport(out, manifest, *listed, was_complete=False, num_resumed=run.num_resumed)
+    return PackReport(
+        home.where, manifest, *listed, was_complete=False, num_resumed=run.num_resumed
+    )
 
 
 def _recipe(source: Source, options: PackOptions) -> dict[str, object]:

@@ -7,16 +7,20 @@ images before, so `join_parts.py` cuts them when every part is there.
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from shards.errors import DataError, UsageError
-from shards.format import Manifest
-from shards.packing.conversions import read_conversions, write_conversions
+from shards.format import QUARANTINE_NAME, Manifest
+from shards.packing.attempts import begin_attempt
+from shards.packing.conversions import CONVERTED_NAME, read_conversions, write_conversions
 from shards.packing.destination import check_out
+from shards.packing.home import Home
 from shards.packing.pack_report import PackReport
 from shards.packing.pack_run import PackOptions, PackRun
 from shards.packing.part import (
+    PART_NAME,
     Part,
     WholePart,
     name_parts,
@@ -31,13 +35,14 @@ from shards.sources.raw import Source
 from shards.store import locked, read_manifest
 
 
-def check_part(out: Path, recipe: Mapping[str, object], part: Part) -> Manifest | None:
+def check_part(home: Home, recipe: Mapping[str, object], part: Part) -> Manifest | None:
     """Whether a part of this set may be made in OUT; the manifest where the set is whole already.
 
     Raises:
         UsageError: OUT holds something else: another set, or parts that would not fit to this.
     """
-    manifest = check_out(out, recipe, overwrite=False)
+    out = home.folder
+    manifest = check_out(home, recipe, overwrite=False)
     if manifest is not None:
         return manifest
     for other in parts_in(out):
@@ -62,8 +67,9 @@ def check_part(out: Path, recipe: Mapping[str, object], part: Part) -> Manifest 
     return None
 
 
-def check_no_parts(out: Path) -> None:
+def check_no_parts(home: Home) -> None:
     """Refuse to pack in one go where parts lie that are not joined; raises UsageError."""
+    out = home.folder
     if (parts := parts_in(out)) and read_manifest(out) is None:
         raise UsageError(
             f"OUT holds parts of a set, got {out} with {name_parts(parts)}; make the rest with "
@@ -73,11 +79,12 @@ def check_no_parts(out: Path) -> None:
 
 def pack_part(
     source: Source,
-    out: Path,
+    home: Home,
     options: PackOptions,
     recipe: Mapping[str, object],
     part: Part,
     *,
+    attempt: str | None,
     workers: int,
     stop_at_bad: bool,
     progress: bool,
@@ -85,19 +92,24 @@ def pack_part(
 ) -> PackReport:
     """Make a part whole, or say that it is; `check_part` agreed.
 
+    With an `attempt` (`attempts.py`) it is made under another name, and is not in its place yet.
+
     Raises:
         DataError: a bad image with `stop_at_bad`, or a part that cannot be read.
         OSError: OUT cannot be written.
     """
-    folder = part.folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    out, folder = home.folder, part.folder(home.folder)
+    if attempt is None or not home.renames:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif read_part(folder) is None:
+        folder = begin_attempt(out, part, attempt, recipe)
     with locked(folder):
         whole = read_part(folder)  # another process may have made it while this one waited
         num_resumed = 0
         if was_complete := whole is not None:
             refused, converted = read_quarantine(folder), read_conversions(folder)
         else:
-            staging = Staging(folder, recipe)
+            staging = Staging(folder, recipe, home)
             run = PackRun(source, staging, options, stop_at_bad=stop_at_bad, part=part)
             try:
                 run.fill(workers, progress)
@@ -112,13 +124,17 @@ def pack_part(
                 spec or source.kind,
                 tuple(source.classes),
                 tuple(shard.info for shard in staging.finished),
-                _sha256_of_records(staging),
+                _sha256_of([shard.records for shard in staging.finished]),
                 len(refused),
                 len(converted),
+                _sha256_of([shard.bounds for shard in staging.finished]),
             )
             write_quarantine(folder, refused)
             write_conversions(folder, converted)
             write_part(folder, whole)
+            for name in (QUARANTINE_NAME, CONVERTED_NAME, PART_NAME):  # this one last
+                if (folder / name).exists():
+                    home.send(folder / name)
     return PackReport(
         folder,
         Manifest(whole.shards, whole.classes, whole.recipe),
@@ -130,8 +146,11 @@ def pack_part(
     )
 
 
-def _sha256_of_records(staging: Staging) -> str:
+def _sha256_of(arrays: Sequence[np.ndarray | None]) -> str:
+    """Of all of them, one after the other; empty where one is not known."""
     digest = hashlib.sha256()
-    for shard in staging.finished:
-        digest.update(shard.records.tobytes())
+    for array in arrays:
+        if array is None:
+            return ""
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 from shards.format import Manifest
 from shards.packing.conversions import Converted
 from shards.packing.part import Part
+from shards.remote.address import RemoteFolder
 from shards.samples.quarantine import Refused
 
 
@@ -13,7 +14,7 @@ from shards.samples.quarantine import Refused
 class PackReport:
     """The contents of a folder after a finished pack, or those of a part."""
 
-    directory: Path
+    directory: Path | RemoteFolder
     manifest: Manifest  # of a part: of its shards alone, in a cut of its own
     refused: tuple[Refused, ...]  # images that were left out
     converted: tuple[Converted, ...]  # images that lost something on the way

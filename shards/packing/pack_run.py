@@ -195,10 +195,12 @@ class PackRun:
     def _finish(
         self, shard: ShardWriter, next_position: int, first_refused: int, first_converted: int
     ) -> None:
+        bounds = shard.bounds if self._is_part else None
         info, records = shard.close()
         refused = tuple(self.refused[first_refused:])
         converted = tuple(self.converted[first_converted:])
-        self.staging.commit(FinishedShard(info, records, next_position, refused, converted))
+        finished = FinishedShard(info, records, next_position, refused, converted, bounds)
+        self.staging.commit(finished)
 
     def _refuse(self, item: Refused) -> None:
         if self._stop_at_bad:

@@ -54,6 +54,7 @@ class WholePart:
     records_sha256: str  # of the records of its shards, one after the other
     num_refused: int
     num_converted: int
+    bounds_sha256: str = ""  # likewise of where their samples begin; empty in older parts
     version: int = PART_VERSION
 
     @property
@@ -75,10 +76,11 @@ def parse_part(text: str) -> Part:
 
 
 def parts_in(out: Path) -> list[Part]:
-    """The parts that were begun in OUT, in order."""
-    names = [path.name for path in (out / PARTS_NAME).glob("part-*-of-*") if path.is_dir()]
-    found = [re.fullmatch(r"part-(\d{5})-of-(\d{5})", name) for name in names]
-    parts = [Part(int(match[1]), int(match[2])) for match in found if match]
+    """The parts that were begun in OUT, also by attempts (`attempts.py`), in order."""
+    names = [path.name for path in (out / PARTS_NAME).glob("*-*-of-*") if path.is_dir()]
+    form = re.compile(r"(?:part-(\d{5})-of-(\d{5})|attempt-(\d{5})-of-(\d{5})-.+)")
+    found = [match for match in map(form.fullmatch, names) if match]
+    parts = {Part(int(match[1] or match[3]), int(match[2] or match[4])) for match in found}
     return sorted(parts, key=lambda part: (part.of, part.number))
 
 

@@ -7,6 +7,7 @@ ones follows from the sizes alone. Nothing is decoded.
 
 import hashlib
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,11 +17,11 @@ import numpy as np
 
 from shards.errors import DataError
 from shards.format import TAR_BLOCK_BYTES, ShardInfo
-from shards.packing.shard_writer import PART_SUFFIX, TAR_RECORD_BYTES
+from shards.packing.home import Home
+from shards.packing.shard_writer import TAR_RECORD_BYTES
 from shards.tars.local_files import sha256_of
 from shards.tars.members import iter_members
 
-_COPIED_AT_ONCE = 8 << 20
 _END_BYTES = 2 * TAR_BLOCK_BYTES
 
 
@@ -28,9 +29,11 @@ _END_BYTES = 2 * TAR_BLOCK_BYTES
 class PartTar:
     """A tar of a part, as its journal has it."""
 
+    home: Home
     path: Path
     info: ShardInfo
     part: str  # to be named
+    bounds: np.ndarray | None  # [N + 1] int64 - of its samples; None where its maker wrote none
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Stretch:
 class Cut:
     """A shard to be written."""
 
+    home: Home
     path: Path
     stretches: tuple[Stretch, ...]
     records: np.ndarray  # [N] INDEX_DTYPE - offsets already those of the new tar
@@ -62,22 +66,40 @@ def sample_bounds(tar: PartTar) -> np.ndarray:
     Raises:
         DataError: it is not the one that its part was made of.
     """
-    try:
-        is_same = sha256_of(tar.path) == tar.info.sha256
-    except OSError:
-        is_same = False
-    members = list(iter_members(tar.path)) if is_same else []
-    keys = [member.key for member in members]
-    firsts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
-    if not members or len(firsts) != tar.info.num_samples:
+    with tar.home.tar(tar.path, tar.info.size_bytes) as path:
+        try:
+            is_same = sha256_of(path) == tar.info.sha256
+        except OSError:
+            is_same = False
+        bounds = None
+        if is_same:
+            bounds = _scanned_bounds(path) if tar.bounds is None else tar.bounds
+    if bounds is None or not _are_bounds(bounds, tar.info):
         raise DataError(
             f"a part stays as it was made until it is joined, got other content in {tar.path}; "
             f"remove {tar.path.parents[1]} and make part {tar.part} again"
         )
+    return bounds
+
+
+def _scanned_bounds(path: Path) -> np.ndarray | None:
+    """Of a part whose maker wrote none: by the headers of its tar."""
+    members = list(iter_members(path))
+    if not members:
+        return None
+    keys = [member.key for member in members]
+    firsts = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
     starts = [members[i].offset - TAR_BLOCK_BYTES for i in firsts]
     last = members[-1]
     end = last.offset + -(-last.size // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
     return np.array([*starts, end], np.int64)
+
+
+def _are_bounds(bounds: np.ndarray, info: ShardInfo) -> bool:
+    is_length = len(bounds) == info.num_samples + 1 and len(bounds) > 1
+    return is_length and bool(
+        bounds[0] == 0 and (np.diff(bounds) > 0).all() and bounds[-1] <= info.size_bytes
+    )
 
 
 def first_samples(
@@ -96,6 +118,7 @@ def first_samples(
 
 
 def plan_cuts(
+    home: Home,
     folder: Path,
     name: str,
     shard_size_bytes: int,
@@ -118,37 +141,41 @@ def plan_cuts(
             low, high = max(low, first), min(high, stop)
             end = int(starts[high - 1] + sizes[high - 1])
             stretches.append(Stretch(tars[tar].path, int(starts[low]), end))
-        cuts.append(Cut(folder / f"{name}-{number:06d}.tar", tuple(stretches), made))
+        cuts.append(Cut(home, folder / f"{name}-{number:06d}.tar", tuple(stretches), made))
     return cuts
 
 
-def write_cut(cut: Cut) -> ShardInfo:
-    """Write a shard, which gets its name when it is whole; runs in a worker.
+@dataclass(frozen=True, slots=True)
+class WrittenCut:
+    """A shard that is written, under the name of its attempt."""
+
+    info: ShardInfo
+    token: str  # of the attempt, for `Home.accept`
+
+
+def write_cut(cut: Cut) -> WrittenCut:
+    """Write a shard, for `Home.accept` to give it its name; runs in a worker.
 
     Raises:
         DataError: a part's tar is shorter than it was.
     """
-    part, digest, size = cut.path.with_name(cut.path.name + PART_SUFFIX), hashlib.sha256(), 0
-    with open(part, "wb") as file:
+    digest, size, token = hashlib.sha256(), 0, secrets.token_hex(4)
+    with cut.home.attempt(cut.path, token) as made, open(made, "wb") as file:
         for stretch in cut.stretches:
-            with open(stretch.path, "rb") as tar:
-                tar.seek(stretch.start)
-                left = stretch.stop - stretch.start
-                while left:
-                    chunk = tar.read(min(left, _COPIED_AT_ONCE))
-                    if not chunk:
-                        raise DataError(
-                            f"a part stays as it was made until it is joined, got {stretch.path} "
-                            f"cut off meanwhile; remove {stretch.path.parents[1]} and make that "
-                            f"part again"
-                        )
-                    digest.update(chunk)
-                    file.write(chunk)
-                    left, size = left - len(chunk), size + len(chunk)
+            left = stretch.stop - stretch.start
+            for chunk in cut.home.pieces(stretch.path, stretch.start, stretch.stop):
+                digest.update(chunk)
+                file.write(chunk)
+                left, size = left - len(chunk), size + len(chunk)
+            if left:
+                raise DataError(
+                    f"a part stays as it was made until it is joined, got {stretch.path} cut off "
+                    f"meanwhile; remove {stretch.path.parents[1]} and make that part again"
+                )
         end = b"\0" * (-(-(size + _END_BYTES) // TAR_RECORD_BYTES) * TAR_RECORD_BYTES - size)
         digest.update(end)
         file.write(end)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, cut.path)
-    return ShardInfo(cut.path.name, len(cut.records), size + len(end), digest.hexdigest())
+    info = ShardInfo(cut.path.name, len(cut.records), size + len(end), digest.hexdigest())
+    return WrittenCut(info, token)

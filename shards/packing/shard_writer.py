@@ -1,14 +1,17 @@
 """Writes one shard: a tar that gets its name when it is whole, and its index records.
 
-The tar is webdataset's, with nothing in it that depends on when or where it was made, so equal
+The tar has the bytes of webdataset's `TarWriter`, which is not used, since it imports torch: some
+seconds for each process that packs. Nothing in it depends on when or where it was made, so equal
 samples give equal bytes. Offsets follow from the tar's layout and are checked against the writer's
 own position.
 """
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from shards.packing.transcode import StoredImage
 from shards.samples.masks import MASK_EXTENSION, mask_step
 
 PART_SUFFIX = ".part"
+_OWNER = "bigdata"  # webdataset's
 # What tarfile pads a finished tar to: its end is two blocks of zeros, then zeros up to this.
 TAR_RECORD_BYTES = 20 * TAR_BLOCK_BYTES
 
@@ -27,15 +31,13 @@ class ShardWriter:
     """A shard that grows; `close` makes it a file of the folder, `discard` leaves no trace."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        # Here, not above: webdataset imports torch, which worker processes need not wait for.
-        from webdataset.writer import TarWriter
-
         self._path = folder / name
         self._part = folder / (name + PART_SUFFIX)
         self._stream = _HashingStream(self._part)
-        stream: Any = self._stream  # it only writes, which is all that TarWriter asks
-        self._tar: Any = TarWriter(stream, encoder=False, mtime=0)
+        stream: Any = self._stream  # it only writes, which is all that "w|" asks
+        self._tar: Any = tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT)
         self._records: list[tuple[int, ...]] = []
+        self._starts: list[int] = []
 
     def __len__(self) -> int:
         return len(self._records)
@@ -48,12 +50,13 @@ class ShardWriter:
     def add(self, key: str, members: dict[str, bytes], image: StoredImage, label: int) -> None:
         """Append a sample; `members` are its files by extension, as `sample_members` makes them."""
         before, offsets = self._offset, dict[str, int]()
-        for extension in sorted(members):  # the order in which TarWriter writes them
+        self._starts.append(before)
+        for extension in sorted(members):
+            self._add_file(f"{key}.{extension}", members[extension])
             offsets[extension] = before + TAR_BLOCK_BYTES
             before += _padded(len(members[extension]))
         offset = offsets[image.extension]
         mask = offsets.get(MASK_EXTENSION)
-        self._tar.write({"__key__": key, **members})
         assert self._offset == before, "the tar writer lays members out in another way"
         self._records.append(
             (
@@ -74,6 +77,11 @@ class ShardWriter:
         records = np.array(self._records, dtype=INDEX_DTYPE)
         return ShardInfo(self._path.name, len(records), size_bytes, sha256), records
 
+    @property
+    def bounds(self) -> np.ndarray:
+        """Where samples begin, and the last ends so far: [N + 1] int64."""
+        return np.array([*self._starts, self._offset], np.int64)
+
     def discard(self) -> None:
         """Drop the unfinished tar."""
         self._stream.abandon()
@@ -81,9 +89,15 @@ class ShardWriter:
         self._tar.close()
         self._part.unlink(missing_ok=True)
 
+    def _add_file(self, name: str, data: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = len(data), 0o444
+        info.uname = info.gname = _OWNER
+        self._tar.addfile(info, io.BytesIO(data))
+
     @property
     def _offset(self) -> int:
-        return self._tar.tarstream.offset
+        return self._tar.offset
 
 
 def sample_members(image: StoredImage, label: int, name: str | None) -> dict[str, bytes]:

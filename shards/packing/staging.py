@@ -3,13 +3,13 @@
 A finished shard is moved in together with its records and a journal entry; the journal entry is
 what counts. `publish` moves everything to OUT, the manifest last. So a pack that is killed at any
 moment leaves either a whole set, or one without a manifest and with `.partial` beside it, which
-readers refuse and the same command continues.
+readers refuse and the same command continues. Each file is sent home (`home.py`) when it is whole.
 """
 
 import contextlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.atomic import write_whole
+from shards.errors import DataError
 from shards.format import (
     INDEX_DTYPE,
     INDEX_NAME,
@@ -28,10 +29,12 @@ from shards.format import (
     ShardInfo,
 )
 from shards.packing.conversions import CONVERTED_NAME, Conversion, Converted, write_conversions
+from shards.packing.home import DiskHome, Home
 from shards.samples.quarantine import Refused, write_quarantine
 from shards.store import read_manifest, write_index
 
 _RECIPE_NAME = "recipe.json"
+_SHARD_FILES = (".tar", ".records", ".bounds", ".json")  # in the order in which they come
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,21 @@ class FinishedShard:
     next_position: int  # of the packing order: where the next shard starts
     refused: tuple[Refused, ...]  # images left out since the shard before
     converted: tuple[Converted, ...] = ()  # images of this shard that lost something
+    bounds: np.ndarray | None = None  # [N + 1] int64 - of its samples, where it is to be cut
 
 
 class Staging:
     """The unfinished part of a set in `out`, made with `recipe`."""
 
-    def __init__(self, out: Path, recipe: Mapping[str, object]) -> None:
-        """Continue what lies there with the same recipe, or begin (`destination.py` agreed)."""
-        self._out = out
+    def __init__(self, out: Path, recipe: Mapping[str, object], home: Home | None = None) -> None:
+        """Continue what lies there with the same recipe, or begin (`destination.py` agreed).
+
+        Args:
+            out: the folder of a home, or one in it.
+            recipe: the identity of the set.
+            home: of the set; None is a disk's.
+        """
+        self._out, self._home = out, home or DiskHome(out)
         self.folder = out / PARTIAL_NAME
         self._recipe = recipe
         self.finished: list[FinishedShard] = []
@@ -60,19 +70,23 @@ class Staging:
             self._take_back()
             self.drop()
             self.folder.mkdir(parents=True)
-            write_whole(self.folder / _RECIPE_NAME, json.dumps(recipe).encode())
+            self._write(self.folder / _RECIPE_NAME, json.dumps(recipe).encode())
 
     def commit(self, shard: FinishedShard) -> None:
         """Add a shard whose tar is already in `folder`."""
         stem = self.folder / shard.info.name
-        write_whole(stem.with_suffix(".records"), shard.records.tobytes())
+        if stem.exists():  # whoever cut it may have sent it
+            self._home.send(stem)
+        self._write(stem.with_suffix(".records"), shard.records.tobytes())
+        if shard.bounds is not None:
+            self._write(stem.with_suffix(".bounds"), shard.bounds.tobytes())
         journal = {
             "shard": asdict(shard.info),
             "next_position": shard.next_position,
             "refused": [asdict(item) for item in shard.refused],
             "converted": [asdict(item) for item in shard.converted],
         }
-        write_whole(stem.with_suffix(".json"), json.dumps(journal).encode())
+        self._write(stem.with_suffix(".json"), json.dumps(journal).encode())
         self.finished.append(shard)
 
     def publish(
@@ -82,7 +96,12 @@ class Staging:
         converted: Sequence[Converted],
         made: Mapping[str, object],
     ) -> Manifest:
-        """Make the shards the set of `out`, in place of the one that lies there."""
+        """Make the shards the set of `out`, in place of the one that lies there.
+
+        Raises:
+            DataError: a shard is not there, or not what was packed.
+        """
+        self._check_there()
         _remove_set(self._out)
         for shard in self.finished:
             staged = self.folder / shard.info.name
@@ -95,21 +114,51 @@ class Staging:
         manifest = Manifest(tuple(shard.info for shard in self.finished), tuple(classes), made)
         records = np.concatenate([shard.records for shard in self.finished])
         manifest = write_index(self._out, records, manifest)
-        self.drop()
+        for name in (QUARANTINE_NAME, CONVERTED_NAME, INDEX_NAME, MANIFEST_NAME):  # this one last
+            if (self._out / name).exists():
+                self._home.send(self._out / name)
+        self._clear()
         return manifest
 
     def drop(self) -> None:
         """Remove the unfinished part, and `out` when that leaves it empty."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        self._home.remove([self.folder / shard.info.name for shard in self.finished])
+        self._clear()
+
+    def _clear(self) -> None:
+        self._home.remove([self.folder])
         with contextlib.suppress(OSError):
             self._out.rmdir()
 
+    def _write(self, path: Path, content: bytes) -> None:
+        write_whole(path, content)
+        self._home.send(path)
+
+    def _check_there(self) -> None:
+        self._home.look()
+        for shard in self.finished:
+            if not self._is_there(shard.info):
+                raise DataError(
+                    f"a set is published when all of its shards are there, got {shard.info.name} "
+                    f"missing or of another size in {self._out}; repeat the command"
+                )
+
+    def _is_there(self, info: ShardInfo) -> bool:
+        """In `out` already, when a move was interrupted."""
+        states = [self._home.state(folder / info.name) for folder in (self.folder, self._out)]
+        return any(state is not None and state[0] == info.size_bytes for state in states)
+
     def _take_back(self) -> None:
         """Remove what an interrupted `publish` of another set had moved to `out` already."""
-        if read_manifest(self._out) is None:
-            for journal in _journals(self.folder):
-                (self._out / journal.with_suffix(".tar").name).unlink(missing_ok=True)
+        if read_manifest(self._out) is not None:
+            return
+        names = [journal.with_suffix(".tar").name for journal in _journals(self.folder)]
+        if not self._home.renames:
+            # Sent before its journal was.
+            former = (read_recipe(self._out) or {}).get("options", {}).get("name")
+            shard = re.compile(rf"{re.escape(str(former))}-\d{{6,}}\.tar")
+            names += [name for name in self._home.names() if shard.fullmatch(name)]
+        self._home.remove([self._out / name for name in names])
 
     def _resume(self) -> None:
         """Read the journal as far as it is whole, and clear away what came after."""
@@ -119,7 +168,7 @@ class Staging:
             if shard is None:
                 break
             self.finished.append(shard)
-            kept |= {journal.name, journal.with_suffix(".records").name, shard.info.name}
+            kept |= {journal.with_suffix(end).name for end in _SHARD_FILES}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
@@ -129,8 +178,7 @@ class Staging:
         if content is None:
             return None
         info = ShardInfo(**content["shard"])
-        tars = (self.folder / info.name, self._out / info.name)
-        if not any(tar.is_file() and tar.stat().st_size == info.size_bytes for tar in tars):
+        if not self._is_there(info):
             return None
         records = np.fromfile(journal.with_suffix(".records"), dtype=INDEX_DTYPE)
         refused = tuple(Refused(**item) for item in content["refused"])
@@ -138,7 +186,9 @@ class Staging:
             Converted(item["name"], Conversion(**item["conversion"]))
             for item in content.get("converted", ())
         )
-        return FinishedShard(info, records, content["next_position"], refused, converted)
+        path = journal.with_suffix(".bounds")
+        bounds = np.fromfile(path, dtype=np.int64) if path.is_file() else None
+        return FinishedShard(info, records, content["next_position"], refused, converted, bounds)
 
 
 def read_recipe(out: Path) -> dict | None:
@@ -149,6 +199,16 @@ def read_recipe(out: Path) -> dict | None:
 def has_finished_shards(out: Path) -> bool:
     """Whether the unfinished set in `out` is worth keeping."""
     return bool(_journals(out / PARTIAL_NAME))
+
+
+def finished_names(out: Path) -> list[str]:
+    """The files of `.partial` that an unfinished set goes on from, each before those that need it.
+
+    None of them changes any more.
+    """
+    journals = _journals(out / PARTIAL_NAME)
+    paths = [journal.with_suffix(end) for journal in journals for end in _SHARD_FILES]
+    return [_RECIPE_NAME, *(path.name for path in paths if path.exists())]
 
 
 def _journals(folder: Path) -> list[Path]:

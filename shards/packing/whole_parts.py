@@ -1,7 +1,7 @@
 """The parts of a set, all there and of one make: what is asked before anything is joined."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_DTYPE, PARTIAL_NAME
 from shards.packing.conversions import Converted, read_conversions
+from shards.packing.home import Home, State
 from shards.packing.part import (
     Part,
     WholePart,
@@ -23,18 +24,21 @@ from shards.packing.part import (
 from shards.packing.recut import PartTar
 from shards.samples.quarantine import Refused, read_quarantine
 
-State = tuple[int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class WholeParts:
     """All parts of a set."""
 
-    out: Path
+    home: Home
     parts: tuple[Part, ...]  # 1/N to N/N
     made: tuple[WholePart, ...]
     digests: tuple[str, ...]
     states: tuple[tuple[State, ...], ...]  # of the tars of each part
+
+    @property
+    def out(self) -> Path:
+        """The folder of the home."""
+        return self.home.folder
 
     @property
     def recipe(self) -> Mapping[str, object]:
@@ -48,25 +52,28 @@ class WholeParts:
 
     def tars(self) -> list[PartTar]:
         """The tars of all parts, in packing order."""
-        return [
-            PartTar(part.folder(self.out) / PARTIAL_NAME / shard.name, shard, str(part))
-            for part, made in zip(self.parts, self.made, strict=True)
-            for shard in made.shards
-        ]
+        tars = []
+        for part, made in zip(self.parts, self.made, strict=True):
+            folder = part.folder(self.out)
+            all_bounds: list[np.ndarray] | list[None] = [None] * len(made.shards)
+            if made.bounds_sha256:
+                all_bounds = _read_beside(folder, made, ".bounds", np.dtype(np.int64), 1)
+                if _digest(all_bounds) != made.bounds_sha256:
+                    raise _changed(folder, part, "other bounds of samples")
+            for shard, bounds in zip(made.shards, all_bounds, strict=True):
+                path = folder / PARTIAL_NAME / shard.name
+                tars.append(PartTar(self.home, path, shard, str(part), bounds))
+        return tars
 
     def records(self) -> np.ndarray:
         """The records [N] INDEX_DTYPE of all tars; raises DataError where they have changed."""
         found = [np.empty(0, INDEX_DTYPE)]
         for part, made in zip(self.parts, self.made, strict=True):
-            folder, digest = part.folder(self.out), hashlib.sha256()
-            for shard in made.shards:
-                path = (folder / PARTIAL_NAME / shard.name).with_suffix(".records")
-                content = path.read_bytes() if path.is_file() else b""
-                digest.update(content)
-                if len(content) == shard.num_samples * INDEX_DTYPE.itemsize:
-                    found.append(np.frombuffer(content, INDEX_DTYPE))
-            if digest.hexdigest() != made.records_sha256:
+            folder = part.folder(self.out)
+            records = _read_beside(folder, made, ".records", INDEX_DTYPE, 0)
+            if _digest(records) != made.records_sha256:
                 raise _changed(folder, part, "other records")
+            found += records
         return np.concatenate(found)
 
     def lists(self) -> tuple[list[Refused], list[Converted]]:
@@ -84,21 +91,23 @@ class WholeParts:
 
     def check_unchanged(self) -> None:
         """Raise DataError where a part is not what it was when this was read."""
+        self.home.look()
         for part, made, digest, states in zip(
             self.parts, self.made, self.digests, self.states, strict=True
         ):
             folder = part.folder(self.out)
-            if part_digest(folder) != digest or _states(folder, part, made) != states:
+            if part_digest(folder) != digest or _states(self.home, folder, part, made) != states:
                 raise _changed(folder, part, "another time of change meanwhile")
 
 
-def read_whole_parts(out: Path) -> WholeParts:
+def read_whole_parts(home: Home) -> WholeParts:
     """All parts of OUT; nothing but their descriptions is read.
 
     Raises:
         UsageError: there are none, one is missing or not whole, or they are not of one make.
         DataError: one has changed since it was made.
     """
+    out = home.folder
     parts = parts_in(out)
     if not parts:
         raise UsageError(
@@ -135,19 +144,38 @@ def read_whole_parts(out: Path) -> WholeParts:
             )
     found = tuple(made[part] for part in needed)
     digests = tuple(part_digest(part.folder(out)) for part in needed)
-    states = tuple(_states(part.folder(out), part, made[part]) for part in needed)
-    return WholeParts(out, tuple(needed), found, digests, states)
+    states = tuple(_states(home, part.folder(out), part, made[part]) for part in needed)
+    return WholeParts(home, tuple(needed), found, digests, states)
 
 
-def _states(folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
-    """What the disk says of a part's tars; raises DataError where one has not its size."""
+def _read_beside(
+    folder: Path, made: WholePart, ending: str, dtype: np.dtype, more: int
+) -> list[np.ndarray]:
+    """What lies beside the tars of a part, an item a sample and `more`; empty where it does not."""
+    found = []
+    for shard in made.shards:
+        path = (folder / PARTIAL_NAME / shard.name).with_suffix(ending)
+        content = path.read_bytes() if path.is_file() else b""
+        is_whole = len(content) == (shard.num_samples + more) * dtype.itemsize
+        found.append(np.frombuffer(content if is_whole else b"", dtype))
+    return found
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _states(home: Home, folder: Path, part: Part, made: WholePart) -> tuple[State, ...]:
+    """What their home says of a part's tars; raises DataError where one has not its size."""
     states = []
     for shard in made.shards:
-        path = folder / PARTIAL_NAME / shard.name
-        state = path.stat() if path.is_file() else None
-        if state is None or state.st_size != shard.size_bytes:
+        state = home.state(folder / PARTIAL_NAME / shard.name)
+        if state is None or state[0] != shard.size_bytes:
             raise _changed(folder, part, f"{shard.name} missing or of another size")
-        states.append((state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        states.append(state)
     return tuple(states)
 
 

@@ -33,12 +33,15 @@ class Cluster:
 
     name: str  # as the user gave it
     cores: int  # of all its machines, when it was opened
+    gpus: int
     ray: Any  # the library
 
     def run(
         self,
         work: Callable[[Job], Result],  # a module's function, so that any machine finds it
         jobs: Sequence[Job],
+        *,
+        gpus: int = 0,  # that a job has for itself
     ) -> Iterator[tuple[int, Result]]:
         """Yield (position of the job, its result) as jobs finish; a lost one is done again.
 
@@ -48,7 +51,7 @@ class Cluster:
             DataError: a job died for another reason than its machine, or the cluster is gone.
         """
         ray = self.ray
-        remote = ray.remote(num_cpus=1, max_retries=-1)(work)
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(work)
         waiting, running = iter(enumerate(jobs)), {}
         try:
             while True:
@@ -107,8 +110,9 @@ def open_cluster(text: str, cores: int | None = None) -> Iterator[Cluster]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_answer(text, error) from None
     try:
-        found = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield Cluster(text, min(found, cores or found), ray)
+        resources = ray.cluster_resources()
+        found = max(1, int(resources.get("CPU", 1)))
+        yield Cluster(text, min(found, cores or found), int(resources.get("GPU", 0)), ray)
     finally:
         ray.shutdown()
 

@@ -75,6 +75,15 @@ def remote_folder(directory: Location | None) -> RemoteFolder | None:
     return RemoteFolder(address) if "://" in address else None
 
 
+def located(directory: Location) -> "Path | RemoteFolder":
+    """A path or an address as one of two types; UsageError when it is no address of shards."""
+    remote = remote_folder(directory)
+    if remote is not None:
+        return remote
+    assert not isinstance(directory, RemoteFolder)
+    return Path(directory)
+
+
 def default_window(directory: Location | None) -> int | None:
     """Shards that a run shuffles together when nothing is said; None: everything."""
     return DEFAULT_WINDOW_SHARDS if remote_folder(directory) else None

@@ -27,6 +27,11 @@ def is_permanent(error: BaseException) -> bool:
     )
 
 
+def is_missing(error: BaseException) -> bool:
+    """Whether what was asked for is not there, rather than closed or out of reach."""
+    return _status(error) == 404
+
+
 def reason_of(error: BaseException, limit_s: float) -> str:
     """A few words: `not found (404)`, `no whole answer within 20 s`, `ClientConnectorError`."""
     if isinstance(error, asyncio.TimeoutError | TimeoutError):

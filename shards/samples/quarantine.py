@@ -33,7 +33,7 @@ def read_quarantine(folder: Path) -> list[Refused]:
     return [Refused(str(row["name"]), str(row["reason"])) for row in rows if row]
 
 
-def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
+def tell_refused(refused: Sequence[Refused], folder: object) -> str:
     """One sentence: how many were left out, why, where they are listed, which was the first."""
     kinds = Counter(item.reason.partition(" (")[0] for item in refused)
     shown = kinds.most_common(_SHOWN_KINDS)
@@ -45,6 +45,6 @@ def tell_refused(refused: Sequence[Refused], folder: Path) -> str:
     is_bad = not any(item.reason.startswith("a ") for item in refused)
     images = f"{len(refused):,} {'bad ' * is_bad}image{'s' * (len(refused) != 1)}"
     return (
-        f"left out {images}{more}, listed in {folder / QUARANTINE_NAME}; the first is "
+        f"left out {images}{more}, listed in {folder}/{QUARANTINE_NAME}; the first is "
         f"{refused[0].name}: {refused[0].reason}"
     )

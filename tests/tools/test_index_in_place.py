@@ -5,11 +5,13 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from shards.errors import run_command
 from shards.index import ShardIndex
+from shards.reader import ShardReader
 from tools import check_shards
 from tools.make_shards import main
 
@@ -135,3 +137,43 @@ def test_packing_again_keeps_the_list_of_what_was_bad(
     rows = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
     assert [row["name"] for row in rows] == ["bad.jpg"]
     assert "left out 1 bad image" in capsys.readouterr().out
+
+
+def test_what_img2dataset_downloads_needs_no_packing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tars of image, caption and facts, and beside each a table and counts: every image is in the
+    index and can be read, nothing is moved, and the check is content.
+    """
+    folder = tmp_path / "web"
+    for shard, numbers in ((0, (0, 1, 3)), (1, (0, 2))):  # what could not be fetched is absent
+        keys = [f"{shard:05d}{number:04d}" for number in numbers]
+        files = [f"{key}.{end}" for key in keys for end in ("jpg", "txt", "json")]
+        tar = folder / f"{shard:05d}.tar"
+        folder.mkdir(exist_ok=True)
+        with tarfile.open(tar, "w") as written:
+            for name in files:
+                data = json.dumps({"key": name[:9], "status": "success", "caption": "a"}).encode()
+                if name.endswith("jpg"):
+                    buffer = io.BytesIO()
+                    Image.new("RGB", (12, 9), "red").save(buffer, "JPEG")
+                    data = buffer.getvalue()
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                written.addfile(info, io.BytesIO(data))
+        (folder / f"{shard:05d}.parquet").write_bytes(b"PAR1 a table PAR1")
+        (folder / f"{shard:05d}_stats.json").write_text('{"count": 4, "successes": 3}')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main([str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith(f"{folder}: 5 images, no labels, 2 shards, indexed in place")
+    index = ShardIndex.open(folder)
+    assert index.keys(np.arange(5)) == [
+        *("000000000", "000000001", "000000003"),
+        *("000010000", "000010002"),
+    ]
+    with ShardReader(index) as reader:
+        assert all(isinstance(image, bytes) for image in reader.read(np.arange(5)))
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert check_shards.main([str(folder)]) == 0

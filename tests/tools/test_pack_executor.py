@@ -1,42 +1,18 @@
 """`--executor ray`: a pack and a check on a cluster of nodes, and what is refused beforehand."""
 
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from shards.format import PARTS_NAME
+from tests.ray_cluster import ROOT, SECONDS, command, nodes, run
+from tests.s3_server import objects, s3_bucket
 from tests.shards.packing.photo_parts import SMALL, contents, make_photos, packs, refused
 from tools import check_shards
 
 pytest.importorskip("ray")
-ROOT = Path(__file__).parents[2]
-SECONDS = 300
-
-
-@contextmanager
-def nodes() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a cluster of three nodes, and the program that holds it (ray_nodes.py)."""
-    program = [sys.executable, str(Path(__file__).parent / "ray_nodes.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(program, text=True, cwd=ROOT, **pipes) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        try:
-            yield holder.stdout.readline().strip(), holder
-        finally:
-            holder.stdin.close()
-            holder.wait(SECONDS)
-
-
-def command(*arguments: object) -> list[str]:
-    """`python -m tools...`, in a process of its own: the library changes the one it is in."""
-    return [sys.executable, "-m", *map(str, arguments)]
 
 
 def test_a_cluster_packs_the_bytes_of_one_process(tmp_path: Path) -> None:
@@ -95,18 +71,26 @@ def begun(out: Path) -> list[Path]:
     return [part for part in (out / PARTS_NAME).glob("*") if list(part.rglob("*.tar*"))]
 
 
-def run(words: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """A command in a folder, to its end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        words,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+@pytest.mark.long
+def test_a_cluster_packs_into_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machines upload what they make, and one is killed amid that: the bytes of one process."""
+    photos, one = make_photos(tmp_path / "photos"), tmp_path / "one"
+    packs(photos, one, *SMALL)
+    with s3_bucket(monkeypatch) as client, nodes() as (address, holder):
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        words = (photos, "s3://bucket/set", *SMALL[2:])
+        packs(*words, "--workers", "1", "--part", "2/4")
+        words = (*words, "--executor", f"ray:{address}")
+        by_hand = objects(client, "set")
+        with subprocess.Popen(command("tools.make_shards", *words), cwd=ROOT) as packing:
+            while packing.poll() is None and objects(client, "set") == by_hand:
+                time.sleep(0.05)
+            holder.stdin.write("kill\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "killed\n"
+            assert packing.wait(SECONDS) == 0
+        assert objects(client, "set") == contents(one)
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

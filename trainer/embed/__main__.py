@@ -2,7 +2,7 @@
 
 A row an image that can be read: sample number, the source's file name, key, shard, label, features,
 and with --neighbours its nearest images. Any size of set in bounded memory, on all ranks that
-torchrun starts; a command that was stopped goes on where it was.
+torchrun starts or on a Ray cluster; a command that was stopped goes on where it was.
 """
 
 from trainer.command.begin import begin
@@ -13,8 +13,8 @@ if __name__ == "__main__":
 import argparse
 import sys
 
-from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
+from trainer.command.on_ranks import run_on_ranks
 
 EXAMPLES = """\
 examples:
@@ -22,6 +22,7 @@ examples:
   python -m trainer.embed encoder.safetensors --data sets/val --out val.npy --neighbours 10
   python -m trainer.embed runs/mine --data s3://bucket/train --out features.npy data.workers=8
   torchrun --nproc-per-node 8 -m trainer.embed runs/mine --data sets/train --out features.parquet
+  python -m trainer.embed runs/mine --data sets/train --out f.npy --executor ray:10.0.0.1:6379
 
 An .npy is an array of records, a .parquet a table; both have the columns id, name, key, shard,
 label, features (and neighbours, similarities: ids of the K most similar other images, by cosine):
@@ -34,7 +35,7 @@ Neighbours compare every image with every other: a million take hours on a CPU, 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command(lambda: _main(_parser().parse_intermixed_args(argv)))
+    return run_on_ranks(lambda: _main(_parser().parse_intermixed_args(argv)))
 
 
 def _main(args: argparse.Namespace) -> int:
@@ -71,6 +72,11 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--part-images", type=int, default=4096, metavar="N",
         help="images that are written at once, at least (4096): what a stop can cost",
+    )  # fmt: skip
+    parser.add_argument(
+        "--executor", metavar="ray[:HOST:PORT]",
+        help="make parts on a Ray cluster that is running, whose machines see RUN, DIR and FILE's "
+        "folder, or on a new one of this machine's cores (needs ray; default: this process)",
     )  # fmt: skip
     parser.add_argument(
         "--overwrite", action="store_true", help="replace other features in --out, or its parts"

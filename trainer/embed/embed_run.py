@@ -17,12 +17,15 @@ import torch
 
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
+from shards.processes.cluster import Cluster, check_executor, maybe_cluster
 from shards.terminal.console import new_console
 from trainer.checks import require
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.command.scoreboard import progress_bar
+from trainer.command.scoring_ranks import refuse_ranks
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, on_first, process_group, rank, world_size
+from trainer.embed.cluster_features import FeatureWords, make_on_cluster
 from trainer.embed.feature_parts import FeatureParts, differences
 from trainer.embed.feature_stream import FeatureStream
 from trainer.embed.feature_table import SUFFIXES, read_facts, require_pyarrow, write_table
@@ -54,6 +57,9 @@ def embed_run(args: argparse.Namespace) -> int:
         told += (getattr(encoder.module, "plugin_origin", ""),)
         if os.environ.get("RANK", "0") == "0":
             sys.stderr.writelines(f"{text}\n" for text in dict.fromkeys(told) if text)
+        if args.executor is not None:
+            with maybe_cluster(args.executor) as cluster:
+                return _embed(args, config, encoder, out, torch.device("cpu"), cluster)
         with process_group(choose_device(config.run.device).type, WAIT_S) as local_rank:
             return _embed(args, config, encoder, out, choose_device(config.run.device, local_rank))
     except KeyboardInterrupt:
@@ -66,7 +72,12 @@ def embed_run(args: argparse.Namespace) -> int:
 
 
 def _embed(
-    args: argparse.Namespace, config: TrainConfig, encoder: Encoder, out: Path, device: torch.device
+    args: argparse.Namespace,
+    config: TrainConfig,
+    encoder: Encoder,
+    out: Path,
+    device: torch.device,
+    cluster: Cluster | None = None,
 ) -> int:
     index = open_index(args.data, config)
     facts = _facts(args, encoder, index)
@@ -79,20 +90,47 @@ def _embed(
         _say(f"going on: {parts.num_parts - len(missing)} of {parts.num_parts} parts are there")
     _say(f"{encoder.name}: views of {encoder.preprocessing}")
     with _bar(args.data) as show:
-        stream = FeatureStream(config, encoder, index, parts, device)
-        stream.make(missing[rank() :: world_size()], lambda share: show("features", share))
-        _meet(device)
-        if k := args.neighbours:
-            ours = on_first(lambda: parts.missing(k))[rank() :: world_size()]
-            for done, part in enumerate(ours, start=1):
-                parts.write(part, nearest(parts, part, k, device), k)
-                show("neighbours", done / len(ours))
-            _meet(device)
+        if cluster is not None:
+            make_on_cluster(cluster, _words(args, config, cluster), parts, show)
+        else:
+            _make_on_ranks(FeatureStream(config, encoder, index, parts, device), missing, show)
         num_rows = on_first(lambda: _finish(parts, out, facts, show))
     left_out = len(index) - num_rows
     bad = f"; {left_out:,} left out, since they cannot be read" if left_out else ""
     _say(f"wrote {out}: {num_rows:,} images, {encoder.feature_dim} features {args.dtype}{bad}")
     return 0
+
+
+def _make_on_ranks(stream: FeatureStream, missing: list[int], show: OnProgress) -> None:
+    parts, device = stream.parts, stream.device
+    stream.make(missing[rank() :: world_size()], lambda share: show("features", share))
+    _meet(device)
+    if k := parts.facts["neighbours"]:
+        ours = on_first(lambda: parts.missing(k))[rank() :: world_size()]
+        for done, part in enumerate(ours, start=1):
+            parts.write(part, nearest(parts, part, k, device), k)
+            show("neighbours", done / len(ours))
+        _meet(device)
+
+
+def _words(args: argparse.Namespace, config: TrainConfig, cluster: Cluster) -> FeatureWords:
+    """Paths in full, for machines that work elsewhere; a task has a core, or a GPU too."""
+    device = config.run.device
+    if device == "auto":
+        device = "cuda" if cluster.gpus else "cpu"
+    own_threads = any(text.startswith("data.workers=") for text in args.overrides)
+    workers = config.data.workers if own_threads else 1
+    config = replace(
+        config,
+        run=replace(config.run, device=device),
+        data=replace(config.data, workers=workers),
+    )
+    return FeatureWords(_in_full(args.encoder), args.checkpoint, _in_full(args.data), config)
+
+
+def _in_full(name: str) -> str:
+    path = Path(name)
+    return str(path.absolute()) if path.exists() else name
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
@@ -114,6 +152,9 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 def _check(args: argparse.Namespace, out: Path) -> None:
     """Refuse what can be refused before anything is loaded."""
     check_source(args.encoder)
+    if args.executor is not None:
+        check_executor(args.executor)
+        refuse_ranks("--executor")
     if out.suffix not in SUFFIXES or not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(
             f"--out is a file in an existing folder that ends with {' or '.join(SUFFIXES)}, got "

@@ -10,7 +10,7 @@ A part is whole or absent, and does not depend on who made it or when.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,10 @@ class FeatureParts:
     def remove(self) -> None:
         """Delete all of it, once the features are written elsewhere."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def of_attempt(self, attempt: str) -> "FeatureParts":
+        """Those of an attempt at a part, in a folder of its own in this one."""
+        return replace(self, folder=self.folder / f"attempt-{attempt}")
 
     def _refuse_others(self, path: Path) -> None:
         try:

@@ -12,8 +12,9 @@ import torch
 
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
+from augengine.loader.bad_samples import log_bad_sample
 from augengine.loader.center_loader import iter_center_views
-from augengine.views import Views
+from augengine.views import BadSample, Views
 from shards.errors import DataError
 from shards.index import ShardIndex
 from trainer.config import TrainConfig
@@ -31,13 +32,14 @@ class FeatureStream:
         index: ShardIndex,
         parts: FeatureParts,
         device: torch.device,
+        on_bad: Callable[[BadSample], None] = log_bad_sample,
     ) -> None:
-        self._data = config.data
+        self._data, self._on_bad = config.data, on_bad
         self._module = encoder.module.to(device)
         self._feeding = encoder.preprocessing
         self._index = index
-        self._parts = parts
-        self._device = device
+        self.parts = parts
+        self.device = device
         self._dtype = np.dtype(parts.facts["dtype"])
 
     def make(self, missing: Sequence[int], on_share: Callable[[float], None]) -> None:
@@ -46,14 +48,14 @@ class FeatureStream:
         Raises:
             DataError: too many images cannot be read, features that are not finite, or no room.
         """
-        total = sum(len(self._parts.ids(part)) for part in missing)
+        total = sum(len(self.parts.ids(part)) for part in missing)
         done, waiting = 0, list(missing)
         found: list[tuple[np.ndarray, np.ndarray]] = []  # ids, features: of the first that waits
         with ThreadPoolExecutor(1, "features") as pool:
             pending: Future[None] | None = None
             for views in self._views(missing) if missing else ():
                 # What comes is of a later part: those before it are whole, or wholly unreadable.
-                while views.ids[0] not in self._parts.ids(waiting[0]):
+                while views.ids[0] not in self.parts.ids(waiting[0]):
                     pending = self._submit(pool, pending, waiting.pop(0), found)
                     found = []
                 found.append((np.array(views.ids), self._features(views)))
@@ -78,15 +80,15 @@ class FeatureStream:
         return pool.submit(self._write, part, found)
 
     def _write(self, part: int, found: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        width = self._parts.facts["feature_dim"]
+        width = self.parts.facts["feature_dim"]
         ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in found)])
         features = np.concatenate([np.empty((0, width), self._dtype), *(f for _, f in found)])
-        self._parts.write(part, rows_of(self._index, ids, features))
+        self.parts.write(part, rows_of(self._index, ids, features))
 
     @torch.no_grad()
     def _features(self, views: Views) -> np.ndarray:
         """[B, D] of a batch, in the type that is written."""
-        features = self._module(views.crops[0][0].to(self._device)).float().cpu().numpy()
+        features = self._module(views.crops[0][0].to(self.device)).float().cpu().numpy()
         with np.errstate(over="ignore"):
             features = features.astype(self._dtype)
         if not np.isfinite(features).all():
@@ -103,10 +105,10 @@ class FeatureStream:
         return iter_center_views(
             self._index,
             feeding.size_px,
-            self._parts.facts["batch_size"],
-            backend=create_backend(data.backend, self._device, num_threads=threads),
-            decoder=create_decoder(data.decoder, self._device, num_threads=threads),
-            ids=np.concatenate([np.array(self._parts.ids(part)) for part in missing]),
+            self.parts.facts["batch_size"],
+            backend=create_backend(data.backend, self.device, num_threads=threads),
+            decoder=create_decoder(data.decoder, self.device, num_threads=threads),
+            ids=np.concatenate([np.array(self.parts.ids(part)) for part in missing]),
             mean=feeding.mean,
             std=feeding.std,
             fraction=feeding.fraction,
@@ -114,6 +116,7 @@ class FeatureStream:
             prefetch=data.prefetch,
             bad_budget=data.bad_budget,
             on_bad=data.on_bad,
+            on_warning=self._on_bad,
             verify=data.verify,
             stall_s=data.stall_seconds,
         )
