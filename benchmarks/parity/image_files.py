@@ -33,15 +33,20 @@ def unpack(shards: str, out: Path) -> Path:
         (images / f"{label:04d}").mkdir(parents=True)
     with ShardReader(index) as reader:
         for some in np.array_split(ids, -(-len(ids) // _READ_AT_ONCE)):
-            for id_, label, data in zip(some, index.labels(some), reader.read(some), strict=True):
+            for id_, label, found in zip(some, index.labels(some), reader.read(some), strict=True):
+                data = _readable(found, shards)
                 (images / f"{label:04d}" / f"{id_:08d}{_suffix(data, shards)}").write_bytes(data)
     (out / DONE).touch()
     return images
 
 
-def _suffix(data: bytes | SampleError, shards: str) -> str:
-    if isinstance(data, SampleError):
-        raise DataError(f"every image of {shards} is readable, got {data.key}: {data.reason}")
+def _readable(found: bytes | SampleError, shards: str) -> bytes:
+    if isinstance(found, SampleError):
+        raise DataError(f"every image of {shards} is readable, got {found.key}: {found.reason}")
+    return found
+
+
+def _suffix(data: bytes, shards: str) -> str:
     suffix = _SUFFIXES.get(data[:2])
     if suffix is None:
         raise DataError(f"images for the peer are JPEG or PNG, got others in {shards}")

@@ -21,7 +21,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.parity.our_recipe import our_recipe
-from benchmarks.parity.peer_methods import PeerMethod, Place, create_peer
+from benchmarks.parity.peer_method import PeerMethod, Place
+from benchmarks.parity.peer_methods import create_peer
 from benchmarks.parity.shared_settings import (
     DEPTH,
     LOCAL_PX,

@@ -4,89 +4,26 @@ Runs in the peers' environment. Children bear the names that they have in `train
 loss_agreement.py can hand weights over. Every view passes the networks alone, as in the examples.
 """
 
-import copy
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from lightly import loss as losses
 from lightly.models.modules import NNMemoryBankModule, heads
-from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.parity.peer_method import Crops, PeerMethod, Place, given
 from benchmarks.parity.shared_settings import FEATURES, PAIRS, Pair
-
-Crops = list[torch.Tensor]  # a view each, [B, 3, S, S]; the global ones first
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the run is."""
-
-    step: int
-    total_steps: int
-    steps_per_epoch: int
-
-    @property
-    def epoch(self) -> int:
-        """Whole epochs done."""
-        return self.step // self.steps_per_epoch
-
-
-class PeerMethod(nn.Module):
-    """A backbone, heads and a loss; what a method has no use for does nothing."""
-
-    slow: tuple[str, ...] = ()  # children with a slow copy, `target_NAME`
-    constant_lr: tuple[str, ...] = ()  # children whose rate stays at its peak
-
-    def __init__(self, backbone: nn.Module, pair: Pair) -> None:
-        super().__init__()
-        self.pair = pair
-        self.backbone = backbone
-        self.build(pair)
-        for name in self.slow:
-            if not hasattr(self, f"target_{name}"):
-                self.add_module(f"target_{name}", copy.deepcopy(self.get_submodule(name)))
-            deactivate_requires_grad(self.get_submodule(f"target_{name}"))
-
-    def build(self, pair: Pair) -> None:
-        """Make heads and losses."""
-        raise NotImplementedError
-
-    def loss(self, crops: Crops, place: Place) -> torch.Tensor:
-        """The loss of one batch."""
-        raise NotImplementedError
-
-    def before_forward(self, place: Place) -> None:
-        """Move the slow networks: lightly's examples do it first in a step."""
-        start, ramp = self.pair.momentum, self.pair.ramp
-        if start is None:
-            return
-        momentum = cosine_schedule(place.step, place.total_steps, start, 1.0) if ramp else start
-        for name in self.slow:
-            update_momentum(
-                self.get_submodule(name), self.get_submodule(f"target_{name}"), m=momentum
-            )
-
-    def before_optimizer(self, place: Place) -> None:
-        """Between backward and the optimizer's step."""
-
-    @property
-    def encoder(self) -> nn.Module:
-        """The network that is scored."""
-        return self.backbone
 
 
 class SimCLR(PeerMethod):
     """NT-Xent between two views."""
 
     def build(self, pair: Pair) -> None:
+        """Projector and NT-Xent."""
         self.projector = heads.SimCLRProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
-        self.criterion = losses.NTXentLoss(temperature=_given(pair.temperature))
+        self.criterion = losses.NTXentLoss(temperature=given(pair.temperature))
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Of both views' projections."""
         return self.criterion(*(self.projector(self.backbone(x)) for x in crops))
 
 
@@ -96,12 +33,14 @@ class BYOL(PeerMethod):
     slow = ("backbone", "projector")
 
     def build(self, pair: Pair) -> None:
+        """Projector, predictor and cosine."""
         hidden, out = pair.hidden_dim, pair.out_dim
         self.projector = heads.BYOLProjectionHead(FEATURES, hidden, out)
-        self.predictor = heads.BYOLPredictionHead(out, _given(pair.predictor_dim), out)
+        self.predictor = heads.BYOLPredictionHead(out, given(pair.predictor_dim), out)
         self.criterion = losses.NegativeCosineSimilarity()
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Half the sum of both directions."""
         p0, p1 = (self.predictor(self.projector(self.backbone(x))) for x in crops)
         with torch.no_grad():
             z0, z1 = (self.target_projector(self.target_backbone(x)) for x in crops)
@@ -114,12 +53,14 @@ class SimSiam(PeerMethod):
     constant_lr = ("predictor",)
 
     def build(self, pair: Pair) -> None:
+        """Projector, predictor and cosine."""
         hidden, out = pair.hidden_dim, pair.out_dim
         self.projector = heads.SimSiamProjectionHead(FEATURES, hidden, out)
-        self.predictor = heads.SimSiamPredictionHead(out, _given(pair.predictor_dim), out)
+        self.predictor = heads.SimSiamPredictionHead(out, given(pair.predictor_dim), out)
         self.criterion = losses.NegativeCosineSimilarity()
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Half the sum of both directions."""
         z0, z1 = (self.projector(self.backbone(x)) for x in crops)
         p0, p1 = self.predictor(z0), self.predictor(z1)
         return 0.5 * (self.criterion(p0, z1.detach()) + self.criterion(p1, z0.detach()))
@@ -129,18 +70,21 @@ class SwAV(PeerMethod):
     """Views predict each other's balanced codes."""
 
     def build(self, pair: Pair) -> None:
+        """Projector, prototypes and swapped codes."""
         self.projector = heads.SwaVProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
-        self.prototypes = heads.SwaVPrototypes(pair.out_dim, _given(pair.num_prototypes))
-        self.criterion = losses.SwaVLoss(temperature=_given(pair.temperature))
+        self.prototypes = heads.SwaVPrototypes(pair.out_dim, given(pair.num_prototypes))
+        self.criterion = losses.SwaVLoss(temperature=given(pair.temperature))
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Of unit prototypes and the scores of all views."""
         self.prototypes.normalize()
         units = [F.normalize(self.projector(self.backbone(x)), dim=1) for x in crops]
         scores = [self.prototypes(z) for z in units]
         return self.criterion(scores[:2], scores[2:]).squeeze()
 
     def before_optimizer(self, place: Place) -> None:
-        if place.epoch < _given(self.pair.freeze_epochs):
+        """Keep the prototypes where they are for the first epochs."""
+        if place.epoch < given(self.pair.freeze_epochs):
             for parameter in self.prototypes.parameters():
                 parameter.grad = None
 
@@ -151,12 +95,14 @@ class MoCo(PeerMethod):
     slow = ("backbone", "projector")
 
     def build(self, pair: Pair) -> None:
+        """Projector, and NT-Xent with a queue."""
         self.projector = heads.MoCoProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
-        bank = (_given(pair.queue_length), pair.out_dim)
-        temperature = _given(pair.temperature)
+        bank = (given(pair.queue_length), pair.out_dim)
+        temperature = given(pair.temperature)
         self.criterion = losses.NTXentLoss(temperature=temperature, memory_bank_size=bank)
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """The first view asks, the second one answers."""
         query = self.projector(self.backbone(crops[0]))
         with torch.no_grad():
             key = self.target_projector(self.target_backbone(crops[1]))
@@ -167,11 +113,13 @@ class Barlow(PeerMethod):
     """Two views' features correlate with themselves alone."""
 
     def build(self, pair: Pair) -> None:
+        """Projector and correlations."""
         hidden, out = pair.hidden_dim, pair.out_dim
         self.projector = heads.BarlowTwinsProjectionHead(FEATURES, hidden, out)
         self.criterion = losses.BarlowTwinsLoss(lambda_param=dict(pair.weights)["off_diagonal"])
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Of both views' projections."""
         return self.criterion(*(self.projector(self.backbone(x)) for x in crops))
 
 
@@ -179,6 +127,7 @@ class VICReg(PeerMethod):
     """Invariance, variance, covariance."""
 
     def build(self, pair: Pair) -> None:
+        """Expander and the three terms."""
         weights = dict(pair.weights)
         self.expander = heads.VICRegProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
         self.criterion = losses.VICRegLoss(
@@ -188,6 +137,7 @@ class VICReg(PeerMethod):
         )
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Of both views' expansions."""
         return self.criterion(*(self.expander(self.backbone(x)) for x in crops))
 
 
@@ -197,28 +147,32 @@ class DINO(PeerMethod):
     slow = ("backbone", "head")
 
     def build(self, pair: Pair) -> None:
-        num, freeze = _given(pair.num_prototypes), int(_given(pair.freeze_epochs))
+        """Student's and teacher's head, and their cross-entropy."""
+        num, freeze = given(pair.num_prototypes), int(given(pair.freeze_epochs))
         sizes = (FEATURES, pair.hidden_dim, pair.out_dim, num)
         self.head = heads.DINOProjectionHead(*sizes, batch_norm=True, freeze_last_layer=freeze)
         # Weight norm cannot be copied. Their example lets it start elsewhere; the paper does not.
         self.target_head = heads.DINOProjectionHead(*sizes, batch_norm=True)
         self.target_head.load_state_dict(self.head.state_dict())
-        teacher = _given(pair.teacher_temperature)
+        teacher = given(pair.teacher_temperature)
         self.criterion = losses.DINOLoss(
-            num, teacher, teacher, 0, student_temp=_given(pair.temperature)
+            num, teacher, teacher, 0, student_temp=given(pair.temperature)
         )
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Of the student's scores of all views."""
         with torch.no_grad():
             teacher = [self.target_head(self.target_backbone(x)) for x in crops]
         student = [self.head(self.backbone(x)) for x in crops]
         return self.criterion(teacher, student, epoch=place.epoch)
 
     def before_optimizer(self, place: Place) -> None:
+        """Keep the prototypes where they are for the first epochs."""
         self.head.cancel_last_layer_gradients(place.epoch)
 
     @property
     def encoder(self) -> nn.Module:
+        """The teacher's."""
         return self.get_submodule("target_backbone")
 
 
@@ -226,13 +180,15 @@ class NNCLR(PeerMethod):
     """Nearest neighbours of past batches stand for a view."""
 
     def build(self, pair: Pair) -> None:
+        """Projector, predictor, neighbours and NT-Xent."""
         hidden, out = pair.hidden_dim, pair.out_dim
         self.projector = heads.NNCLRProjectionHead(FEATURES, hidden, out)
-        self.predictor = heads.NNCLRPredictionHead(out, _given(pair.predictor_dim), out)
-        self.neighbours = NNMemoryBankModule(size=(_given(pair.queue_length), out))
-        self.criterion = losses.NTXentLoss(temperature=_given(pair.temperature))
+        self.predictor = heads.NNCLRPredictionHead(out, given(pair.predictor_dim), out)
+        self.neighbours = NNMemoryBankModule(size=(given(pair.queue_length), out))
+        self.criterion = losses.NTXentLoss(temperature=given(pair.temperature))
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
+        """Half the sum of both directions."""
         z0, z1 = (self.projector(self.backbone(x)) for x in crops)
         p0, p1 = self.predictor(z0), self.predictor(z1)
         near0 = self.neighbours(z0.detach(), update=False)
@@ -256,9 +212,3 @@ PEER_METHODS: dict[str, type[PeerMethod]] = {
 def create_peer(method: str, backbone: nn.Module) -> PeerMethod:
     """The method by its name in PAIRS."""
     return PEER_METHODS[method](backbone, PAIRS[method])
-
-
-def _given(value: Any) -> Any:
-    """A number that the method's row must have."""
-    assert value is not None
-    return value

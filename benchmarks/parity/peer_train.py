@@ -20,7 +20,8 @@ import torch
 from lightly.data import LightlyDataset
 from torch.utils.data import DataLoader
 
-from benchmarks.parity.peer_methods import PeerMethod, Place, create_peer
+from benchmarks.parity.peer_method import PeerMethod, Place
+from benchmarks.parity.peer_methods import create_peer
 from benchmarks.parity.peer_views import peer_transform
 from benchmarks.parity.shared_settings import (
     BATCH,

@@ -17,7 +17,6 @@ import argparse
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,6 +30,7 @@ from benchmarks.parity.shared_settings import PAIRS
 from benchmarks.parity.sides import COMMANDS, ROOT, Job, Place, train
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
+from shards.index import ShardIndex
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -130,14 +130,20 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     python = options.peer_python
     if python is not None and not Path(python).is_file():
         raise UsageError(f"--peer-python is a Python with lightly, got {python}; make bench-peers")
+    for shards in places:
+        ShardIndex.open(shards)
     return name, places
 
 
 def jobs_of(options: argparse.Namespace, name: str) -> list[Job]:
     """All jobs of the command, the two sides of a method and seed one after the other."""
     sides = [side for side in COMMANDS if side == "ours" or options.peer_python]
-    every = product(_numbers(options.seeds), options.methods.split(","), sides)
-    return [Job(name, options.epochs, method, seed, side) for seed, method, side in every]
+    return [
+        Job(name, options.epochs, method, seed, side)
+        for seed in _numbers(options.seeds)
+        for method in options.methods.split(",")
+        for side in sides
+    ]
 
 
 def lacking(report: dict[str, Any], jobs: list[Job]) -> list[Job]:
