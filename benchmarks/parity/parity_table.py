@@ -92,6 +92,17 @@ def print_table(report: Mapping[str, Any]) -> None:
     table_console().print(table)
 
 
+def print_agreement(agreement: Mapping[str, Mapping[str, Any]]) -> None:
+    """How far the losses of one batch are apart, and the encoder's gradients."""
+    table = Table("method", "ours", "lightly", "loss error", "gradient error", "convention")
+    for method, found in agreement.items():
+        errors = (found["loss_error"], found["gradient_error"])
+        said = ("no formula" if error is None else f"{error:.0e}" for error in errors)
+        values = (f"{found[side]:.6f}" for side in ("ours", "lightly"))
+        table.add_row(method, *values, *said, found["convention"])
+    table_console().print(table)
+
+
 def cells(side: Side) -> list[str]:
     """A side's numbers as text."""
     shown = []

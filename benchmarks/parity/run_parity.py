@@ -8,9 +8,10 @@ r"""Do we train as well as lightly does? Each method on both sides, scored by on
 Both sides share encoder, first weights of it, images, views, batch, optimizer, schedule, length and
 seed (shared_settings.py); transforms, loader, heads and losses are each side's own. First every
 method's loss is taken of one batch with the same weights (loss_agreement.py): one that differs
-unexplained is not trained. Then the jobs, the two sides of a seed one after the other. A row is
-written when it is there, and a later call makes those that lack. Without --peer-python only our
-side's rows are made. docs/evaluation.md shows the table (python docs/make.py evaluation).
+unexplained is not trained (--check does that alone). Then the jobs, the two sides of a seed one
+after the other. A row is written when it is there, and a later call makes those that lack. Without
+--peer-python only our side's rows are made. docs/evaluation.md shows the table (python docs/make.py
+evaluation).
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarks.methods.fitted import read_set
 from benchmarks.parity.agreement_run import check_losses
 from benchmarks.parity.frozen_score import score, weights_of
 from benchmarks.parity.image_files import unpack
-from benchmarks.parity.parity_table import print_table
+from benchmarks.parity.parity_table import print_agreement, print_table
 from benchmarks.parity.shared_settings import PAIRS
 from benchmarks.parity.sides import COMMANDS, ROOT, Job, Place, train
 from shards.atomic import write_whole
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     work = ROOT / "runs" / "parity"
     add("--work", type=Path, default=work, metavar="FOLDER", help="images and runs")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
+    add("--check", action="store_true", help="compare the methods' losses, and nothing else")
     add("--print", action="store_true", help="the table as it is, and nothing else")
     return parser
 
@@ -78,6 +80,11 @@ def _benchmark(options: argparse.Namespace) -> int:
     def keep() -> None:
         write_whole(options.out, json.dumps(report, indent=2) + "\n")
 
+    if options.check:
+        check_losses(report, options.methods.split(","), options.peer_python)
+        keep()
+        print_agreement(report["agreement"])
+        return 0
     if options.peer_python and jobs:
         check_losses(report, sorted({job.method for job in jobs}), options.peer_python)
         keep()
@@ -107,8 +114,11 @@ def _benchmark(options: argparse.Namespace) -> int:
     for seed in _numbers(options.seeds):
         _score_untrained(report, name, seed, places)
         keep()
-    with ThreadPoolExecutor(options.jobs) as pool:
+    pool = ThreadPoolExecutor(options.jobs)
+    try:
         list(pool.map(make, jobs))
+    finally:  # Ctrl-C leaves the jobs that have not begun
+        pool.shutdown(cancel_futures=True)
     print_table(report)
     return 1 if failed else 0
 
@@ -130,6 +140,8 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     python = options.peer_python
     if python is not None and not Path(python).is_file():
         raise UsageError(f"--peer-python is a Python with lightly, got {python}; make bench-peers")
+    if options.check and python is None:
+        raise UsageError("--check compares with lightly, got no --peer-python; add it")
     for shards in places:
         ShardIndex.open(shards)
     return name, places

@@ -14,6 +14,7 @@ from shards.errors import DataError
 
 COSTS = {"images_per_s": 10.0, "data_wait": 0.1, "wall_s": 2.0, "cpu_s": 3.0, "peak_mib": 4.0}
 GOOD = {"loss_error": 1e-9, "gradient_error": 1e-9, "convention": "the same"}
+GOOD |= {"ours": 1.5, "lightly": 1.5}
 
 
 @pytest.fixture
@@ -97,6 +98,23 @@ def test_a_loss_that_differs_is_not_trained(
     assert done == []
 
 
+def test_check_compares_and_trains_nothing(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All losses are in the report, and no row is."""
+    done: list[Job] = []
+    monkeypatch.setattr(run_parity, "train", trained(done))
+    assert run_parity.main([*command, "--check"]) == 0
+    report = json.loads((tmp_path / "rows.json").read_text())
+    assert sorted(report["agreement"]) == ["byol", "simclr"]
+    assert report["rows"] == report["untrained"] == done == []
+    assert "1e-09" in capsys.readouterr().out
+    assert not (tmp_path / "work").exists()
+
+
 def test_agreement_is_of_loss_and_gradient() -> None:
     """A right value with a wrong gradient does not pass; no formula passes only with its reason."""
     assert agrees(GOOD)
@@ -119,6 +137,7 @@ def test_agreement_is_of_loss_and_gradient() -> None:
             "--set a=b,c --peer-python nowhere",
             "--peer-python is a Python with lightly, got nowhere",
         ),
+        ("--set a=b,c --check", "--check compares with lightly, got no --peer-python"),
         ("--set a=b,c", "shards lie in a folder, got b"),
         ("--print", "has no rows; run without --print first"),
     ],
