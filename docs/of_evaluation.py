@@ -1,9 +1,10 @@
-"""The tables of evaluation.md: the study of the label-free measures, and transfer to other sets."""
+"""The tables of evaluation.md: label-free measures, transfer to other sets, lightly beside us."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from make import results, table
+from of_parity import parity
 
 from benchmarks.methods.study_tables import ACCURACIES, MEASURES, in_words
 
@@ -138,4 +139,5 @@ BLOCKS = {
     "study last": _last,
     "study regret": _regret,
     "transfer": _transfer,
+    "parity": parity,
 }

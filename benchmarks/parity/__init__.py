@@ -1,0 +1,1 @@
+"""Our training beside lightly's: the same settings, one evaluator."""
