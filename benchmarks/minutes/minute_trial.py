@@ -26,6 +26,7 @@ from trainer.config import TrainConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled_pair import open_labelled
 from trainer.eval.online import OnlineKnn
+from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.record.conditions import conditions
 from trainer.record.log import read_metrics
@@ -51,7 +52,7 @@ def run_trial(
     """Train and score; the row without its name."""
     before = conditions()
     base, config = (with_keys(train_set, some) for some in ((), keys))
-    base_s, own_s = costs([base, config])
+    base_s, own_s = costs([base, config]) if config != base else (1.0, 1.0)
     images = core_seconds * BASE_RATE * base_s / own_s
     config = with_length(config, images, warmup)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,10 +81,11 @@ def run_trial(
 
 def with_keys(train_set: str, keys: Sequence[str]) -> TrainConfig:
     """The base on a set, with keys changed, without scores while it trains."""
-    values: dict[str, Any] = read_recipe(str(BASE))
+    typed: dict[str, Any] = {}
     quiet = ("run.device=cpu", "run.loggers=[]", "run.save_every_epochs=1000")
     for text in (f"data.train={train_set}", *quiet, *keys):
-        values = merge(values, parse_override(text))
+        typed = merge(typed, parse_override(text))
+    values, _ = overlay(read_recipe(str(BASE)), typed)
     return resolve(values)
 
 

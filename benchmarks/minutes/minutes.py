@@ -25,7 +25,7 @@ from benchmarks.minutes.ideas import IDEAS, WARMUPS
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.terminal.console import table_console
-from trainer.checks import choose
+from trainer.checks import choose, require
 
 RESULTS = Path(__file__).parents[1] / "results" / "minutes.json"
 
@@ -60,6 +60,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         names = options.ideas.split(",")
         for name in names:
             choose("idea", name, IDEAS)
+        seconds = options.core_seconds
+        require(seconds > 0, "--core-seconds is positive", seconds, "try 60")
         if options.train is None or options.held_out is None:
             raise UsageError("a trial needs two sets, got none; give --train SET --held-out SET")
         for name in lacking(names, options.core_seconds, rows):
