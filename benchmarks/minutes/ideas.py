@@ -7,6 +7,8 @@ benchmarks/results/minutes.json; an idea that is here and not there was not run.
 
 HALF = ("backbone.stem=half",)
 WIDER = (*HALF, "backbone.width=0.375")
+_MUON = ("optim.name=muon", "optim.base_lr=0.08", "optim.base_lr_1d=0.4", "optim.momentum=0.95")
+MUON = (*WIDER, *_MUON)
 _LOCAL = ("policy.sizes=32+16", "policy.groups=[{scale: [0.3, 1.0]}, {scale: [0.1, 0.4]}]")
 
 IDEAS: dict[str, tuple[str, ...]] = {
@@ -26,13 +28,15 @@ IDEAS: dict[str, tuple[str, ...]] = {
     "batch-128": (*WIDER, "loop.batch_size=128"),
     "one-cycle": (*WIDER, "optim.base_lr=0.8"),
     "adamw": (*WIDER, "optim.name=adamw", "optim.base_lr=0.004", "optim.weight_decay=0.01"),
-    "muon": (
-        *WIDER,
-        "optim.name=muon",
-        "optim.base_lr=0.08",
-        "optim.base_lr_1d=0.4",
-        "optim.momentum=0.95",
-    ),
+    "muon": MUON,
+    "muon-alone": _MUON,  # the base's encoder
+    # What goes with Muon, which was the first to gain much.
+    "muon-views-2+2": (*MUON, "policy.views=2+2", *_LOCAL),
+    "muon-views-24px": (*MUON, "policy.sizes=24"),
+    "muon-rate-x2": (*MUON, "optim.base_lr=0.16", "optim.base_lr_1d=0.8"),
+    "muon-batch-128": (*MUON, "loop.batch_size=128", "optim.base_lr=0.04", "optim.base_lr_1d=0.2"),
+    "muon-0.25": (*HALF, "backbone.width=0.25", *_MUON),
+    "muon-0.5": (*HALF, "backbone.width=0.5", *_MUON),
     # Heads.
     "small-head": (*WIDER, "method.out_dim=32"),
     "large-head": (*WIDER, "method.out_dim=128"),
