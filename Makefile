@@ -14,6 +14,7 @@
 #   make soak         what takes an hour or more: 100,000 damaged files, broken sets, killed runs, a billion samples; writes
 #                     benchmarks/results/*.json and docs/scale-simulation.md
 #   make gpu-check    on a machine with an NVIDIA GPU: parity, profiles, bf16 runs, losses; writes JSON
+#                     make gpu-check CIFAR10=TRAIN,TEST: the recipe fast_cifar10_gpu alone, within 10 minutes
 #
 # TORCH names the build of torch to install, e.g. a CPU-only one: make demo TORCH='torch==2.13.0 --index-url URL'.
 # An environment you made yourself: make test VENV=/path/to/venv (make installs the project there, nothing is removed);
@@ -86,7 +87,7 @@ $(PEERS_VENV)/.augengine-peers:
 	touch $@
 
 gpu-check: env
-	$(BIN)/python -m benchmarks.gpu.gpu_check
+	$(BIN)/python -m benchmarks.gpu.gpu_check $(if $(CIFAR10),--only 'fast cifar10' --minutes 10 --cifar10 $(CIFAR10))
 
 clean:
 	rm -rf $(VENV) build *.egg-info

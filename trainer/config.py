@@ -33,7 +33,7 @@ class BackboneConfig:
     """The encoder."""
 
     arch: str = "resnet50"
-    stem: str = "auto"  # imagenet, small (for images up to about 64 px); auto: by the largest crop
+    stem: str = "auto"  # imagenet; small, half (up to about 64 px); auto: by the largest crop
     width: float = 1.0  # channels, times the published ones
     zero_init_residual: bool = False  # every block starts as its shortcut
     position: str = "learned"  # or sincos; ViTs only, as are the next four

@@ -1,6 +1,7 @@
 """All that needs an NVIDIA GPU in one command: parity, profiles, bf16 SwAV steps, the fused losses.
 
     python -m benchmarks.gpu.gpu_check [--minutes 12] [--only STEP,STEP] [--out FILE]
+    python -m benchmarks.gpu.gpu_check --only "fast cifar10" --cifar10 TRAIN,TEST --minutes 10
 
 The most valuable steps come first (gpu_steps.py), each says how long it may take, and its result
 stands in the file as soon as it is there. A step that fails leaves its reason and the others still
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu.fast_run import read_sets
 from benchmarks.gpu.gpu_command import StepError
 from benchmarks.gpu.gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, all_steps
 from shards.atomic import write_whole
@@ -49,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="default: benchmarks/results, by the GPU's name")
     add("--minutes", type=float, default=12, metavar="N", help="in all (default: %(default)s)")
+    add("--cifar10", metavar="TRAIN,TEST", help="its shards, for the step 'fast cifar10'")
     add("--only", metavar="STEPS", help="as the file names them: parity fused,losses")
     add(
         "--device",
@@ -69,6 +72,7 @@ def _check(options: argparse.Namespace) -> int:
     out = options.out or RESULTS / f"{_slug(options.device)}.json"
     if not out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
+    sets = read_sets(options.cifar10)
     scale = FULL if on_cuda else TRIAL
     end = time.perf_counter() + 60 * options.minutes
     results = _former(out) if options.only else {}
@@ -79,7 +83,7 @@ def _check(options: argparse.Namespace) -> int:
     }
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        steps = all_steps(scale, options.device, Path(folder))
+        steps = all_steps(scale, options.device, Path(folder), sets)
         for name in _chosen(options.only, steps):
             limit_s = min(steps[name].limit_s, end - time.perf_counter())
             print(f"{name}: at most {max(0, limit_s):.0f} s ...", flush=True)

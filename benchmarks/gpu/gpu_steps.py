@@ -18,6 +18,7 @@ import torch
 from augengine.backends.create_backend import BACKENDS, has_fused
 from augengine.devices.installed import has_dali
 from benchmarks.augment.photographs import pack_photographs
+from benchmarks.gpu import fast_run
 from benchmarks.gpu.gpu_command import StepError, pass_tests, succeed
 from trainer.record.log import read_metrics
 
@@ -91,8 +92,13 @@ TRIAL = Scale(
 )
 
 
-def all_steps(scale: Scale, device: str, folder: Path) -> dict[str, Step]:
-    """The steps of the check in order; data and runs lie in `folder`."""
+def all_steps(
+    scale: Scale,
+    device: str,
+    folder: Path,  # of data and runs
+    cifar10: tuple[str, str] | None = None,  # its shards, to train on and to score
+) -> dict[str, Step]:
+    """The steps of the check in order."""
     data = folder / "shards-of-photographs"
     profiles = {
         f"profile {name}": Step(90, partial(_profile, scale, device, name, data))
@@ -108,6 +114,10 @@ def all_steps(scale: Scale, device: str, folder: Path) -> dict[str, Step]:
         "losses": Step(240, partial(_losses, scale, device, folder)),
         "parity of the others": Step(120, partial(_parity_of_others, scale, device)),
         "swav bf16": Step(90, partial(_train, scale, device, data)),
+        # Last: it takes about as long as all the others.
+        fast_run.NAME: Step(
+            fast_run.LIMIT_S, partial(fast_run.train_fast, cifar10, device, folder)
+        ),
     }
 
 

@@ -2,7 +2,7 @@
 
 Names and shapes of ResNets are torchvision's and timm's, those of ViTs timm's; Detectron2 has its
 own. Each layout comes with the lines of Python that load it, as they are printed: tests run them.
-A small stem (3x3, stride 1, no pooling) is none of theirs, and is said with what to change.
+Stems without pooling (small, half) are none of theirs, and are said with what to change.
 
 Detectron2's names: detectron2/modeling/backbone/resnet.py (BasicStem, BottleneckBlock), and MoCo's
 detection/convert-pretrain-to-detectron2.py, which maps torchvision's to them.
@@ -20,10 +20,11 @@ from shards.errors import UsageError
 from trainer.nets.resnet import DEPTHS, BasicBlock
 from trainer.nets.vit import SIZES
 
-SMALL_STEM = (
-    "model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)",
-    "model.maxpool = torch.nn.Identity()",
-)
+# What other libraries lack: in words, and the first convolution's arguments.
+_STEMS = {
+    "small": ("3x3, stride 1, no pooling", "3, padding=1"),
+    "half": ("4x4, stride 2, no pooling", "4, 2, 1"),
+}
 DETECTRON2_DEPTHS = (18, 34, 50, 101, 152)
 _RESNET = re.compile(r"resnet(\d+)")
 _VIT = re.compile(r"vit_([a-z]+?)(\d+)")
@@ -140,10 +141,16 @@ def _plain_resnet(texts: Mapping[str, str], library: str) -> int:
 
 
 def _with_stem(texts: Mapping[str, str], library: str, lines: list[str], load: str) -> Recipe:
-    is_small = texts["stem"] == "small"
-    note = (
-        f"the small stem of this encoder (3x3, stride 1, no pooling) is not {library}'s: two lines "
-        "change the model before it loads"
-    )
     end = f"model.load_state_dict({load}); model.eval()"
-    return Recipe((*lines, *(SMALL_STEM if is_small else ()), end), note if is_small else "")
+    if texts["stem"] not in _STEMS:
+        return Recipe((*lines, end))
+    words, arguments = _STEMS[texts["stem"]]
+    note = (
+        f"the {texts['stem']} stem of this encoder ({words}) is not {library}'s: two lines change "
+        "the model before it loads"
+    )
+    changes = (
+        f"model.conv1 = torch.nn.Conv2d(3, 64, {arguments}, bias=False)",
+        "model.maxpool = torch.nn.Identity()",
+    )
+    return Recipe((*lines, *changes, end), note)

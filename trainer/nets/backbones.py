@@ -40,7 +40,7 @@ def create_backbone(
     *,
     image_size_px: int = 224,  # side of the largest crop
     other_sizes_px: tuple[int, ...] = (),  # sides of the others, in falling order
-    stem: str = "auto",  # imagenet, small; auto: small up to 64 px. ResNets only
+    stem: str = "auto",  # imagenet, small, half; auto: small up to 64 px. ResNets only
     width: float = 1.0,  # channels, times the published ones. ResNets only
     zero_init_residual: bool = False,  # every block starts as its shortcut. ResNets only
     position: str = "learned",  # or sincos, fixed. ViTs only

@@ -17,6 +17,7 @@ from trainer.checks import choose, require
 from trainer.methods.protocol import Method, Progress
 from trainer.optim.groups import assert_covers, parameter_groups
 from trainer.optim.lars import LARS
+from trainer.optim.muon import Muon
 from trainer.optim.schedule import SCALINGS, SCHEDULES, cosine, lr_share, peak_lr
 from trainer.optim.uncompiled import SGD, AdamW
 
@@ -26,6 +27,7 @@ OPTIMIZERS = {
     "larc": "trainer.optim.create_optimizer:make_lars",
     "sgd": "trainer.optim.create_optimizer:make_sgd",
     "adamw": "trainer.optim.create_optimizer:make_adamw",
+    "muon": "trainer.optim.create_optimizer:make_muon",
 }
 Groups = list[dict[str, Any]]
 
@@ -42,7 +44,7 @@ class OptimSettings:
     final_weight_decay: float | None = None  # a cosine leads to it (DINO); null: constant
     decay_1d: bool = False  # decay biases and norm parameters too (SwAV, SimSiam: true)
     adapt_1d: bool = False  # let LARS scale them too (LARC of SwAV: true)
-    momentum: float = 0.9  # lars, larc, sgd
+    momentum: float = 0.9  # lars, larc, sgd, muon (there 0.95 is usual)
     trust: float = 1e-3  # lars, larc
     betas: tuple[float, float] = (0.9, 0.999)  # adamw
     schedule: str = "cosine"  # or steps: down by drop_factor at each of drop_epochs
@@ -142,6 +144,11 @@ def make_adamw(settings: OptimSettings, groups: Groups, lr: float) -> torch.opti
     """Torch's; on CUDA the step is one kernel for many tensors, on a CPU as it always was."""
     on_cuda = all(p.is_cuda for group in groups for p in group["params"])
     return AdamW(groups, lr=lr, betas=settings.betas, fused=on_cuda or None)
+
+
+def make_muon(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:
+    """Muon for matrices, SGD for the rest, whose rate is base_lr_1d; decay is decoupled."""
+    return Muon(groups, lr=lr, momentum=settings.momentum)
 
 
 def make_lars(settings: OptimSettings, groups: Groups, lr: float) -> torch.optim.Optimizer:

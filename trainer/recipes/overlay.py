@@ -102,7 +102,7 @@ def _suits(stem: object, values: Mapping[str, Any]) -> bool:
     except UsageError:  # said when all of it is resolved
         return True
     largest_px = max(group.size_px for group in policy.groups)
-    return largest_px <= SMALL_IMAGE_PX if stem == "small" else largest_px > _TINY_VIEW_PX
+    return largest_px <= SMALL_IMAGE_PX if stem in ("small", "half") else largest_px > _TINY_VIEW_PX
 
 
 _RULES = {"policy": _policy, "method": _method, "backbone": _backbone}

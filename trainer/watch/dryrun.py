@@ -29,7 +29,7 @@ from trainer.methods.protocol import Method, Progress
 from trainer.step import forward
 
 # Tensors as large as the gradients that an optimizer keeps.
-STATES = {"sgd": 1, "lars": 1, "larc": 1, "lars_tf": 1, "adamw": 2}
+STATES = {"sgd": 1, "lars": 1, "larc": 1, "lars_tf": 1, "adamw": 2, "muon": 1}
 # Activations of a pixel: a ResNet-50 with the small stem; others take less, small ViTs twice that.
 MOST_PIXEL_BYTES = 16 * 1024
 # Late in a run and in the midst of an epoch: nothing is frozen or warmed up, no bank is clustered.

@@ -13,6 +13,7 @@ import torch
 from trainer.nets.resnet import DEPTHS, Bottleneck
 from trainer.nets.vit import NUM_BLOCKS, PATCHES_PX, SIZES
 
+_STEM_SIDES = {"small": 3, "half": 4}  # of their first kernels
 _TIMM_SIZES = {384: "small", 768: "base", 1024: "large"}
 
 
@@ -52,7 +53,8 @@ def _resnet(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     keys: dict[str, Any] = {"arch": f"resnet{depth}_sk" if is_sk else f"resnet{depth}"}
     if len(norm) != 64:
         keys["width"] = len(norm) / 64
-    keys["stem"] = "small" if first is not None and first.shape[-1] == 3 else "imagenet"
+    side = None if first is None else first.shape[-1]
+    keys["stem"] = next((stem for stem, own in _STEM_SIDES.items() if side == own), "imagenet")
     return keys
 
 

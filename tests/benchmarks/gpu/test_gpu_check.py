@@ -15,6 +15,7 @@ from trainer import run
 STEPS = ["photographs", "parity fused", "fused alone"]
 STEPS += ["profile fused", "profile dali", "profile kornia"]
 STEPS += ["resident", "loss parity", "losses", "parity of the others", "swav bf16"]
+STEPS += ["fast cifar10"]
 TESTS = Path(__file__).parents[2]
 
 
@@ -100,6 +101,8 @@ def test_a_trial_on_the_cpu_goes_through_every_step(
     assert list(results) == STEPS
     absent = ["parity fused", "fused alone", "profile fused", "profile dali"]
     assert all(results[name]["reason"] == "not installed" for name in absent)
+    assert results["fast cifar10"]["reason"].startswith("no CIFAR-10")
+    absent.append("fast cifar10")
     statuses = {name: result["status"] for name, result in results.items()}
     assert statuses == {n: "left out" if n in absent else "passed" for n in STEPS}
     parity = results["parity of the others"]

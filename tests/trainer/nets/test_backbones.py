@@ -77,6 +77,17 @@ def test_stem_follows_the_crop_size() -> None:
     assert on_meta("resnet18", image_size_px=224, stem="small").conv1.kernel_size == (3, 3)
 
 
+@pytest.mark.parametrize(("stem", "side"), [("small", 32), ("half", 16), ("imagenet", 8)])
+def test_a_stem_says_how_large_the_first_stage_is(stem: str, side: int) -> None:
+    """Of views of 32 px: as large, half, and a quarter; 24 px and odd sides go through as well."""
+    network = on_meta("resnet10", image_size_px=32, stem=stem, width=0.25)
+    sides: list[int] = []
+    network.layer1.register_forward_hook(lambda _, inputs, output: sides.append(output.shape[-1]))
+    for px in (32, 24, 17):
+        assert network(torch.empty(2, 3, px, px, device="meta")).shape == (2, 128)
+    assert sides[0] == side
+
+
 def test_zero_init_residual() -> None:
     """Blocks start as their shortcuts: the last norm's scale is 0, all the others 1."""
     zeroed = create_backbone("resnet50", width=0.125, zero_init_residual=True)
@@ -154,7 +165,7 @@ def test_drop_path() -> None:
     ("arch", "options", "message"),
     [
         ("resnet51", {}, "unknown arch 'resnet51'; did you mean resnet50x2|did you mean resnet5"),
-        ("resnet18", {"stem": "tiny"}, "unknown stem 'tiny'.*known: auto, imagenet, small"),
+        ("resnet18", {"stem": "tiny"}, "unknown stem 'tiny'.*known: auto, imagenet, small, half"),
         ("resnet18", {"width": 0.0}, r"backbone.width lies in \[0.125, 16\], got 0.0"),
         ("resnet18", {"width": 0.12}, r"backbone.width lies in \[0.125, 16\], got 0.12"),
         ("resnet18", {"width": 1e9}, r"backbone.width lies in \[0.125, 16\], got 1000000000.0"),

@@ -55,7 +55,7 @@ def test_state_round_trips_bit_exactly(name: str) -> None:
 def test_learns(name: str) -> None:
     """Each optimizer lowers a small regression's loss."""
     torch.manual_seed(0)
-    rate = {"adamw": 0.02}.get(name, 0.2)
+    rate = {"adamw": 0.02, "muon": 0.02}.get(name, 0.2)
     settings = OptimSettings(name=name, base_lr=rate, trust=0.05)
     model = Toy()
     optimizer = build_optimizer(model, settings, batch_size=256)

@@ -55,7 +55,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "accumulate": ("1", "2"),
     "precision": ("fp32", "bf16"),
     "epochs": ("2", "2.7"),  # of 41 images in batches of 16
-    "optimizer": ("sgd", "lars", "adamw"),
+    "optimizer": ("sgd", "lars", "adamw", "muon"),
     "cache": ("none", "host"),
     "window": ("auto", "1", "null"),  # shards that are shuffled together
     "verify": ("false", "true"),

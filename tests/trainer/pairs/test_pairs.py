@@ -126,7 +126,7 @@ def arguments_of(row: Row, folder: Path, data: str, held_out: str | None) -> str
         "loop.window_shards": row["window"],
         "eval.size_px": row["eval_px"],
         "optim.name": row["optimizer"],
-        "optim.base_lr": {"sgd": 0.05, "lars": 0.5, "adamw": 0.001}[row["optimizer"]],
+        "optim.base_lr": {"sgd": 0.05, "lars": 0.5, "adamw": 0.001, "muon": 0.02}[row["optimizer"]],
         "optim.warmup_epochs": 0.5,
         "run.record_ids": "true",
         "run.log_every": 1,

@@ -71,6 +71,7 @@ def test_encoders_are_told_by_their_tensors() -> None:
     for keys in (
         {"arch": "resnet18", "stem": "imagenet"},
         {"arch": "resnet50", "stem": "small"},
+        {"arch": "resnet10", "width": 0.375, "stem": "half"},
         {"arch": "resnet50", "width": 2.0, "stem": "imagenet"},
         {"arch": "resnet50_sk", "stem": "imagenet"},
         {"arch": "vit_small16"},
