@@ -11,7 +11,7 @@ from augengine.decoders import trial
 from augengine.decoders.create_decoder import create_decoder
 from augengine.decoders.decoder import DecodeFailure
 from augengine.decoders.trial import create_tuned_decoder, images_per_s, sample_jpegs
-from augengine.decoders.tuning import ALL, NONE, WorkSplit, best_split
+from augengine.decoders.tuning import ALL, NONE, WorkSplit, best_split, tiny_jpeg
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.errors import UsageError
 from shards.index import ShardIndex
@@ -63,6 +63,29 @@ def test_dali_knows_what_it_is_told() -> None:
     assert settings.pop("device") == "mixed"
     assert list(settings.values()) == [0.25]
     assert settings.keys() <= set(backend.GetSchema("decoders__Image").GetArgumentNames())
+
+
+@pytest.mark.parametrize(("load", "batches"), [(ALL, [[5]]), (NONE, [])])
+def test_a_pipeline_of_dali_begins_with_a_whole_batch(
+    monkeypatch: pytest.MonkeyPatch, load: float, batches: list[list[int]]
+) -> None:
+    """One built for half of a failed batch too, or the engine would get half of the next."""
+    pytest.importorskip("nvidia.dali")
+    from augengine.decoders import dali_decoder
+
+    runs = []
+
+    class Pipeline:
+        def run(self, stream: object, encoded: list[np.ndarray]) -> None:
+            assert all(data.tobytes() == tiny_jpeg() for data in encoded)
+            runs.append([len(encoded)])
+
+    monkeypatch.setattr(dali_decoder, "_decoder", lambda *_, **__: Pipeline())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    decoder = dali_decoder.DaliDecoder(CUDA, 2, WorkSplit(load))
+    decoder._max_images = 5
+    decoder._build()
+    assert runs == batches
 
 
 @pytest.mark.parametrize("load", [None, 0.3])
@@ -191,6 +214,7 @@ def test_either_way_gives_nearly_the_same_picture(
     """On a side stream, as the pipeline decodes: within a level of Pillow on average."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
     jpegs = sample_jpegs(ShardIndex.open(shard_folder), create_decoder("pillow", CPU))
     expected = create_decoder("pillow", CPU)(jpegs)
     decoder, stream = create_decoder(name, CUDA, 2, split), torch.cuda.Stream(CUDA)
@@ -207,6 +231,7 @@ def test_pixels_depend_on_the_image_alone(name: str, split: WorkSplit) -> None:
     """On a GPU: alone, in a batch of any size, behind any other, beside a bad one, bit for bit."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
     jpegs = photograph_jpegs(24)
     decode = create_decoder(name, CUDA, 2, split)
     alone = [decode([jpeg])[0].cpu() for jpeg in jpegs]
@@ -225,6 +250,7 @@ def test_a_trial_on_a_gpu_ends_with_a_split(shard_folder: Path, name: str) -> No
     """On a GPU: all or none, measured on this set, and a decoder that works."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
     index = ShardIndex.open(shard_folder)
     decoder, note = create_tuned_decoder(name, CUDA, 2, index)
     assert decoder.split.is_whole

@@ -1,5 +1,6 @@
 """Who decodes is settled once: by the first rank, at the first start, and kept by the run."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,14 @@ from augengine.decoders.create_decoder import create_decoder
 from augengine.decoders.tuning import ALL, NONE, WorkSplit
 from shards.errors import UsageError
 from shards.index import ShardIndex
+from trainer.build import build_parts, open_loader
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.record.log import read_metrics
 from trainer.record.rundir import read_config
 from trainer.record.starts import read_starts
 from trainer.setup import decoding
 from trainer.setup.decoding import open_decoder, settle_decoding, views_device
+from trainer.step import optimizer_step
 from trainer.train import train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -179,6 +182,23 @@ def test_views_on_the_cpu_beside_training_elsewhere(shard_folder: Path) -> None:
     found, _ = settle_decoding(config, torch.device("meta"), ShardIndex.open(shard_folder))
     assert found.decoder.device == CPU
     assert open_decoder(config.data, torch.device("meta")).device == CPU
+
+
+def test_a_step_takes_views_that_were_made_on_the_cpu(
+    shard_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backend, decoder and cache on the CPU, network and views on another device, none mixed."""
+    elsewhere = torch.device("meta")  # torch's device without numbers: what is mixed is an error
+    monkeypatch.setattr("trainer.build.choose_device", lambda *_: elsewhere)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    changes = {"eval": {"label_free": False}, "data": {"augment_device": "cpu", "cache": "host"}}
+    parts = build_parts(tiny_config(shard_folder, "simsiam", **SHORT, **changes))
+    assert parts.device == elsewhere
+    assert (parts.backend.device, parts.decoder.device) == (CPU, CPU)
+    with open_loader(parts) as loader:
+        result = optimizer_step(parts.method.train(), parts, loader, parts.timeline.progress(0))
+    assert result.loss.device == elsewhere
+    assert len(result.origins[0].ids) == 8
 
 
 def test_a_start_says_what_was_left_open(shard_folder: Path, tmp_path: Path) -> None:
