@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from make import DOCS, results, spread, table
+from of_decoders import decoder_conditions, decoder_times
 from of_gpu import byte_bound, gpu_targets
 from of_losses import loss_conditions, loss_memory, loss_times
 
@@ -191,6 +192,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "missed": missed,
     "tables": _tables,
     "growth": _growth,
+    "decoder conditions": decoder_conditions,
+    "decoder times": decoder_times,
     "byte bound": byte_bound,
     "GPU targets": gpu_targets,
     "loss conditions": loss_conditions,

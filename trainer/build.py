@@ -12,7 +12,6 @@ from augengine.backends.backend import Backend
 from augengine.backends.create_backend import create_backend
 from augengine.caches.sample_cache import Cache, create_cache
 from augengine.decoders.decoder import Decoder
-from augengine.decoders.trial import create_tuned_decoder
 from augengine.loader.mask_source import check_masks
 from augengine.loader.view_loader import ViewLoader
 from augengine.policy import Policy
@@ -41,6 +40,7 @@ from trainer.setup.data_sets import (
     window_sets,
     with_sets_named,
 )
+from trainer.setup.decoding import settle_decoding, views_device
 from trainer.setup.device import choose_device, choose_kernels, use_bf16
 from trainer.setup.length import check_length, warn_of_few_steps
 from trainer.setup.networks import build_method
@@ -71,6 +71,7 @@ class Parts:
     knn: OnlineKnn | None  # None without labelled evaluation data
     taken: Taken | None = None  # of backbone.weights, by a run that begins with them
     label_free: LabelFree | None = None  # None: not asked for
+    decoded_bytes: int | None = None  # most of decoded images at a time; None: without a bound
 
 
 def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True) -> Parts:
@@ -101,24 +102,21 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     share_statistics(method, config)
     # What autocast would make of them anyway, in half the bytes.
     dtype = torch.bfloat16 if use_bf16(config, device) else torch.float32
-    backend = create_backend(config.data.backend, device, dtype, config.data.workers)
-    decoder, split = create_tuned_decoder(
-        config.data.decoder, device, config.data.workers, index, config.data.hardware_load
-    )
+    there = views_device(config.data, device)
+    backend = create_backend(config.data.backend, there, dtype, config.data.workers)
     # After the method is on the device, so that what is free there is really free.
-    cache = create_cache(
-        config.data.cache, index, device, config.data.max_cache_bytes, Neighbours()
-    )
+    decoding, config = settle_decoding(config, device, index)
+    cache = create_cache(config.data.cache, index, there, config.data.max_cache_bytes, Neighbours())
     window = note_on_window(window_sets(index), config.loop.window)
     arch = describe_options(method.backbone)
     taken = beginning.taken
     begun = taken and taken.describe()
     others = other_origins(method, method.backbone)
-    notes = (arch, *others, split, cache.note, window, describe_parts(config), begun)
+    notes = (arch, *others, *decoding.notes, cache.note, window, describe_parts(config), begun)
     notes += (recomputed, unmasked, *method.notes)
     notes += notes_on_sets(index)
-    knn = _build_knn(config, index, policy, decoder, device)
-    label_free = _build_label_free(config, index, policy, decoder, device, knn)
+    knn = _build_knn(config, index, policy, decoding.decoder, device)
+    label_free = _build_label_free(config, index, policy, decoding.decoder, device, knn)
     notes += (label_free.note,) if label_free else ()
     warnings = (warn_of_few_steps(config.loop, index.epoch_samples), _warn_of_overlap(knn))
     loop = config.loop
@@ -130,7 +128,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
         order=index.windowed_order(loop.seed, loop.window),
         policy=policy,
         backend=backend,
-        decoder=decoder,
+        decoder=decoding.decoder,
         method=method,
         optimizer=build_optimizer(method, config.optim, loop.batch_size),
         cache=cache,
@@ -139,6 +137,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
         knn=knn,
         taken=taken,
         label_free=label_free,
+        decoded_bytes=decoding.max_bytes,
     )
 
 
@@ -162,6 +161,8 @@ def open_loader(parts: Parts, cursor: Cursor = START) -> ViewLoader:
         order=parts.order,
         verify=data.verify,
         cache=parts.cache,
+        decoded_bytes=parts.decoded_bytes,
+        hand_over_on=parts.device,
         stall_s=data.stall_seconds,
     )
 

@@ -8,7 +8,7 @@ import torch
 
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.tuning import WorkSplit
-from augengine.devices.installed import has_dali, require_dali
+from augengine.devices.installed import has_dali, require_dali, require_nvimgcodec
 from augengine.devices.streams import numbered
 from shards.errors import UsageError
 from shards.plugins.find import find
@@ -16,6 +16,7 @@ from shards.plugins.making import find_class, make, require_attributes
 
 DECODERS = {
     "dali": "augengine.decoders.create_decoder:make_dali",
+    "nvimgcodec": "augengine.decoders.create_decoder:make_nvimgcodec",
     "pillow": "augengine.decoders.create_decoder:make_pillow",
 }
 AUTO = ("auto",)
@@ -30,14 +31,14 @@ def create_decoder(
     """A decoder by name, or `auto`: DALI where it is installed, Pillow elsewhere.
 
     Args:
-        name: "auto", one of DECODERS, or one's own. On the CPU both of ours give the same bytes; on
-            the GPU DALI decodes with nvJPEG, whose pixels differ by a few levels.
+        name: "auto", one of DECODERS, or one's own. On the CPU all of ours give the same bytes; on
+            the GPU the first two decode with nvJPEG, whose pixels differ by a few levels.
         device: where the pixels are wanted. Pillow's are always on the CPU: see `.device`.
         num_threads: host threads; changes no pixel.
-        split: how a GPU divides DALI's work, see trial.py; None: its defaults.
+        split: who decodes JPEGs on a GPU, see trial.py; None: its CUDA kernels.
 
     Raises:
-        UsageError: unknown name, a device that is not there, or DALI is not installed.
+        UsageError: unknown name, a device that is not there, or a library that is not installed.
     """
     device = torch.device(device)
     if num_threads < 1:
@@ -61,6 +62,14 @@ def make_dali(device: torch.device, num_threads: int, split: WorkSplit | None) -
     from augengine.decoders.dali_decoder import DaliDecoder
 
     return DaliDecoder(device, num_threads, split)
+
+
+def make_nvimgcodec(device: torch.device, num_threads: int, split: WorkSplit | None) -> Decoder:
+    """NVIDIA's codecs without DALI's pipelines."""
+    require_nvimgcodec("decoder")
+    from augengine.decoders.nvimgcodec_decoder import NvimgcodecDecoder
+
+    return NvimgcodecDecoder(device, num_threads, split)
 
 
 def make_pillow(device: torch.device, num_threads: int, split: WorkSplit | None) -> Decoder:

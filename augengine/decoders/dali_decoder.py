@@ -21,7 +21,7 @@ from nvidia.dali.pipeline import Pipeline, pipeline_def
 from augengine.decoders.decoder import DecodeFailure
 from augengine.decoders.pillow_decoder import PillowDecoder, decode_one
 from augengine.decoders.sniff import is_plain
-from augengine.decoders.tuning import WorkSplit
+from augengine.decoders.tuning import WorkSplit, tiny_jpeg
 
 # DALI fills its modules at run time, and its stubs allow for every kind of result.
 fn: Any = nvidia.dali.fn
@@ -82,13 +82,19 @@ class DaliDecoder:
 
     def _build(self) -> Pipeline:
         is_gpu = self.device.type == "cuda"
-        return _decoder(
+        pipeline = _decoder(
             on_gpu(self.split) if is_gpu else {"device": "cpu"},
             batch_size=self._max_images,
             num_threads=self._num_threads,
             device_id=(self.device.index or 0) if is_gpu else None,
             prefetch_queue_depth=1,  # so that run() answers for what it was fed
         )
+        if is_gpu and self.split.hardware_load:
+            # How many images the engine may have is settled by a pipeline's first batch, which may
+            # be half of one that failed: then all that is beyond it would be decoded otherwise.
+            stream = torch.cuda.current_stream(self.device)
+            pipeline.run(stream, encoded=[np.frombuffer(tiny_jpeg(), np.uint8)] * self._max_images)
+        return pipeline
 
     def _move(self, image: torch.Tensor | DecodeFailure) -> torch.Tensor | DecodeFailure:
         return image if isinstance(image, DecodeFailure) else image.to(self.device)
@@ -98,11 +104,7 @@ def on_gpu(split: WorkSplit) -> dict[str, Any]:
     """Settings of DALI's decoder that read on the host and decode on the GPU."""
     # Paddings and hints of sizes stay DALI's own: they spare allocations only when an image larger
     # than all before comes, and what a hint reserves grows with the batch.
-    return {
-        "device": "mixed",
-        "hw_decoder_load": split.hardware_load,
-        "hybrid_huffman_threshold": split.hybrid_from_px,
-    }
+    return {"device": "mixed", "hw_decoder_load": split.hardware_load}
 
 
 @pipeline_def

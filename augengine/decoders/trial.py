@@ -1,11 +1,11 @@
-"""Times the GPU decoder on images of the set that is to be decoded, and makes the fastest one.
+"""Times a GPU's engine and its CUDA kernels on images of the set that is to be decoded.
 
 The one place that joins the decoder's settings (tuning.py) with a GPU and with data.
 """
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from shards.reader import ShardReader
 NUM_IMAGES = 256  # evenly spaced over the set: a batch as a run decodes it
 NUM_CALLS = 5  # of which the median counts
 
+Found = tuple[WorkSplit, str]
+
 
 def create_tuned_decoder(
     name: str,
@@ -27,6 +29,7 @@ def create_tuned_decoder(
     num_threads: int,
     index: ShardIndex,
     load: float | None = None,
+    agree: Callable[[Callable[[], Found]], Found] | None = None,
 ) -> tuple[Decoder, str | None]:
     """A decoder as `create_decoder` makes it, split for these images where the GPU decodes.
 
@@ -35,7 +38,8 @@ def create_tuned_decoder(
         device: where the pixels are wanted.
         num_threads: host threads.
         index: the set; some of its images are decoded to measure.
-        load: the hardware engine's share; None: measured.
+        load: the hardware engine's share; None: all or none, measured.
+        agree: calls what measures on one process, and gives its result to all; None: here.
 
     Returns:
         The decoder, and a sentence on its split, or None where there is nothing to split.
@@ -46,15 +50,25 @@ def create_tuned_decoder(
     if load is not None:
         split, why = WorkSplit(load), "as data.decoder_load says"
     else:
-        jpegs = sample_jpegs(index, decoder)
-        if not jpegs:
-            return decoder, "decoder: no JPEG among the images tried, so nothing to split"
 
-        def measure(split: WorkSplit) -> float:
-            return images_per_s(create_decoder(name, device, num_threads, split), jpegs)
+        def try_both() -> Found:
+            return _try_both(name, device, num_threads, index, decoder)
 
-        split, why = best_split(measure), f"the fastest on {len(jpegs)} images of the set"
+        split, why = try_both() if agree is None else agree(try_both)
     return create_decoder(name, device, num_threads, split), f"decoder: {split}, {why}"
+
+
+def _try_both(
+    name: str, device: torch.device, num_threads: int, index: ShardIndex, decoder: Decoder
+) -> Found:
+    jpegs = sample_jpegs(index, decoder)
+    if not jpegs:
+        return WorkSplit(), "since there is no JPEG among the images tried"
+
+    def measure(split: WorkSplit) -> float:
+        return images_per_s(create_decoder(name, device, num_threads, split), jpegs)
+
+    return best_split(measure), f"by a trial on {len(jpegs)} images of the set"
 
 
 def sample_jpegs(index: ShardIndex, decoder: Decoder) -> list[bytes]:

@@ -1,9 +1,10 @@
-"""The check that DALI is installed, before a backend or a decoder imports it."""
+"""The checks that NVIDIA's libraries are installed, before a backend or a decoder imports them."""
 
 from importlib.util import find_spec
 
 from shards.errors import UsageError
 
+INSTALL_NVIMGCODEC = "pip install nvidia-nvimgcodec-cu12 (Linux and Windows only)"
 INSTALL_DALI = "pip install nvidia-dali-cuda120 (Linux only)"
 
 
@@ -16,3 +17,17 @@ def require_dali(what: str) -> None:
     """Raise UsageError with the install line unless DALI is there."""
     if not has_dali():
         raise UsageError(f"{what} 'dali' needs NVIDIA DALI, which is not installed: {INSTALL_DALI}")
+
+
+def has_nvimgcodec() -> bool:
+    """Whether nvImageCodec is installed; imports nothing of it."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.nvimgcodec") is not None
+
+
+def require_nvimgcodec(what: str) -> None:
+    """Raise UsageError with the install line unless nvImageCodec is there."""
+    if not has_nvimgcodec():
+        raise UsageError(
+            f"{what} 'nvimgcodec' needs NVIDIA nvImageCodec, which is not installed: "
+            f"{INSTALL_NVIMGCODEC}"
+        )

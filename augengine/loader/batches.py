@@ -15,6 +15,7 @@ from augengine.backends.heavy_views import heavy_views
 from augengine.backgrounds.composites import make_views
 from augengine.devices.streams import borrow_stream, numbered, sleep_until_done, upload
 from augengine.loader.image_source import ImageSource
+from augengine.loader.in_flight import InFlight, decoded_bytes
 from augengine.loader.mask_source import MaskSource
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Drawn, Samples
@@ -41,7 +42,8 @@ class Batch:
 class BatchMaker:
     """One thread's way from a batch's number to its views; made on that thread.
 
-    On CUDA it works on the backend's GPU, on a side stream of its own.
+    On CUDA it works on the backend's GPU, or on the one that views are handed over on, on a side
+    stream of its own.
 
     A batch is returned when its kernels have finished, so the consumer's stream need not wait for
     anything, its measured wait is honest, and no more batches than planned occupy the device.
@@ -56,6 +58,8 @@ class BatchMaker:
         backend: Backend,
         meter: Meter,
         masks: MaskSource | None = None,  # for a policy that changes backgrounds
+        in_flight: InFlight | None = None,  # shared by all threads; None: without a bound
+        hand_over_on: torch.device | None = None,  # None: where the backend makes views
     ) -> None:
         self._index = index
         self._samples = samples
@@ -64,12 +68,15 @@ class BatchMaker:
         self._backend = backend
         self._meter = meter
         self._masks = masks
-        is_cuda = backend.device.type == "cuda"
+        self._in_flight = InFlight() if in_flight is None else in_flight
+        there = backend.device if hand_over_on is None else hand_over_on
+        self._moves_to = None if there.type == backend.device.type else there
+        is_cuda = there.type == "cuda"
         if is_cuda:
             # A new thread begins on the first GPU; kernels, pinned memory and whatever a library
             # allocates would go there.
-            torch.cuda.set_device(numbered(backend.device))
-        self._stream = borrow_stream(backend.device, self) if is_cuda else None
+            torch.cuda.set_device(numbered(there))
+        self._stream = borrow_stream(numbered(there), self) if is_cuda else None
 
     def __call__(self, number: int) -> Batch:
         """Batch `number`: a bad sample is replaced through the samples' order, else left out."""
@@ -79,8 +86,23 @@ class BatchMaker:
             return self._make(drawn)
 
     def _make(self, drawn: Drawn) -> Batch:
+        records = self._index.rows(drawn.ids)
+        with self._in_flight.batch(decoded_bytes(sizes_of(records))):
+            made = self._make_of(drawn, records)
+        if self._moves_to is None or made.views is None:
+            return made
+        return replace(made, views=self._handed_over(made.views, self._moves_to))
+
+    def _handed_over(self, views: Views, device: torch.device) -> Views:
+        with self._meter.measure("transfer", views.batch_size):
+            moved = views.to(device)
+            if self._stream is not None:
+                sleep_until_done(self._stream)
+        return moved
+
+    def _make_of(self, drawn: Drawn, records: np.ndarray) -> Batch:
         epochs, ids = drawn.epochs, drawn.ids
-        used, records = ids.copy(), self._index.rows(ids)
+        used = ids.copy()
         images, masks = self._load(ids, records)
         bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]
         bad += self._replace(epochs, ids, used, records, images, masks)

@@ -40,7 +40,7 @@ def deliver(batches: Ahead[Batch], bad: BadSamples, meter: Meter) -> Views | Non
     if views is None:
         return None
     meter.delivered(views.batch_size, views.batch_size * views.num_views, len(batch.bad))
-    for crops in views.crops:
+    for crops in (*views.crops, *(() if views.heavy is None else (views.heavy,))):
         if crops.is_cuda:  # made on a worker's stream: their memory is not free until ours is past
             crops.record_stream(torch.cuda.current_stream(crops.device))
     return views

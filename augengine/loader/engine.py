@@ -1,23 +1,20 @@
 """The engine of a loader: a backend and a decoder, given as such or by name.
 
-By name they are chosen as the trainer chooses them: the fastest that is
-installed for the device, and on a GPU the decoder's work split as is fastest for these images.
+By name they are chosen as the trainer chooses them: the fastest that is installed for the device.
+On a GPU its CUDA kernels decode, not its hardware engine: which is faster would have to be measured
+in every process, and two of them might decode the same image differently. `create_tuned_decoder`
+measures it for one process.
 """
 
-import logging
 from collections.abc import Iterable
 
 import torch
 
 from augengine.backends.backend import Backend
 from augengine.backends.create_backend import BACKENDS, create_backend
-from augengine.decoders.create_decoder import DECODERS
+from augengine.decoders.create_decoder import DECODERS, create_decoder
 from augengine.decoders.decoder import Decoder
-from augengine.decoders.trial import create_tuned_decoder
 from shards.errors import UsageError
-from shards.index import ShardIndex
-
-_log = logging.getLogger(__name__)
 
 
 def choose_engine(
@@ -26,17 +23,13 @@ def choose_engine(
     device: torch.device
     | str
     | None,  # for names; None: the other's, else a GPU where there is one
-    index: ShardIndex,
     num_threads: int,  # of each, on the host
 ) -> tuple[Backend, Decoder]:
     """Both as objects; UsageError for an unknown name, and for what is not installed or neither."""
     _check("decoder", decoder, DECODERS)
     backend = choose_backend(backend, device, num_threads, beside=decoder)
     if isinstance(decoder, str):
-        place = _device(device, backend)
-        decoder, note = create_tuned_decoder(decoder, place, num_threads, index)
-        if note:
-            _log.info(note)
+        decoder = create_decoder(decoder, _device(device, backend), num_threads)
     return backend, decoder
 
 

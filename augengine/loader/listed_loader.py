@@ -57,7 +57,7 @@ def iter_listed_views(
     ids = np.arange(len(index)) if ids is None else np.asarray(ids, dtype=np.int64)
     if batch_size < 1:
         raise UsageError(f"the batch size is at least 1, got {batch_size}")
-    backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
+    backend, decoder = choose_engine(backend, decoder, device, num_workers)
     meter, bad = Meter(), BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
     with ShardReader(index, verify=verify) as reader:
         samples = Listed(reader, index, ids, batch_size)

@@ -19,6 +19,7 @@ Masks. Under a policy that changes backgrounds a sample whose mask is broken is 
     without a mask keeps its background. Whose background a view gets depends on the images of its
     batch on this rank too: on batch size and world, not on workers, cache or where a run goes on.
 Cache. Views are bit-equal with any cache and without; see sample_cache.py.
+Memory. Decoded images are within `decoded_bytes`, or one batch's; this changes no view.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
 Stall. A batch that is not there after `stall_s` seconds of waiting is a DataError that says which
@@ -42,6 +43,7 @@ from augengine.loader.batches import BatchMaker
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
 from augengine.loader.engine import choose_engine
 from augengine.loader.image_source import ImageSource
+from augengine.loader.in_flight import InFlight
 from augengine.loader.mask_source import MaskSource, check_masks
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Shuffled
@@ -78,6 +80,8 @@ class ViewLoader:
         order: SampleOrder | None = None,
         verify: bool = False,  # check each sample's crc32 when read
         cache: Cache | None = None,  # of this index's samples; outlives the loader
+        decoded_bytes: int | None = None,  # most of decoded images at a time (in_flight.py)
+        hand_over_on: torch.device | None = None,  # where views are wanted; None: where made
         stall_s: float = DEFAULT_STALL_S,  # longest wait for a batch
     ) -> None:
         check_kinds(index=index, policy=policy, cursor=cursor)
@@ -87,7 +91,7 @@ class ViewLoader:
         num_workers, prefetch = whole("num_workers", num_workers), whole("prefetch", prefetch)
         check_counts(index, batch_size, whole("rank", rank), whole("world", world))
         check_masks(index, policy)
-        backend, decoder = choose_engine(backend, decoder, device, index, num_workers)
+        backend, decoder = choose_engine(backend, decoder, device, num_workers)
         self.meter = Meter()
         self._bad = BadSamples(bad_budget, on_bad, on_warning, str(index.directory))
         self._failure: DataError | None = None
@@ -104,7 +108,12 @@ class ViewLoader:
         draw = partial(draw_plan, policy, seed=seed)
         masks = MaskSource(index, self._reader, self.meter) if policy.has_background else None
         self._batches = Ahead(
-            partial(BatchMaker, index, samples, source, draw, backend, self.meter, masks),
+            partial(
+                BatchMaker,
+                *(index, samples, source, draw, backend, self.meter, masks),
+                in_flight=InFlight(decoded_bytes),
+                hand_over_on=hand_over_on,
+            ),
             num_workers=num_workers,
             prefetch=prefetch,
             interrupt=self._reader.cancel,

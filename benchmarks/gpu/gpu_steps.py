@@ -39,6 +39,7 @@ OTHER_TESTS = (
     "tests/augengine/caches/test_sample_cache.py",
     "tests/augengine/decoders/test_decode.py",
     "tests/augengine/decoders/test_decoder_tuning.py",
+    "tests/augengine/decoders/test_nvimgcodec.py",
     "tests/augengine/loader/test_make_views.py",
 )
 # Beside them the batch statistics that ranks share, which one GPU has for itself.
@@ -110,6 +111,7 @@ def all_steps(
         "fused alone": Step(60, partial(_fused_alone, device, folder)),
         **profiles,
         "resident": Step(100, partial(_resident, scale, device, data)),
+        "decoders": Step(60, partial(_decoders, scale, device, folder)),
         "loss parity": Step(150, partial(_loss_parity, scale)),
         "losses": Step(240, partial(_losses, scale, device, folder)),
         "parity of the others": Step(120, partial(_parity_of_others, scale, device)),
@@ -215,6 +217,17 @@ def _resident(scale: Scale, device: str, data: Path, limit_s: float) -> Found:
     overrides += [f"loop.batch_size={scale.train_batch_size}", f"loop.epochs={epochs}"]
     succeed(limit_s, "benchmarks.gpu.resident", *arguments, *overrides)
     return {"decoder": _decoder(), **json.loads(out.read_text(encoding="utf-8"))}
+
+
+def _decoders(scale: Scale, device: str, folder: Path, limit_s: float) -> Found:
+    """DALI and nvImageCodec with the hardware engine and without; whether pixels stay the same."""
+    if not has_dali():
+        return NOT_INSTALLED
+    out = folder / "decoders_gpu.json"
+    arguments = ["--device", device, "--images", scale.profile_batch_size, "--out", out]
+    arguments += ["--rounds", NUM_ROUNDS, "--threads", scale.workers]
+    succeed(limit_s, "benchmarks.gpu.decoders_gpu", *arguments)
+    return json.loads(out.read_text(encoding="utf-8"))
 
 
 def _losses(scale: Scale, device: str, folder: Path, limit_s: float) -> Found:

@@ -14,7 +14,6 @@ import torch
 
 import trainer.checkpoint as checkpoint
 from augengine.backends.create_backend import create_backend
-from augengine.decoders.create_decoder import create_decoder
 from shards.errors import DataError, UsageError
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
@@ -36,6 +35,7 @@ from trainer.eval.labelled_pair import open_labelled
 from trainer.record.rundir import CONFIG_NAME, read_config
 from trainer.record.starts import weights_taken
 from trainer.setup.beginning import GIVEN, RANDOM, encoder_as_begun
+from trainer.setup.decoding import open_decoder
 from trainer.setup.device import choose_device
 from trainer.setup.networks import build_encoder, encoder_weights, load_weights
 
@@ -97,7 +97,7 @@ def open_evaluation(
     sets = open_labelled(config)
     device = choose_device(config.run.device) if device is None else device
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
-    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
+    decoder = open_decoder(config.data, device)
     views = CenterViews(config.eval, config.data, config.policy.load(), backend, decoder)
     return Evaluation(views, sets, device, probe_seconds)
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from augengine.backends.create_backend import create_backend
-from augengine.decoders.create_decoder import create_decoder
 from augengine.loader.bad_samples import log_bad_sample
 from augengine.loader.center_loader import iter_center_views
 from augengine.views import BadSample, Views
@@ -20,6 +19,7 @@ from shards.index import ShardIndex
 from trainer.config import TrainConfig
 from trainer.embed.feature_parts import FeatureParts, rows_of
 from trainer.encoders.encoder import Encoder
+from trainer.setup.decoding import open_decoder
 
 
 class FeatureStream:
@@ -107,7 +107,7 @@ class FeatureStream:
             feeding.size_px,
             self.parts.facts["batch_size"],
             backend=create_backend(data.backend, self.device, num_threads=threads),
-            decoder=create_decoder(data.decoder, self.device, num_threads=threads),
+            decoder=open_decoder(data, self.device),
             ids=np.concatenate([np.array(self.parts.ids(part)) for part in missing]),
             mean=feeding.mean,
             std=feeding.std,

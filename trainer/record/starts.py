@@ -24,6 +24,7 @@ import yaml
 
 from augengine.yaml_text import YamlError, parse_yaml
 from shards.remote.several_folders import remote_parts
+from shards.terminal.bytesize import show_size
 from shards.terminal.commandline import version
 from trainer.build import Parts
 from trainer.distributed import world_size
@@ -68,12 +69,13 @@ def weights_taken(config_yaml: Path) -> dict[str, Any]:
 def auto_values(parts: Parts) -> dict[str, Any]:
     """The values of keys that the config leaves open: by `auto`, or a null that means the same."""
     config, encoder = parts.config, parts.method.encoder
-    on_gpu = parts.decoder.device.type == "cuda"
     found = {
         "run.device": parts.device.type,
         "data.backend": parts.backend.name,
         "data.decoder": parts.decoder.name,
-        "data.decoder_load": getattr(parts.decoder, "split", None) if on_gpu else None,
+        "data.decode_threads": config.data.num_decode_threads,
+        "data.decoded_bytes": parts.decoded_bytes and show_size(parts.decoded_bytes),
+        "data.augment_device": parts.backend.device.type,
         "data.cache_bytes": parts.cache.note,
         "data.remote_cache": _remote_cache(parts),
         "loop.precision": "bf16" if use_bf16(config, parts.device) else "fp32",

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from augengine.backends.create_backend import create_backend
-from augengine.decoders.create_decoder import create_decoder
 from augengine.loader.center_loader import iter_center_views
 from augengine.views import BadSample, Views
 from shards.errors import DataError
@@ -21,6 +20,7 @@ from trainer.config import TrainConfig
 from trainer.encoders.encoder import Encoder
 from trainer.eval.class_match import class_name
 from trainer.eval.labelled import LabelledSet
+from trainer.setup.decoding import open_decoder
 
 OnShare = Callable[[float], None]
 Pixels = np.ndarray  # [S, S, 3] uint8
@@ -109,7 +109,7 @@ class EncodedSets:
             feeding.size_px,
             self.config.eval.batch_size,
             backend=create_backend(data.backend, self.device, num_threads=data.workers),
-            decoder=create_decoder(data.decoder, self.device, num_threads=data.workers),
+            decoder=open_decoder(data, self.device),
             ids=ids,
             mean=feeding.mean,
             std=feeding.std,

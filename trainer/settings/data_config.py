@@ -26,11 +26,18 @@ class DataConfig:
     # A text of names or keys of images to leave out (tools/find_duplicates.py writes one).
     skip_list: str | None = field(default=None, metadata=PATH)
     backend: str = "auto"  # fused, dali, kornia; auto: the fastest that is there
-    decoder: str = "auto"  # dali, pillow; auto likewise
-    # Share of JPEGs for the GPU's hardware decoder; auto: measured at start. The CPU has none.
+    decoder: str = "auto"  # dali, nvimgcodec, pillow; auto: dali where it is
+    # Share of JPEGs for the GPU's hardware decoder, 1 or 0: with another, pixels depend on the
+    # batch. auto: one of the two, by a trial at the first start, and kept. The CPU has none.
     decoder_load: float | str = "auto"
-    workers: int = 2  # threads that read, decode and augment
+    decode_threads: int | None = None  # of the decoder, on the host; null: as many as workers
+    # cpu: views are decoded and made on the CPU beside training on CUDA; auto: where training is.
+    augment_device: str = "auto"
+    workers: int = 2  # threads that read, decode and augment: batches being made at a time
     prefetch: int = 2  # batches made ahead
+    # Most of a process's decoded images at a time, such as 4GiB; null: a quarter of what is free at
+    # the start. A batch that has more is made alone.
+    decoded_bytes: str | None = None
     cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
     # Bound of the cache, such as 4GiB, times the processes of a machine, which share the host's;
     # null: what is free at the start, of the host's memory half, of the GPU's a quarter.
@@ -53,13 +60,20 @@ class DataConfig:
             value = getattr(self, name)
             rule = f"data.{name} lies in [1, {MAX_THREADS}]"
             require(1 <= value <= MAX_THREADS, rule, value, f"try data.{name}=2")
+        threads = self.decode_threads
+        rule = f"data.decode_threads lies in [1, {MAX_THREADS}] or is null"
+        require(threads is None or 1 <= threads <= MAX_THREADS, rule, threads, "try null")
+        choose("data.augment_device", self.augment_device, ("auto", "cpu"))
+        on_gpu = self.augment_device == "cpu" and self.cache == "gpu"
+        rule = "data.cache=gpu keeps images where views are made, so not beside data.augment_device"
+        require(not on_gpu, rule, self.augment_device, "try data.cache=host")
         stall = self.stall_seconds
         require(stall > 0, "data.stall_seconds is positive", stall, "try data.stall_seconds=300")
         budget = self.bad_budget
         require(0 <= budget <= 1, "data.bad_budget is a share in [0, 1]", budget, "try 0.001")
         choose("data.on_bad", self.on_bad, ("substitute", "fail"))
         choose("data.cache", self.cache, CACHES)
-        for size in (self.cache_bytes, self.remote_cache_bytes):
+        for size in (self.cache_bytes, self.remote_cache_bytes, self.decoded_bytes):
             if size is not None:
                 parse_size(size)
         choose("data.remote", self.remote, MODES)
@@ -85,6 +99,16 @@ class DataConfig:
     def max_cache_bytes(self) -> int | None:
         """The bound in bytes; None: a share of the free memory."""
         return None if self.cache_bytes is None else parse_size(self.cache_bytes)
+
+    @property
+    def max_decoded_bytes(self) -> int | None:
+        """The bound in bytes; None: a share of the free memory."""
+        return None if self.decoded_bytes is None else parse_size(self.decoded_bytes)
+
+    @property
+    def num_decode_threads(self) -> int:
+        """Threads of the decoder."""
+        return self.workers if self.decode_threads is None else self.decode_threads
 
     @property
     def hardware_load(self) -> float | None:

@@ -8,7 +8,6 @@ needs nearly as much is warned about.
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from augengine.caches.sample_cache import EncodedCache
@@ -18,13 +17,13 @@ from shards.terminal.bytesize import show_size
 from trainer.build import Parts
 from trainer.distributed import on_first, world_size
 from trainer.setup.accumulate import check_batch
+from trainer.setup.decoding import mean_decoded_bytes
 from trainer.setup.sharedcache import Neighbours
 from trainer.watch.dryrun import step_bytes, step_bytes_by_trial
 
 # Six runs on a CPU (ResNets and ViTs, 2 and 2+6 views, batches of 32 to 512) held 1.08 to 1.43
 # times what is counted here (docs/log.md); never less.
 MOST_HELD = 1.45
-_SAMPLE = 1000  # images whose sizes stand for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +133,17 @@ def _size(tensor: torch.Tensor) -> int:
 
 def _views_bytes(parts: Parts, images: int) -> int:
     """Of batches that are ready or being made, and of the decoded images of the latter."""
-    data, index = parts.config.data, parts.index
+    data = parts.config.data
     pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
     dtype = getattr(parts.backend, "dtype", torch.float32)
-    decoded = float(index.sizes(index.spread(_SAMPLE)).astype(np.int64).prod(axis=1).mean())
-    batch = 3 * pixels * dtype.itemsize
-    return int(images * ((data.workers + data.prefetch) * batch + data.workers * 3 * decoded))
+    views = images * (data.workers + data.prefetch) * 3 * pixels * dtype.itemsize
+    if parts.backend.device.type != parts.device.type:
+        return views  # the host has the images
+    batch = images * mean_decoded_bytes(parts.index)
+    most = data.workers * batch
+    if parts.decoded_bytes is not None:
+        most = min(most, max(batch, parts.decoded_bytes))
+    return int(views + most)
 
 
 def _cache_bytes(parts: Parts, neighbours: int) -> int:

@@ -75,7 +75,7 @@ BAD = {
 }
 
 
-@pytest.fixture(scope="module", params=["dali", "pillow"])
+@pytest.fixture(scope="module", params=["dali", "nvimgcodec", "pillow"])
 def decoder(request: pytest.FixtureRequest) -> Decoder:
     return create_decoder(request.param, "cpu", num_threads=2)
 
@@ -170,7 +170,7 @@ def test_batches_may_grow_and_shrink(decoder: Decoder) -> None:
 def test_threads_change_no_pixel(decoder: Decoder) -> None:
     """1 and 4 threads decode alike."""
     batch = list((PLAIN | ODD).values())
-    for name in ("dali", "pillow"):
+    for name in ("dali", "nvimgcodec", "pillow"):
         for threads in (1, 4):
             other = create_decoder(name, "cpu", num_threads=threads)(batch)
             assert all(torch.equal(a, b) for a, b in zip(decoder(batch), other, strict=True))

@@ -11,7 +11,8 @@ from augengine.decoders import trial
 from augengine.decoders.create_decoder import create_decoder
 from augengine.decoders.decoder import DecodeFailure
 from augengine.decoders.trial import create_tuned_decoder, images_per_s, sample_jpegs
-from augengine.decoders.tuning import HYBRID_FROM_PX, LOADS, WorkSplit, best_of, best_split
+from augengine.decoders.tuning import ALL, NONE, WorkSplit, best_split, tiny_jpeg
+from benchmarks.augment.photographs import photograph_jpegs
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.packing.pack import pack
@@ -20,37 +21,28 @@ from shards.sources.detect import open_source
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-def test_the_fastest_candidate_wins() -> None:
-    """Wherever it stands, and each is measured once."""
-    for best in LOADS:
-        measured = []
-
-        def rate(load: float, best: float = best, measured: list = measured) -> float:
-            measured.append(load)
-            return 1000 - 500 * abs(load - best)
-
-        assert best_of(rate, LOADS) == best
-        assert measured == list(LOADS)
-
-
-def test_noise_changes_nothing() -> None:
-    """What is less than 3 % faster than the best so far is no reason to leave it."""
-    assert best_of(lambda load: 100 + 2 * load, LOADS) == LOADS[0]
-    rates = dict(zip(LOADS, (100, 102, 104, 106, 107, 90, 91), strict=True))
-    assert best_of(rates.__getitem__, LOADS) == LOADS[2]
-
-
-def test_a_split_is_found_one_setting_after_the_other() -> None:
-    """The hardware's share first, then, with that share, who unpacks the rest."""
+@pytest.mark.parametrize(
+    ("engine", "kernels", "load"),
+    [(100, 100, ALL), (81, 100, ALL), (79, 100, NONE), (300, 100, ALL), (10, 100, NONE)],
+)
+def test_the_engine_is_taken_where_it_keeps_up(engine: int, kernels: int, load: float) -> None:
+    """All JPEGs or none: the engine down to four fifths of the kernels' rate, each tried once."""
     seen = []
 
     def rate(split: WorkSplit) -> float:
-        seen.append(split)
-        return 100 / (1 + abs(split.hardware_load - 0.2)) + (split.hybrid_from_px < 500_000) * 50
+        seen.append(split.hardware_load)
+        return engine if split.hardware_load else kernels
 
-    assert best_split(rate) == WorkSplit(0.2, 100_000)
-    assert [split.hardware_load for split in seen] == [*LOADS, 0.2, 0.2]
-    assert {split.hybrid_from_px for split in seen[: len(LOADS)]} == {HYBRID_FROM_PX[0]}
+    assert best_split(rate) == WorkSplit(load)
+    assert sorted(seen) == [NONE, ALL]
+
+
+def test_only_all_or_none_leave_pixels_to_the_image() -> None:
+    """A share between says so; the default is none, the same everywhere without a trial."""
+    assert WorkSplit() == WorkSplit(NONE)
+    assert [WorkSplit(load).is_whole for load in (0, 0.65, 1)] == [True, False, True]
+    assert "depend on the batch" in str(WorkSplit(0.65))
+    assert "depend" not in str(WorkSplit(ALL)) + str(WorkSplit(NONE))
 
 
 @pytest.mark.parametrize("load", [-0.1, 1.5, float("nan")])
@@ -67,10 +59,33 @@ def test_dali_knows_what_it_is_told() -> None:
 
     from augengine.decoders.dali_decoder import on_gpu
 
-    settings = on_gpu(WorkSplit(0.25, 7))
+    settings = on_gpu(WorkSplit(0.25))
     assert settings.pop("device") == "mixed"
-    assert sorted(settings.values()) == [0.25, 7]
+    assert list(settings.values()) == [0.25]
     assert settings.keys() <= set(backend.GetSchema("decoders__Image").GetArgumentNames())
+
+
+@pytest.mark.parametrize(("load", "batches"), [(ALL, [[5]]), (NONE, [])])
+def test_a_pipeline_of_dali_begins_with_a_whole_batch(
+    monkeypatch: pytest.MonkeyPatch, load: float, batches: list[list[int]]
+) -> None:
+    """One built for half of a failed batch too, or the engine would get half of the next."""
+    pytest.importorskip("nvidia.dali")
+    from augengine.decoders import dali_decoder
+
+    runs = []
+
+    class Pipeline:
+        def run(self, stream: object, encoded: list[np.ndarray]) -> None:
+            assert all(data.tobytes() == tiny_jpeg() for data in encoded)
+            runs.append([len(encoded)])
+
+    monkeypatch.setattr(dali_decoder, "_decoder", lambda *_, **__: Pipeline())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    decoder = dali_decoder.DaliDecoder(CUDA, 2, WorkSplit(load))
+    decoder._max_images = 5
+    decoder._build()
+    assert runs == batches
 
 
 @pytest.mark.parametrize("load", [None, 0.3])
@@ -105,18 +120,29 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         trial,
         "images_per_s",
-        lambda decoder, jpegs: 500 - abs(decoder.split.hardware_load - 0.8) * 400,
+        lambda decoder, jpegs: 500 - 300 * decoder.split.hardware_load,
     )
 
 
 @pytest.mark.usefixtures("fake_gpu")
-def test_auto_takes_the_fastest_on_the_sets_images(shard_folder: Path) -> None:
-    """One that is measured; the sentence names it and how many images it was measured on."""
+def test_auto_is_settled_on_the_sets_images(shard_folder: Path) -> None:
+    """By measuring both; the sentence names it and how many images it was measured on."""
     decoder, note = create_tuned_decoder("auto", CUDA, 4, ShardIndex.open(shard_folder))
-    assert decoder.split == WorkSplit(0.8)
-    assert "80% of JPEGs" in note
+    assert decoder.split == WorkSplit(NONE)
+    assert "by CUDA kernels" in note
     assert "37 images" in note
     assert "\n" not in note
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_one_process_measures_for_all(shard_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another has found is taken as it is, and nothing is tried here."""
+    monkeypatch.setattr(trial, "sample_jpegs", lambda *_: pytest.fail("images were read"))
+    index = ShardIndex.open(shard_folder)
+    theirs = (WorkSplit(ALL), "by a trial elsewhere")
+    decoder, note = create_tuned_decoder("auto", CUDA, 4, index, agree=lambda find: theirs)
+    assert decoder.split == WorkSplit(ALL)
+    assert note.endswith("by a trial elsewhere")
 
 
 @pytest.mark.usefixtures("fake_gpu")
@@ -131,7 +157,7 @@ def test_a_fixed_load_is_not_measured(shard_folder: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("fake_gpu")
 def test_a_set_without_jpegs_has_nothing_to_split(tmp_path: Path) -> None:
-    """PNGs are the CPU's work whatever the split: DALI's own stays, and the run is told."""
+    """PNGs are the CPU's work whatever the split: the default stays, and the run is told."""
     from PIL import Image
 
     for i in range(3):
@@ -180,16 +206,18 @@ def test_the_rate_is_the_median_without_the_first_call(monkeypatch: pytest.Monke
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("split", [WorkSplit(0.0), WorkSplit(1.0), WorkSplit(0.5, 1)])
-def test_every_split_of_dali_gives_nearly_the_same_picture(
-    shard_folder: Path, split: WorkSplit
+@pytest.mark.parametrize("split", [WorkSplit(NONE), WorkSplit(ALL)])
+@pytest.mark.parametrize("name", ["dali", "nvimgcodec"])
+def test_either_way_gives_nearly_the_same_picture(
+    shard_folder: Path, name: str, split: WorkSplit
 ) -> None:
     """On a side stream, as the pipeline decodes: within a level of Pillow on average."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
     jpegs = sample_jpegs(ShardIndex.open(shard_folder), create_decoder("pillow", CPU))
     expected = create_decoder("pillow", CPU)(jpegs)
-    decoder, stream = create_decoder("dali", CUDA, 2, split), torch.cuda.Stream(CUDA)
+    decoder, stream = create_decoder(name, CUDA, 2, split), torch.cuda.Stream(CUDA)
     with torch.cuda.stream(stream):
         images = [image.cpu() for image in decoder(jpegs)]
     for image, truth in zip(images, expected, strict=True):
@@ -197,13 +225,35 @@ def test_every_split_of_dali_gives_nearly_the_same_picture(
 
 
 @pytest.mark.gpu
-def test_a_trial_of_dali_on_a_gpu_ends_with_a_split(shard_folder: Path) -> None:
-    """On a GPU: one of the candidates, measured on this set, and a decoder that works."""
+@pytest.mark.parametrize("split", [WorkSplit(NONE), WorkSplit(ALL)])
+@pytest.mark.parametrize("name", ["dali", "nvimgcodec"])
+def test_pixels_depend_on_the_image_alone(name: str, split: WorkSplit) -> None:
+    """On a GPU: alone, in a batch of any size, behind any other, beside a bad one, bit for bit."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
+    jpegs = photograph_jpegs(24)
+    decode = create_decoder(name, CUDA, 2, split)
+    alone = [decode([jpeg])[0].cpu() for jpeg in jpegs]
+    for count in (3, 24, 7):
+        for order in (list(range(24)), list(range(23, -1, -1))):
+            rows = order[:count]
+            images = decode([*(jpegs[row] for row in rows), jpegs[0][:5000]])
+            assert isinstance(images.pop(), DecodeFailure)
+            for row, image in zip(rows, images, strict=True):
+                assert torch.equal(image.cpu(), alone[row]), (count, row)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["dali", "nvimgcodec"])
+def test_a_trial_on_a_gpu_ends_with_a_split(shard_folder: Path, name: str) -> None:
+    """On a GPU: all or none, measured on this set, and a decoder that works."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    pytest.importorskip(f"nvidia.{name}")
     index = ShardIndex.open(shard_folder)
-    decoder, note = create_tuned_decoder("dali", CUDA, 2, index)
-    assert decoder.split.hardware_load in LOADS
+    decoder, note = create_tuned_decoder(name, CUDA, 2, index)
+    assert decoder.split.is_whole
     assert "37 images" in note
     (image,) = decoder(sample_jpegs(index, create_decoder("pillow", CPU))[:1])
     assert image.is_cuda

@@ -14,7 +14,7 @@ from trainer import run
 
 STEPS = ["photographs", "parity fused", "fused alone"]
 STEPS += ["profile fused", "profile dali", "profile kornia"]
-STEPS += ["resident", "loss parity", "losses", "parity of the others", "swav bf16"]
+STEPS += ["resident", "decoders", "loss parity", "losses", "parity of the others", "swav bf16"]
 STEPS += ["fast cifar10"]
 TESTS = Path(__file__).parents[2]
 
@@ -99,7 +99,7 @@ def test_a_trial_on_the_cpu_goes_through_every_step(
     report = json.loads(out.read_text())
     results = report["results"]
     assert list(results) == STEPS
-    absent = ["parity fused", "fused alone", "profile fused", "profile dali"]
+    absent = ["parity fused", "fused alone", "profile fused", "profile dali", "decoders"]
     assert all(results[name]["reason"] == "not installed" for name in absent)
     assert results["fast cifar10"]["reason"].startswith("no CIFAR-10")
     absent.append("fast cifar10")
@@ -205,6 +205,39 @@ def test_some_steps_are_run_again_and_added_to_the_file(check, monkeypatch, tmp_
     assert [results[name].get("n") for name in fakes] == [None, 2, 1]
     assert check.main([*arguments, "--only", "c"]) == 2
     assert "known: photographs, a, b" in capsys.readouterr().err
+
+
+def test_decoders_are_held_to_their_promises(tmp_path):
+    """On the CPU, where it can be tried: Pillow's pixels in any batch, a rate, no GPU's bytes."""
+    pytest.importorskip("nvidia.dali")
+    decoders_gpu = importlib.import_module("benchmarks.gpu.decoders_gpu")
+    out = tmp_path / "decoders.json"
+    arguments = ["--device", "cpu", "--images", "4", "--rounds", "1", "--threads", "1"]
+    assert decoders_gpu.main([*arguments, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["decoders"]
+    assert list(found) == ["dali, host", "nvimgcodec, host"]
+    for row in found.values():
+        assert (row["differ_by_batch"], row["of"]) == (0, 4)
+        assert row["mean_levels"] == row["max_levels"] == 0
+        assert row["images_per_s"] > 0
+        assert "gpu_mib_kept" not in row
+
+
+def test_a_decoder_that_looks_at_the_batch_is_found_out(monkeypatch):
+    """Pixels that differ by the place in a batch are counted."""
+    decoders_gpu = importlib.import_module("benchmarks.gpu.decoders_gpu")
+    pillow = decoders_gpu.create_decoder("pillow", "cpu")
+
+    class Partial:
+        name, device = "partial", torch.device("cpu")
+
+        def __call__(self, encoded):
+            images = pillow(encoded)
+            images[0][0, 0, 0] ^= 1  # the first goes to an engine of its own
+            return images
+
+    jpegs = decoders_gpu.photograph_jpegs(3)
+    assert decoders_gpu.figures(Partial(), jpegs)["differ_by_batch"] == 3
 
 
 def test_all_fits_the_time_that_a_gpu_is_lent_for(steps):

@@ -14,6 +14,7 @@ from trainer import build
 from trainer.recipes.recipe import resolve
 from trainer.record.log import read_metrics
 from trainer.run import main as run
+from trainer.setup import decoding
 from trainer.train import train
 
 SHORT = {"loop": {"epochs": 3.0, "batch_size": 8}}
@@ -107,11 +108,11 @@ def test_a_fixed_load_reaches_the_decoder(
         asked.append(arguments)
         return create_decoder("pillow", "cpu"), "as told"
 
-    monkeypatch.setattr(build, "create_tuned_decoder", create)
+    monkeypatch.setattr(decoding, "create_tuned_decoder", create)
     parts = build.build_parts(config_of(shard_folder, decoder_load=0.3, workers=2))
-    ((name, device, num_threads, index, load),) = asked
+    ((name, device, num_threads, index, load, _),) = asked
     assert (name, device.type, num_threads, len(index), load) == ("pillow", "cpu", 2, 37, 0.3)
-    assert parts.notes == ("as told",)
+    assert parts.notes[0] == "as told"
 
 
 @pytest.mark.parametrize(

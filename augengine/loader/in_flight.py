@@ -1,0 +1,61 @@
+"""Bounds the bytes of decoded images that exist at a time, however many threads make batches.
+
+A batch of photographs from a camera takes gigabytes once it is decoded. Threads that would hold
+more than the bound together wait for each other, in the order in which they came.
+
+The contract. Code that differs is the bug.
+
+Success. The bytes of all batches inside are within the bound, or a single batch is inside: one that
+    is larger than the bound is let in alone, since it could never come in otherwise.
+Failure. A batch that fails leaves as any other does.
+Cancel. Nobody waits for ever: who is inside never waits to come in again, and leaves.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from shards.format import MAX_IMAGE_PIXELS
+
+
+class InFlight:
+    """The batches whose decoded images exist now."""
+
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes  # None: without a bound
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._next_ticket = 0
+        self._served = 0  # tickets below were let in
+
+    @contextmanager
+    def batch(self, num_bytes: int) -> Iterator[None]:
+        """Let the calling thread hold so many bytes in the body; waits until there is room."""
+        with self._changed:
+            ticket = self._next_ticket
+            self._next_ticket += 1
+            self._changed.wait_for(lambda: ticket == self._served and self._has_room(num_bytes))
+            self._served += 1
+            self._bytes += num_bytes
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._bytes -= num_bytes
+                self._changed.notify_all()
+
+    def _has_room(self, num_bytes: int) -> bool:
+        if self.max_bytes is None or not self._bytes:
+            return True
+        return self._bytes + num_bytes <= self.max_bytes
+
+
+def decoded_bytes(
+    sizes: np.ndarray,  # [B, 2] - height and width
+) -> int:
+    """Bytes of these images as RGB, without those that are too large to be decoded at all."""
+    pixels = sizes.astype(np.int64).prod(axis=1)
+    return 3 * int(pixels[pixels <= MAX_IMAGE_PIXELS].sum())
