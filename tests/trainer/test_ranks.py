@@ -1,15 +1,14 @@
 """Two ranks of the real command: evaluation with every method, late ranks, and who says why."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_run import tiny_config
 from tiny_sets import write_set
+from warm_python import environment, warm_python
 
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import to_yaml
@@ -21,14 +20,13 @@ COLLECTIVE_S = 100  # whoever waits for that is later than any test allows
 
 
 def run_ranks(folder: Path, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     done = subprocess.run(
-        [sys.executable, str(HERE / "ranks.py")],
+        [warm_python(), str(HERE / "ranks.py")],
         input=json.dumps(commands),
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -40,7 +38,7 @@ def recipe_of(folder: Path, shards: Path, method: str = "swav", **changes: Any) 
     changes.setdefault("loop", {"epochs": 0.5, "batch_size": 8})
     changes.setdefault("eval", {"data": str(shards), "k": 3, "every_epochs": 0.1, "batch_size": 8})
     run = {"log_every": 1, "device": "cpu", "collective_seconds": COLLECTIVE_S}
-    data = {"train": str(shards), "backend": "kornia", "decoder": "pillow", "workers": 1}
+    data = {"train": str(shards), "backend": "fused", "decoder": "pillow", "workers": 1}
     data |= {"stall_seconds": 50, **changes.pop("data", {})}
     path = folder / f"{method}.yaml"
     path.write_text(to_yaml(tiny_config(shards, method, run=run, data=data, **changes)))
