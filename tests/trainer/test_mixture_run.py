@@ -26,6 +26,8 @@ from trainer.record.samplelog import count_ids
 from trainer.record.starts import read_starts
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 SIZES = (20, 24)  # of a and b; an epoch of a and b:0.5 is 32, 4 steps of 8
 
 

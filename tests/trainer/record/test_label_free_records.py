@@ -17,6 +17,8 @@ from trainer.eval import fixed_part
 from trainer.record.log import read_metrics
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 KEYS = {"rankme", "alpha_req", "lidar", "alignment", "uniformity"}
 SCORED = [0, 2, 3]  # of three steps, every 1.16
 

@@ -20,6 +20,8 @@ from trainer.record.report import Reporter
 from trainer.run import main
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 SCORED = (0, 2, 3)  # of three steps, every 1.16
 CALLS = 2 * len(SCORED)  # features of two sets a score
 
