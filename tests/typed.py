@@ -4,36 +4,38 @@
     typed("torchrun --nproc-per-node 2 -m trainer.run --data shards ...", folder, STOP_AFTER="3")
 
 Each runs in a process of its own, in `folder`. With a fault of faulty_run.py the run is that one.
+They start warm (warm_python.py), torchrun's ranks too; with `cold`, as a shell starts them.
 """
 
-import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from warm_python import environment, warm_python
+
 ROOT = Path(__file__).parents[1]
 FAULTY_RUN = Path(__file__).with_name("faulty_run.py")
-MODULES = Path(__file__).with_name("modules")  # stand-ins for libraries that are not installed
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 FAULTS = ("STOP_AFTER", "KILL_AFTER", "FULL_AFTER")
 
 
-def typed(command: str, folder: Path, code: int | None = 0, **environment: str) -> str:
+def typed(
+    command: str, folder: Path, code: int | None = 0, *, cold: bool = False, **variables: str
+) -> str:
     """Everything that the command says; `code` is the exit code it must end with, None: any."""
     first, *words = shlex.split(command)
     words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
-    if any(fault in environment for fault in FAULTS):
+    if any(fault in variables for fault in FAULTS):
         at = words.index("-m")
         assert words[at + 1] == "trainer.run"
         words[at : at + 2] = [str(FAULTY_RUN)]
-    program = TORCHRUN if first == "torchrun" else [sys.executable]
-    path = os.pathsep.join((str(ROOT), str(MODULES)))
+    python = sys.executable if cold else warm_python()
     done = subprocess.run(
-        [*program, *words],
+        [python, *(TORCHRUN if first == "torchrun" else ()), *words],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        env=environment() | {"PYTHON_EXEC": python} | variables,  # torchrun's, of its ranks
         capture_output=True,
         text=True,
         check=False,

@@ -1,13 +1,12 @@
 """`trainer.run` on forked ranks, one command after the other.
 
-A script of its own, since it forks: python tests/trainer/ranks.py < commands.json, a list of
+A script of its own, since it forks: warm_python() tests/trainer/ranks.py < commands.json, a list of
 {"argv": [...], "world": 2, "late_s": 0, "interrupt": 0, "dies": 0}, where every rank
 but the first is late, the first gets SIGUSR1 when it makes features for the n-th time, and the last
 SIGKILL. Prints a list of
 {"codes": [...], "seconds": [...], "log": "..."}: exit codes and ends by rank, and what was written.
 """
 
-import importlib
 import json
 import os
 import signal
@@ -25,8 +24,6 @@ from trainer.eval import online
 from trainer.run import main
 
 MAX_SECONDS = 120  # of one command
-# What a rank imports only when it begins, two thirds of the time of a short run on two ranks.
-LATE = ("augengine.backends.kornia_ops", "augengine.decoders.pillow_decoder", "torch._dynamo")
 
 
 def start(
@@ -92,6 +89,4 @@ def _fork(body: Callable[[int], int], rank: int, world: int, port: int, log: int
 
 
 if __name__ == "__main__":
-    for name in LATE:
-        importlib.import_module(name)
     sys.stdout.write(json.dumps([start(**command) for command in json.load(sys.stdin)]))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 from torch import nn
 from toy_methods import PATCHES, TOY
 
@@ -194,7 +195,7 @@ def body(number: int, world: int, folder: str) -> None:
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What each of two or four ranks found."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param
-    torch.multiprocessing.spawn(body, (world, str(folder)), world)
+    run_ranks_of(body, world, world, str(folder))
     return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(world)]
 
 

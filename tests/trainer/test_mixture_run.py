@@ -26,6 +26,8 @@ from trainer.record.samplelog import count_ids
 from trainer.record.starts import read_starts
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 SIZES = (20, 24)  # of a and b; an epoch of a and b:0.5 is 32, 4 steps of 8
 
 
@@ -43,7 +45,7 @@ def config_of(
     sets: Path, *names: str, method: str = "swav", epochs: float = 3, **changes: Any
 ) -> TrainConfig:
     train = [str(sets / name) for name in names]
-    data = {"train": train, "backend": "kornia", "decoder": "pillow", "workers": 1}
+    data = {"train": train, "backend": "fused", "decoder": "pillow", "workers": 1}
     run = {"log_every": 1, "keep": 100, "device": "cpu", "record_ids": True, "save_every_steps": 1}
     loop = {"epochs": epochs, "batch_size": 8}
     return tiny_config(sets, method, data=data, loop=loop, run=run, **changes)

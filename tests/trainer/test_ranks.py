@@ -1,15 +1,14 @@
 """Two ranks of the real command: evaluation with every method, late ranks, and who says why."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_run import tiny_config
 from tiny_sets import write_set
+from warm_python import environment, warm_python
 
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import to_yaml
@@ -21,26 +20,31 @@ COLLECTIVE_S = 100  # whoever waits for that is later than any test allows
 
 
 def run_ranks(folder: Path, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     done = subprocess.run(
-        [sys.executable, str(HERE / "ranks.py")],
+        [warm_python(), str(HERE / "ranks.py")],
         input=json.dumps(commands),
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+def scored_on(shards: Path, *, label_free: bool) -> dict[str, Any]:
+    """A kNN after every step; and measures without labels, which take as long again."""
+    every = {"data": str(shards), "k": 3, "every_epochs": 0.1, "batch_size": 8}
+    return every | {"label_free": label_free}
+
+
 def recipe_of(folder: Path, shards: Path, method: str = "swav", **changes: Any) -> list[str]:
     """A run of two steps with a kNN before, between and after."""
     changes.setdefault("loop", {"epochs": 0.5, "batch_size": 8})
-    changes.setdefault("eval", {"data": str(shards), "k": 3, "every_epochs": 0.1, "batch_size": 8})
+    changes.setdefault("eval", scored_on(shards, label_free=False))
     run = {"log_every": 1, "device": "cpu", "collective_seconds": COLLECTIVE_S}
-    data = {"train": str(shards), "backend": "kornia", "decoder": "pillow", "workers": 1}
+    data = {"train": str(shards), "backend": "fused", "decoder": "pillow", "workers": 1}
     data |= {"stall_seconds": 50, **changes.pop("data", {})}
     path = folder / f"{method}.yaml"
     path.write_text(to_yaml(tiny_config(shards, method, run=run, data=data, **changes)))
@@ -52,11 +56,13 @@ def knn_of(run: Path) -> dict[int, float]:
 
 
 def evaluated(
-    methods: tuple[str, ...], worlds: tuple[int, ...], shards: Path, folder: Path
+    methods: tuple[str, ...], worlds: tuple[int, ...], shards: Path, folder: Path, label_free: bool
 ) -> list[dict[int, float]]:
     """The scores of every method on each number of ranks; all runs end well."""
+    scored = scored_on(shards, label_free=label_free)
+    recipes = {name: recipe_of(folder, shards, name, eval=scored) for name in methods}
     commands = [
-        {"argv": [*recipe_of(folder, shards, name), "--out", f"{name}-{world}"], "world": world}
+        {"argv": [*recipes[name], "--out", f"{name}-{world}"], "world": world}
         for name in methods
         for world in worlds
     ]
@@ -68,17 +74,20 @@ def evaluated(
 @pytest.mark.slow
 def test_two_ranks_evaluate_as_one(indexed_folder: Path, tmp_path: Path) -> None:
     """The kNN of a random encoder is that of one process, and every score that is due is made."""
-    found = evaluated(QUICK, (1, 2), indexed_folder, tmp_path)
+    found = evaluated(QUICK, (1, 2), indexed_folder, tmp_path, label_free=True)
     assert all(list(knn) == [0, 1, 2] for knn in found)
     # One seed gives one encoder, whatever the method and the number of ranks.
     assert len({knn[0] for knn in found}) == 1
 
 
 @pytest.mark.slow
-def test_two_ranks_evaluate_with_every_method(indexed_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("label_free", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_two_ranks_evaluate_with_every_method(
+    label_free: bool, indexed_folder: Path, tmp_path: Path
+) -> None:
     """Whatever a method's batch norms, teachers and memories are."""
     others = tuple(name for name in METHODS if name not in QUICK)
-    found = evaluated(others, (2,), indexed_folder, tmp_path)
+    found = evaluated(others, (2,), indexed_folder, tmp_path, label_free)
     assert all(list(knn) == [0, 1, 2] for knn in found)
     assert len({knn[0] for knn in found}) == 1
 

@@ -38,9 +38,13 @@ def test_a_bad_network_changes_no_weight(
     settings = {"remote": mode, "remote_timeout_s": 3, "verify": True}
     changes = {"loop": {"epochs": 2, "window_shards": 2}}
     remote = tiny_config(
-        Path("unused"), **changes, data={"train": url, **settings}, eval={"data": url}
+        Path("unused"),
+        **changes,
+        data={"train": url, **settings},
+        eval={"data": url, "label_free": False},
     )
-    local = tiny_config(indexed_folder, **changes, eval={"data": str(indexed_folder)})
+    evaluation = {"data": str(indexed_folder), "label_free": False}
+    local = tiny_config(indexed_folder, **changes, eval=evaluation)
     train(remote, tmp_path / "remote", command="test", resume=False)
     train(local, tmp_path / "local", command="test", resume=False)
     left, right = weights(tmp_path / "remote"), weights(tmp_path / "local")

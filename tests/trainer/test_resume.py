@@ -19,6 +19,8 @@ from trainer.record.report import Reporter
 from trainer.setup.timeline import due
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 # Epoch 2 begins inside the tenth batch (37 * 2 = 74 = 9.25 * 8): every cut around that border.
 # DeepCluster v2 looks until the fifth step and clusters in the sixth, and again in the eleventh.
 CUTS = {"swav": (8, 9, 10, 11), "deepclusterv2": (4, 5, 6, 9, 10)}  # the others: 9 and 10

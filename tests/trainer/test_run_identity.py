@@ -17,6 +17,8 @@ from trainer.record.starts import read_starts
 from trainer.run import main as run
 from trainer.settings.strict import merge
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 MINE = """\
 groups:
   - {count: 2, size_px: 16, views: [{scale: [0.2, 1.0], jitter: 0.0}]}

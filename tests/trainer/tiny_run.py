@@ -13,7 +13,7 @@ from trainer.settings.strict import merge
 def tiny_config(folder: Path, method: str = "swav", **changes: Any) -> TrainConfig:
     """40 steps of 8 of the 37 images: 8.65 epochs, every batch but a few crosses no border."""
     values = {
-        "data": {"train": str(folder), "backend": "kornia", "decoder": "pillow", "workers": 1},
+        "data": {"train": str(folder), "backend": "fused", "decoder": "pillow", "workers": 1},
         "policy": {"name": "simsiam", "views": "2+1", "sizes": "16+8", "blur": 0.0},
         "backbone": {"arch": "resnet10", "width": 0.125, "stem": "small"},
         "method": {"name": method, **TOY[method]},

@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_python import environment, warm_python
 
 from augengine.plan import Plan
 from trainer import checkpoint
@@ -18,9 +17,13 @@ MUCH_S = 60.0  # the limit of a collective is 120 s: whoever waits for that is l
 
 
 def python(*argv: str) -> str:
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *argv], capture_output=True, text=True, cwd=ROOT, env=env, check=False
+        [warm_python(), *argv],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

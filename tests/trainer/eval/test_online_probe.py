@@ -21,6 +21,8 @@ from trainer.record.log import read_metrics
 from trainer.record.samplelog import describe_bad_samples
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,9 +1,7 @@
 """All ranks make an encoder's features, each its share, and find what one process finds."""
 
 import json
-import os
 import subprocess
-import sys
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 import torch
 from tiny_sets import write_set
 from torch.utils._python_dispatch import TorchDispatchMode
+from warm_python import environment, warm_python
 
 from trainer.eval import on_all
 from trainer.eval.knn import BLOCK, knn_predict, merge, nearest, vote
@@ -30,12 +29,11 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]
     test = write_set(folder / "test", [i % 3 for i in range(TEST)], seed=9, torn=[1])
     # Of six batches the middle ones are whole: no rank's share alone is over the budget of all.
     broken = write_set(folder / "broken", [0] * 24, seed=5, torn=(0, 1, 10, 16, 22, 23))
-    path = os.pathsep.join([str(HERE.parents[2]), str(HERE.parent)])
     done = subprocess.run(
-        [sys.executable, str(HERE / "shared_ranks.py"), str(train), str(test), str(broken)],
+        [warm_python(), str(HERE / "shared_ranks.py"), str(train), str(test), str(broken)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 
 from trainer.banks.embedding_queue import EmbeddingQueue
 from trainer.distributed import all_reduce_
@@ -77,7 +78,7 @@ def body(number: int, world: int, folder: str) -> None:
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_equal_one_process(world: int, tmp_path: Path) -> None:
     """Losses, gradients of shared weights and queue are those of the whole batch, on every rank."""
-    torch.multiprocessing.spawn(body, (world, str(tmp_path)), world)
+    run_ranks_of(body, world, world, str(tmp_path))
     whole = compute(*inputs())
     assert len(whole["queue"]) == 20
     for name in (n for n in whole if f"fused {n}" in whole):

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from cuda_norm_kernels import on_the_cpu
+from forked_ranks import run_ranks_of
 
 from benchmarks.steps.operator_count import Count
 from trainer.distributed import join_rank_group
@@ -102,7 +103,7 @@ def bytes_of(count: Count) -> float:
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks found."""
     folder: Path = tmp_path_factory.mktemp("norm")
-    torch.multiprocessing.spawn(body, (str(folder),), WORLD)
+    run_ranks_of(body, WORLD, str(folder))
     return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(WORLD)]
 
 

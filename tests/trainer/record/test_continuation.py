@@ -19,6 +19,8 @@ from trainer.record.starts import read_starts
 from trainer.settings.strict import merge
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 BACKBONE = {"arch": "resnet10", "width": 0.125, "stem": "small", "image_size_px": 16}
 
 

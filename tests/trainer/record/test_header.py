@@ -14,7 +14,8 @@ def test_a_run_says_what_it_is_going_to_do(
     shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Images, encoder, views, steps and machine, first of all; when continued, from where."""
-    config = tiny_config(shard_folder, loop={"epochs": 0.5, "batch_size": 8})
+    data = {"train": str(shard_folder), "backend": "kornia", "decoder": "pillow", "workers": 1}
+    config = tiny_config(shard_folder, loop={"epochs": 0.5, "batch_size": 8}, data=data)
     train(config, tmp_path / "run")
     first, second, third, *rest = capsys.readouterr().err.splitlines()
     assert first.startswith("37 images in 3 classes; swav, resnet10 of ")

@@ -17,6 +17,8 @@ from trainer.eval import fixed_part
 from trainer.record.log import read_metrics
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 KEYS = {"rankme", "alpha_req", "lidar", "alignment", "uniformity"}
 SCORED = [0, 2, 3]  # of three steps, every 1.16
 
@@ -53,6 +55,14 @@ def losses(run: Path) -> list[tuple[int, float]]:
     return [(r["step"], r["loss"]) for r in read_metrics(run) if "loss" in r]
 
 
+@pytest.fixture(scope="module")
+def whole(shard_folder: Path, test_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with held-out images that nothing interrupted; never change it."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(config_of(shard_folder, test_set), run)
+    return run
+
+
 @pytest.mark.parametrize("held_out", [True, False])
 def test_measuring_changes_no_bit_of_the_training(
     held_out: bool, shard_folder: Path, test_set: Path, tmp_path: Path
@@ -72,12 +82,11 @@ def test_measuring_changes_no_bit_of_the_training(
 
 
 def test_it_is_on_where_there_are_held_out_images(
-    shard_folder: Path, test_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Left open: with them yes, without no; asked for without them it says what it measures."""
-    train(config_of(shard_folder, test_set), tmp_path / "with")
-    assert [r["step"] for r in measured(tmp_path / "with")] == SCORED
-    assert "12 held-out images" in measured(tmp_path / "with")[0]["label_free_protocol"]
+    assert [r["step"] for r in measured(whole)] == SCORED
+    assert "12 held-out images" in measured(whole)[0]["label_free_protocol"]
     train(config_of(shard_folder, None), tmp_path / "without")
     assert measured(tmp_path / "without") == []
     capsys.readouterr()
@@ -89,6 +98,7 @@ def test_it_is_on_where_there_are_held_out_images(
 @pytest.mark.parametrize("number", range(1, 4))
 def test_a_signal_costs_no_record(
     number: int,
+    whole: Path,
     shard_folder: Path,
     test_set: Path,
     tmp_path: Path,
@@ -96,7 +106,6 @@ def test_a_signal_costs_no_record(
 ) -> None:
     """Given up, saved and ended; resume makes it, and all records are those of a whole run."""
     config = config_of(shard_folder, test_set)
-    train(config, tmp_path / "whole")
     extract, calls = fixed_part.extract, iter(range(1, 9))
 
     def extract_and_kill(*args: Any) -> Any:
@@ -112,18 +121,17 @@ def test_a_signal_costs_no_record(
     assert (outcome.exit_code, outcome.step) == (138, at)
     assert at not in [r["step"] for r in measured(tmp_path / "run")]
     assert train(config, tmp_path / "run", resume=True).exit_code == 0
-    assert measured(tmp_path / "run") == measured(tmp_path / "whole")
+    assert measured(tmp_path / "run") == measured(whole)
 
 
 def test_a_run_that_goes_on_with_it_has_step_0(
-    shard_folder: Path, test_set: Path, tmp_path: Path
+    whole: Path, shard_folder: Path, test_set: Path, tmp_path: Path
 ) -> None:
     """Asked for after the end: the untrained encoder and the last one, as if from the start."""
-    train(config_of(shard_folder, test_set), tmp_path / "whole")
     train(config_of(shard_folder, test_set, label_free=False), tmp_path / "run")
     train(config_of(shard_folder, test_set), tmp_path / "run", resume=True)
-    whole = measured(tmp_path / "whole")
-    assert measured(tmp_path / "run") == [whole[0], whole[-1]]
+    expected = measured(whole)
+    assert measured(tmp_path / "run") == [expected[0], expected[-1]]
     train(config_of(shard_folder, test_set), tmp_path / "run", resume=True)
     assert len(measured(tmp_path / "run")) == 2
 

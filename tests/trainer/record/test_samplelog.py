@@ -18,6 +18,8 @@ from trainer.record.samplelog import describe_bad_samples
 from trainer.train import train
 from trainer.watch.guards import Guard
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 DAMAGED = (3, 20)
 
 

@@ -1,6 +1,7 @@
 """Every kNN score that is due is made, once, and compared with those of its protocol alone."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from trainer.record.report import Reporter
 from trainer.run import main
 from trainer.train import train
 
+pytestmark = pytest.mark.usefixtures("weighed_once")
+
 SCORED = (0, 2, 3)  # of three steps, every 1.16
 CALLS = 2 * len(SCORED)  # features of two sets a score
 
@@ -32,7 +35,8 @@ def test_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(shards: Path, test: Path | None, **changes: Any) -> TrainConfig:
-    evaluation = {"k": 3, "every_epochs": 0.25, "batch_size": 5, **changes}
+    # Measures without labels have tests of their own: test_label_free_records.py.
+    evaluation = {"k": 3, "every_epochs": 0.25, "batch_size": 5, "label_free": False, **changes}
     return tiny_config(
         shards,
         loop={"epochs": 0.7, "batch_size": 8},
@@ -45,12 +49,19 @@ def scores(run: Path) -> list[tuple[int, float]]:
     return [(r["step"], r["knn"]) for r in read_metrics(run) if "knn" in r]
 
 
+@pytest.fixture(scope="module")
+def finished(shard_folder: Path, test_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its scores that nothing interrupted; never change it."""
+    run = tmp_path_factory.mktemp("finished") / "whole"
+    train(config_of(shard_folder, test_set), run)
+    assert tuple(step for step, _ in scores(run)) == SCORED
+    return run
+
+
 @pytest.fixture
-def whole(shard_folder: Path, test_set: Path, tmp_path: Path) -> Path:
-    """A run with its scores that nothing interrupted."""
-    train(config_of(shard_folder, test_set), tmp_path / "whole")
-    assert tuple(step for step, _ in scores(tmp_path / "whole")) == SCORED
-    return tmp_path / "whole"
+def whole(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, for one test to change."""
+    return Path(shutil.copytree(finished, tmp_path / "whole", symlinks=True))
 
 
 def kill_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:

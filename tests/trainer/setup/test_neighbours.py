@@ -1,11 +1,11 @@
 """The ranks of a machine find each other and one block of memory, or agree that they cannot."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from warm_python import environment, warm_python
 
 from trainer.setup.sharedcache import Neighbours
 
@@ -34,13 +34,14 @@ dist.destroy_process_group()
 
 
 def run_ranks(world: int, how: str, file: Path) -> list[str]:
-    command = [sys.executable, "-c", RANK]
+    command = [warm_python(), "-c", RANK]
     running = [
         subprocess.Popen(
             [*command, str(rank), str(world), str(file), how],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment(),
         )
         for rank in range(world)
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 from term_views import POLICY, make_views
 from torch import nn
 
@@ -127,7 +128,7 @@ def body(number: int, world: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """The loss and the gradients of the encoder and of the heads are those of the whole batch."""
-    torch.multiprocessing.spawn(body, (2, str(tmp_path)), 2)
+    run_ranks_of(body, 2, 2, str(tmp_path))
     expected = compute(*whole())
     for number in range(2):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)

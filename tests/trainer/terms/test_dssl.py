@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 from term_views import POLICY, make_views
 from test_resume import assert_equal, cut, final_state, losses
 from tiny_run import tiny_config
@@ -202,7 +203,7 @@ def body(number: int, world: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """The loss and all gradients are those of the whole batch."""
-    torch.multiprocessing.spawn(body, (2, str(tmp_path)), 2)
+    run_ranks_of(body, 2, 2, str(tmp_path))
     expected = compute(doubled(make_views(WITH)))
     for number in range(2):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 from term_views import POLICY, make_views
 from torch import nn
 
@@ -64,7 +65,7 @@ def body(number: int, world: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """The loss and its gradient are those of the images of both."""
-    torch.multiprocessing.spawn(body, (2, str(tmp_path)), 2)
+    run_ranks_of(body, 2, 2, str(tmp_path))
     expected = compute(rows())
     for number in range(2):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)

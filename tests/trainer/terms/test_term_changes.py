@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked_ranks import run_ranks_of
 from term_views import POLICY, make_views
 from test_resume import assert_equal, cut, final_state, losses
 from tiny_run import tiny_config
@@ -115,7 +116,7 @@ def body(number: int, world: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """Losses and gradients of whole methods are those of the whole batch: draws are an image's."""
-    torch.multiprocessing.spawn(body, (2, str(tmp_path)), 2)
+    run_ranks_of(body, 2, 2, str(tmp_path))
     views = doubles(make_views())
     expected = {name: compute(name, views) for name in CASES}
     assert expected["mochi"]["loss"].isfinite()
