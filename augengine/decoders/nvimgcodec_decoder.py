@@ -37,7 +37,7 @@ def _load() -> Any:
 
 
 nvimgcodec = _load()
-MOST_AT_ONCE = {"cpu": 8, "cuda": 256}  # images that a codec is given; on a CPU the threads' share
+MOST_AT_ONCE = {"cpu": 32, "cuda": 256}  # images that a codec is given; on a CPU the threads' share
 # libjpeg-turbo's way with chroma; nvJPEG's own differs more.
 _OPTIONS = ":fancy_upsampling=1"
 _RGB = nvimgcodec.DecodeParams(apply_exif_orientation=True, color_spec=nvimgcodec.ColorSpec.SRGB)

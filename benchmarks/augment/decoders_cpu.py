@@ -142,11 +142,22 @@ def _from_parquet(path: Path, num_images: int) -> list[bytes]:
         raise UsageError(f"--photos is a Parquet file with an image column, got {path}")
     import pyarrow.parquet
 
-    column = pyarrow.parquet.read_table(path, columns=["image"]).column(0)
-    return [row["bytes"] for row in column[:num_images].to_pylist()]
+    try:
+        rows = (
+            pyarrow.parquet.read_table(path, columns=["image"]).column(0)[:num_images].to_pylist()
+        )
+        return [row["bytes"] for row in rows]
+    except (pyarrow.ArrowException, TypeError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"--photos is a Parquet file whose image column holds bytes, got {path} ({reason})"
+        ) from None
 
 
 def _benchmark(options: argparse.Namespace) -> int:
+    for name in ("images", "rounds"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name} is at least 1, got {getattr(options, name)}")
     if options.peers is not None:
         sys.path.append(str(options.peers))
     decoders = contenders()

@@ -85,7 +85,7 @@ def test_a_batch_is_shared_among_the_threads(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(nvimgcodec_decoder, "codec_on_cpu", watch)
     decode = create_decoder("nvimgcodec", CPU, num_threads=4)
-    for count, pieces in ((8, [2] * 4), (3, [1] * 3), (70, [8] * 8 + [6]), (0, [])):
+    for count, pieces in ((8, [2] * 4), (3, [1] * 3), (130, [32] * 4 + [2]), (0, [])):
         assert len(decode([GOOD] * count)) == count
         assert sorted((n for codec in codecs for n in codec.calls), reverse=True) == pieces
         for codec in codecs:
