@@ -90,7 +90,8 @@ class NvimgcodecDecoder:
         if self._codec is None:
             return list(self._pool.map(self._decode_on_cpu, parts))
         stream = torch.cuda.current_stream(self.device).cuda_stream
-        with self._lock:
+        # The default stream has no number of its own: it is the one of the thread's device.
+        with self._lock, torch.cuda.device(self.device):
             found = [self._codec.decode(part, params=_RGB, cuda_stream=stream) for part in parts]
         return [[self._on_gpu(image) for image in images] for images in found]
 

@@ -1,5 +1,6 @@
 """nvImageCodec asked directly: one call a piece, no image kept, and what a GPU's codec is told."""
 
+import contextlib
 import gc
 import weakref
 from types import SimpleNamespace
@@ -133,6 +134,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> list[FakeCodec]:
     monkeypatch.setattr(nvimgcodec_decoder.nvimgcodec, "Decoder", FakeCodec)
     stream = SimpleNamespace(cuda_stream=1234)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self)
     return FakeCodec.made
 
