@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parity.watched import memory_of_tree, run_watched
+from benchmarks.parity.command_costs import memory_of_tree, run_watched
 from shards.errors import DataError
 
 CHILD = """
