@@ -1,7 +1,7 @@
 """The two sides of a pair: each trains one method in a process of its own and leaves an encoder.
 
-Of both the same is told: costs from outside (watched.py), and from within the speed and the wait of
-every window of ten steps, without the first two steps.
+Of both the same is told: costs from outside (command_costs.py), and from within the speed and the
+wait of every window of ten steps, without the first two steps.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks.parity.command_costs import run_watched
 from benchmarks.parity.our_recipe import our_recipe
-from benchmarks.parity.watched import run_watched
 from shards.errors import DataError
 from trainer.record.conditions import conditions
 from trainer.record.log import read_metrics

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parity.watched import memory_of_tree, run_watched
+from benchmarks.parity import command_costs
+from benchmarks.parity.command_costs import memory_of_tree, run_watched
 from shards.errors import DataError
 
 CHILD = """
@@ -18,8 +19,9 @@ subprocess.run([sys.executable, "-c", work], check=True)
 """
 
 
-def test_children_count(tmp_path: Path) -> None:
+def test_children_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CPU seconds and memory are of the child too, which does all the work here."""
+    monkeypatch.setattr(command_costs, "LOOK_S", 0.2)
     command = [sys.executable, "-c", CHILD.format(seconds=0.6)]
     taken = run_watched(command, tmp_path / "log", {})
     assert taken.cpu_s >= 0.6
