@@ -33,7 +33,7 @@ def _about() -> str:
         here = [row for row in rows if Length(row["set"], row["epochs"]) == length]
         parts.append(
             f"{len(done)} of {kinds} different runs of {length.epochs:g} epochs on {length.set}, "
-            f"seeds {', '.join(str(s) for s in sorted({row['seed'] for row in here}))}"
+            f"seed {', '.join(str(s) for s in sorted({row['seed'] for row in here}))}"
         )
     machine, dates = rows[0]["conditions"], sorted(row["conditions"]["date"][:10] for row in rows)
     loads = sorted(row["conditions"]["load_average_1min"] for row in rows)
@@ -122,8 +122,8 @@ def _chance() -> str:
     """The rule of an outcome."""
     return (
         f"A claim holds, or fails, when scores are {CHANCE:g} points or more on its side, or "
-        f"against it; between, it is undecided. No claim is decided before all cells of its "
-        "ablation were run with the same seeds."
+        f"against it; between, it is undecided. It is decided once the cells that it compares were "
+        "run, with the same seeds."
     )
 
 

@@ -4,7 +4,7 @@ A file a paper has the ablations themselves, `ablation_table.py` names them all.
 would have to be so among the scores of the ablation's cells; `judged` decides it from them alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 # kNN scores of the cells in per cent by label, and the untrained encoder's.
@@ -50,17 +50,13 @@ class Ablation:
     cells: tuple[Cell, ...]
     claims: tuple[Claim, ...]
 
-    def lacking(self, scores: Scores) -> list[str]:
-        """The labels of cells without a score."""
-        return [cell.label for cell in self.cells if cell.label not in scores]
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A claim and the outcome: holds, fails, or undecided within CHANCE."""
 
     claim: Claim
-    margin: float | None  # None: cells lack
+    margin: float | None  # None: cells that it compares lack
 
     @property
     def outcome(self) -> str:
@@ -77,9 +73,19 @@ class Verdict:
 
 
 def judged(ablation: Ablation, scores: Scores) -> list[Verdict]:
-    """Every claim of an ablation; none is decided before all its cells have a score."""
-    whole = not ablation.lacking(scores)
-    return [Verdict(claim, claim.margin(scores) if whole else None) for claim in ablation.claims]
+    """Every claim of an ablation; none is decided before the cells it compares have a score."""
+    labels = {UNTRAINED, *(cell.label for cell in ablation.cells)}
+    return [Verdict(claim, _margin(claim, scores, labels)) for claim in ablation.claims]
+
+
+def _margin(claim: Claim, scores: Scores, labels: Collection[str]) -> float | None:
+    """None where a cell lacks; a label that no cell has is a mistake of the claim's."""
+    try:
+        return claim.margin(scores)
+    except KeyError as error:
+        if error.args[0] not in labels:
+            raise
+        return None
 
 
 def loses(scores: Scores, whole: str, part: str) -> float:

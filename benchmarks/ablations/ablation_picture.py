@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 COLOURS = ("#2f6db3", "#e9a23b")
 INK, FAINT = "#1c1f24", "#70767f"
 COLUMNS = 2
+LEAST = 2  # cells that make a picture
+MOST_LETTERS = 48  # of the places along an axis, before their words stand below each other
 
 
 def draw_ablations(
     ablations: Sequence[Ablation], rows: Rows, length: Length, path: Path
 ) -> list[str]:
-    """Write the PNG of those that have a run; returns their names, without any there is no file."""
-    scored = {one.name: (one, scores_of(one, rows, length)) for one in ablations}
-    shown = [pair for pair in scored.values() if pair[1]]
+    """Write the PNG of those that have two scores; their names. Without any there is no file."""
+    scored = [(one, scores_of(one, rows, length)) for one in ablations]
+    shown = [pair for pair in scored if len(pair[1].keys() - {UNTRAINED}) >= LEAST]
     if not shown:
         return []
     lines = math.ceil(len(shown) / COLUMNS)
@@ -76,6 +78,8 @@ def _draw(
     axes.axhline(scores[UNTRAINED], ls="--", lw=1, color=FAINT, label="untrained")
     axes.set_title(ablation.name, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(ablation.across, fontsize=8, color=INK)
+    if sum(map(len, places)) > MOST_LETTERS:
+        places = [place.replace(" ", "\n") for place in places]
     axes.set_xticks(range(len(places)), places, fontsize=8)
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.margins(y=0.15)

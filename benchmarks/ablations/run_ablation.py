@@ -127,7 +127,10 @@ def _folders(text: str | None) -> tuple[str, tuple[str, str]]:
     for place in (train, test):
         there = "://" in place or Path(place).is_dir()
         require(there, "--set names folders of shards", place, "make_shards makes them")
-    return Path(train).name, (train, test)
+    rule = "--set scores other images than it trains on"
+    require(train != test, rule, train, "an image would be its own neighbour")
+    path = Path(train)
+    return (path.resolve() if path.is_dir() else path).name, (train, test)
 
 
 def _list() -> None:

@@ -1,5 +1,7 @@
 """Claims and outcomes, decided from scores alone; the papers' own numbers are on their side."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.ablations.ablation import CHANCE, UNTRAINED, Ablation, Cell, Claim, judged, loses
@@ -103,9 +105,32 @@ def test_chance_decides_nothing(margin: float, outcome: str) -> None:
     assert str(verdict) == f"{outcome} ({margin:+.1f} points): x is better"
 
 
-def test_a_missing_cell_leaves_all_open() -> None:
-    """Half an ablation decides nothing, and says so."""
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_claim_is_of_its_cells(name: str) -> None:
+    """All cells decide all claims, and without any each is open."""
+    every = dict.fromkeys((UNTRAINED, *(cell.label for cell in ABLATIONS[name].cells)), 40.0)
+    assert None not in [verdict.margin for verdict in judged(ABLATIONS[name], every)]
+    assert {verdict.margin for verdict in judged(ABLATIONS[name], {})} == {None}
+
+
+def test_a_claim_waits_for_its_own_cells_alone() -> None:
+    """Two cells of SimSiam's three decide one of its claims."""
+    two = {"SimSiam, whole": 35.0, "SimSiam, no stop-gradient": 26.0, UNTRAINED: 29.0}
+    assert [verdict.outcome for verdict in judged(ABLATIONS["simsiam"], two)] == [
+        "holds",
+        "not run",
+    ]
+
+
+def test_a_claim_of_no_cell_is_a_mistake() -> None:
+    """A wrong label is not taken for a cell that lacks."""
+    wrong = replace(toy(0.0), claims=(Claim("z is better", lambda found: found["A, z"]),))
+    with pytest.raises(KeyError, match="A, z"):
+        judged(wrong, {"A, x": 40.0})
+
+
+def test_a_missing_cell_leaves_a_claim_open() -> None:
+    """Half of what it compares decides nothing, and says so."""
     (verdict,) = judged(toy(9.0), {"A, x": 40.0, UNTRAINED: 20.0})
     assert (verdict.margin, verdict.outcome) == (None, "not run")
     assert str(verdict) == "not run: x is better"
-    assert toy(9.0).lacking({"A, x": 40.0}) == ["A, y"]

@@ -115,12 +115,18 @@ def test_the_list_has_words_that_can_be_typed(capsys: pytest.CaptureFixture[str]
         ("--which all --jobs 0", "--jobs is at least 1, got 0"),
         ("--which all --set a", "--set reads TRAIN,EVAL, got a"),
         ("--which all --set a,b,c", "--set reads TRAIN,EVAL, got a,b,c"),
+        ("--which all --set .,.", "scores other images than it trains on, got '.'"),
         ("--which all --set no,where", "--set names folders of shards, got 'no'"),
         ("--which all --out no/where.json", "--out lies in a folder that exists"),
     ],
 )
 def test_wrong_words_end_in_a_line(
-    flags: str, message: str, tmp_path: Path, sets: str, typed: Typed, capsys
+    flags: str,
+    message: str,
+    tmp_path: Path,
+    sets: str,
+    typed: Typed,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Before a run begins, and nothing is written."""
     fixed = ["--out", str(tmp_path / "rows.json"), "--set", sets]
