@@ -71,7 +71,7 @@ def join(arguments: argparse.Namespace) -> int:
 def next_of_parts(out: str, part: Part, held_out: str | None) -> str:
     """What is to be typed when a part is whole: the command that joins, or what is missing."""
     needed = [Part(number, part.of) for number in range(1, part.of + 1)]
-    with open_home(out) as home:
+    with open_home(out, brief=True) as home:
         missing = [one for one in needed if read_part(one.folder(home.folder)) is None]
         are_joined = not parts_in(home.folder)
     own = held_out is not None and held_out != f"{out.rstrip('/')}-held-out"

@@ -19,6 +19,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_NAME, PARTIAL_NAME
 from shards.packing.home import DiskHome, Home, State
+from shards.packing.part import Part
 from shards.packing.scratch import scratch_folder
 from shards.remote.address import Location, RemoteFolder, located
 from shards.remote.bucket import Bucket, Put, check_bucket
@@ -27,13 +28,19 @@ from shards.remote.requests import RemoteStore
 # The files that a pack leaves: beside the shards, in its journal, in a part and its journal.
 _FILE = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _KNOWN = re.compile(rf"((\.parts/part-\d{{5}}-of-\d{{5}}/)?(\.partial/)?){_FILE}")
+_PART_JOURNAL = re.compile(r"\.parts/[^/]+/\.partial/(?!recipe\.json$)")
 _PIECE_BYTES = 2 << 20
 _PIECES_AT_ONCE = 4
 
 
 @contextmanager
-def open_home(where: Location) -> Iterator[Home]:
+def open_home(where: Location, *, brief: bool = False, part: Part | None = None) -> Iterator[Home]:
     """The home of a set at a path or an address, for a block.
+
+    Args:
+        where: as a user names it.
+        brief: of an address, leave out the journals of parts.
+        part: but for this one.
 
     Raises:
         UsageError: nothing can be put there, or there is no such bucket.
@@ -47,7 +54,7 @@ def open_home(where: Location) -> Iterator[Home]:
     with scratch_folder() as scratch:
         home = BucketHome(remote, scratch / remote.name)
         try:
-            home.pull()
+            home.pull(brief, part)
             yield home
         except (UsageError, DataError) as error:  # of a file here, which nobody knows
             raise type(error)(str(error).replace(str(home.folder), remote.url)) from None
@@ -65,15 +72,24 @@ class BucketHome:
     def __reduce__(self) -> tuple[type["BucketHome"], tuple[RemoteFolder, Path]]:
         return BucketHome, (self.where, self.folder)
 
-    def pull(self) -> None:
-        """Bring here what is said of the set and its parts: everything but tars and the index."""
+    def pull(self, brief: bool = False, part: Part | None = None) -> None:
+        """Bring here what is said of the set and its parts: everything but tars and the index.
+
+        Args:
+            brief: of parts only their recipes and descriptions,
+            part: but of this one everything.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.look()
+        own = "" if part is None else part.folder(Path()).as_posix()
         objects = {
             name: found
             for name, found in self._objects().items()
-            if _KNOWN.fullmatch(name) and not name.endswith(".tar") and name != INDEX_NAME
+            if _KNOWN.fullmatch(name)
+            and not name.endswith(".tar")
+            and name != INDEX_NAME
+            and (not (brief and _PART_JOURNAL.match(name)) or (own and name.startswith(own)))
         }
         places = [(name, 0, found.size_bytes) for name, found in objects.items()]
         for name, content in zip(objects, _store(self.where).read_many(places), strict=True):

@@ -78,7 +78,7 @@ def pack_on_cluster(
     progress: bool = False,
 ) -> PackReport:
     """Pack every image of a source, or say that this has been done; raises as `pack`."""
-    with open_home(out) as home:
+    with open_home(out, brief=True) as home:
         of = _parts_of(home.folder, len(source), cluster.cores)
     jobs = [PartJob(words, out, held_out, options, Part(i + 1, of)) for i in range(of)]
     folders = [located(one) for one in (out, held_out) if one is not None]

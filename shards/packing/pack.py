@@ -105,10 +105,12 @@ def pack(
     if held_out is not None:
         _check_two(out, held_out)
     with ExitStack() as stack:
-        sets = [_Set(source, stack.enter_context(open_home(out)), options)]
+        sets = [_Set(source, stack.enter_context(open_home(out, brief=True, part=part)), options)]
         if hold_out is not None and held_out is not None:
             other = replace(options, hold_out=hold_out.other())
-            sets.append(_Set(source, stack.enter_context(open_home(held_out)), other))
+            sets.append(
+                _Set(source, stack.enter_context(open_home(held_out, brief=True, part=part)), other)
+            )
         for one in sets:  # all of them before anything is written
             one.options.numbers(source)
             if part is not None:

@@ -16,6 +16,7 @@ from shards.packing import bucket_home, cluster_parts, join_parts
 from shards.packing.bucket_home import BucketHome, open_home
 from shards.packing.cluster_parts import pack_on_cluster
 from shards.packing.holdout import HoldOut
+from shards.packing.part import Part
 from shards.packing.recut import Cut, WrittenCut, write_cut
 from shards.packing.scratch import scratch_root
 from shards.processes import parallel
@@ -158,6 +159,19 @@ def test_what_another_set_began_does_not_stay(
     packs(photos, tmp_path / "one", *SMALL, "--name", "other")
     packs(photos, OUT, *SMALL, "--name", "other")
     assert set_in(client) == contents(tmp_path / "one")
+
+
+@pytest.mark.usefixtures("client")
+def test_a_part_fetches_no_journals_of_others(photos: Path) -> None:
+    """Or many parts would read all of them many times; its own it needs, to go on."""
+    make_parts(photos, OUT, 2)  # type: ignore[arg-type]
+    with open_home(OUT, brief=True, part=Part(1, 2)) as home:
+        parts = home.folder / ".parts"
+        told = {path.relative_to(parts).as_posix() for path in parts.rglob("*.*")}
+    assert {"part-00001-of-00002/part.json", "part-00002-of-00002/part.json"} <= told
+    assert "part-00001-of-00002/.partial/train-000000.records" in told
+    assert "part-00002-of-00002/.partial/recipe.json" in told
+    assert "part-00002-of-00002/.partial/train-000000.records" not in told
 
 
 @pytest.mark.parametrize("call", [2, 6, 10_000])

@@ -1,5 +1,6 @@
 """Parts of a set, through the command: joined, they are what one process packs, byte for byte."""
 
+import json
 import os
 import re
 import shutil
@@ -111,6 +112,21 @@ def test_a_killed_part_goes_on(
     packs(photos, out, *SMALL, "--part", "2/2")
     assert make_shards.main(["--join", str(out)]) == 2
     packs(*killed)
+    packs("--join", out)
+    assert contents(out) == contents(tmp_path / "one")
+
+
+def test_parts_of_an_older_release_are_joined(photos: Path, tmp_path: Path) -> None:
+    """They note no bounds: their tars are scanned, to the same bytes."""
+    out = tmp_path / "set"
+    packs(photos, tmp_path / "one", *SMALL)
+    make_parts(photos, out, 2)
+    for described in out.rglob(PART_NAME):
+        content = json.loads(described.read_text())
+        del content["bounds_sha256"]
+        described.write_text(json.dumps(content))
+    for bounds in list(out.rglob("*.bounds")):
+        bounds.unlink()
     packs("--join", out)
     assert contents(out) == contents(tmp_path / "one")
 

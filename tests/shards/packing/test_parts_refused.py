@@ -1,11 +1,13 @@
 """Parts that cannot be made or joined: one line that names the part, and nothing is lost."""
 
+import hashlib
 import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shards.format import PARTIAL_NAME, PARTS_NAME
@@ -110,6 +112,23 @@ def flip_records(path: Path) -> None:
     flip_byte(path.with_suffix(".records"), 40)
 
 
+def flip_bounds(path: Path) -> None:
+    """Have its second sample begin elsewhere."""
+    flip_byte(path.with_suffix(".bounds"), 9)
+
+
+def forge_bounds(path: Path) -> None:
+    """Have its samples end behind the tar, and say so."""
+    beside, described = path.with_suffix(".bounds"), path.parents[1] / PART_NAME
+    bounds = np.fromfile(beside, np.int64)
+    bounds[-1] = 1 << 40
+    bounds.tofile(beside)
+    content = json.loads(described.read_text())
+    everything = b"".join(p.read_bytes() for p in sorted(path.parent.glob("*.bounds")))
+    content["bounds_sha256"] = hashlib.sha256(everything).hexdigest()
+    described.write_text(json.dumps(content))
+
+
 def drop_list(path: Path) -> None:
     """Lose the list of images that were left out."""
     (path.parents[1] / "quarantine.jsonl").unlink()
@@ -129,7 +148,11 @@ def name_a_path(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [flip, Path.unlink, flip_records, drop_list, break_description, name_a_path]
+    "change",
+    [
+        *(flip, Path.unlink, flip_records, flip_bounds, forge_bounds),
+        *(drop_list, break_description, name_a_path),
+    ],
 )
 def test_a_part_that_changed_is_named(
     photos: Path,
