@@ -22,7 +22,13 @@ FAULTS = ("STOP_AFTER", "KILL_AFTER", "FULL_AFTER")
 
 
 def typed(
-    command: str, folder: Path, code: int | None = 0, *, cold: bool = False, **variables: str
+    command: str,
+    folder: Path,
+    code: int | None = 0,
+    *,
+    cold: bool = False,
+    limit_s: float = 600,
+    **variables: str,
 ) -> str:
     """Everything that the command says; `code` is the exit code it must end with, None: any."""
     first, *words = shlex.split(command)
@@ -39,7 +45,7 @@ def typed(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=limit_s,
     )
     said = done.stdout + done.stderr
     assert code is None or done.returncode == code, f"{command}\n{said}"

@@ -93,11 +93,12 @@ def test_every_cut_around_an_epoch_border_continues_exactly(
 
 def test_another_number_of_workers_changes_nothing(shard_folder: Path, tmp_path: Path) -> None:
     """Losses depend on neither threads nor prefetching, so both may change on resume."""
-    short = {"loop": {"epochs": 1.3, "batch_size": 8}}
-    train(tiny_config(shard_folder, **short), tmp_path / "one")
-    data = {"train": str(shard_folder), "backend": "kornia", "decoder": "pillow", "workers": 3}
-    train(tiny_config(shard_folder, **short, data=data), tmp_path / "three")
-    assert losses(tmp_path / "one") == losses(tmp_path / "three")
+    for backend in ("fused", "kornia"):
+        runs = [tmp_path / f"{backend}-{workers}" for workers in (1, 3)]
+        for run, workers in zip(runs, (1, 3), strict=True):
+            data = {"backend": backend, "workers": workers}
+            train(tiny_config(shard_folder, loop={"epochs": 1.3, "batch_size": 8}, data=data), run)
+        assert losses(runs[0]) == losses(runs[1])
 
 
 @pytest.mark.parametrize(

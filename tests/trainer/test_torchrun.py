@@ -25,6 +25,7 @@ def test_a_restart_by_torchrun_continues_the_run(shard_folder: Path, tmp_path: P
         f"torchrun --nproc-per-node 2 --max-restarts 1 -m trainer.run --config {recipe} "
         f"--out {run} --resume auto",
         tmp_path,
+        cold=True,
         KILL_AFTER="1:5",
     )
     assert "another rank has ended" in said

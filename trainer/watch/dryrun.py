@@ -2,9 +2,9 @@
 
 The very step of the loop runs on a copy of the method, and every storage is counted while it lives:
 activations, gradients, optimizer state. Either a few images go through it, and the rest is told
-from them (`step_bytes_by_trial`); or all do on tensors that have shapes and no values, which is
-exact but loads torch's compiler, seconds of a start (`step_bytes`). On several ranks it is one
-rank's step in a world of one, whose losses meet no rows of the others.
+from them, or all where they are few (`step_bytes_by_trial`); or all do on tensors that have shapes
+and no values, which is exact but loads torch's compiler, seconds of a start (`step_bytes`). On
+several ranks it is one rank's step in a world of one, whose losses meet no rows of the others.
 """
 
 import copy
@@ -52,18 +52,19 @@ def step_bytes_by_trial(parts: Parts, num_images: int, most_bytes: int) -> int |
     """The same from two steps of a few images; None when even they could take `most_bytes`.
 
     What grows with the square of the batch is left out: scores of all pairs, which are small beside
-    the activations of the images.
+    the activations of the images. A forward of a few images is its own trial.
     """
     few = _few_images(parts.method, num_images)
-    if few is None:
-        return None
     pixels = sum(group.count * group.size_px**2 for group in parts.policy.groups)
     tensors = chain(parts.method.parameters(), parts.method.buffers())
     own = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    if 2 * few * pixels * MOST_PIXEL_BYTES + 3 * own > most_bytes:
+    most = num_images if few is None else 2 * few
+    if most * pixels * MOST_PIXEL_BYTES + 3 * own > most_bytes:
         return None
     devices = [parts.device] if parts.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
+        if few is None:
+            return _peak(copy.deepcopy(parts.method), parts, num_images) + _states(parts)
         one, two = (_peak(copy.deepcopy(parts.method), parts, n) for n in (few, 2 * few))
     return one + (two - one) * (num_images - few) // few + _states(parts)
 

@@ -10,16 +10,18 @@ from shards.index import ShardIndex
 linux_only = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memory():
     """benchmarks/augment/memory.py as a module."""
     return importlib.import_module("benchmarks.augment.memory")
 
 
-@pytest.fixture
-def shards(memory, tmp_path):
-    memory.pack_small(16, tmp_path / "shards")
-    return tmp_path / "shards"
+@pytest.fixture(scope="module")
+def shards(memory, tmp_path_factory):
+    """Sixteen pieces of photographs, one of them damaged; never change them."""
+    folder = tmp_path_factory.mktemp("pieces") / "shards"
+    memory.pack_small(16, folder)
+    return folder
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_neighbours_are_those_of_an_exact_comparison(tmp_path: Path) -> None:
     for data in ("train", "val"):
         out = tmp_path / f"{data}.npy"
         flags = ["--data", str(tmp_path / data), "--out", str(out), "--dtype", "float32"]
-        backend = ["--backend", "kornia", "data.decoder=pillow"]
+        backend = ["--backend", "fused", "data.decoder=pillow"]
         assert embed([str(run), *flags, *backend]) == 0
         table = read_features(out)
         unit = np.array(table.features, np.float64)

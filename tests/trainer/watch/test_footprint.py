@@ -85,7 +85,16 @@ def test_a_trial_is_left_out_where_it_could_be_too_much(shard_folder: Path) -> N
     """A few large images are judged by their pixels before any is made."""
     parts = build_parts(tiny_config(shard_folder, "byol"))
     assert step_bytes_by_trial(parts, 32, 1 << 20) is None
-    assert step_bytes_by_trial(parts, 2, 1 << 40) is None  # as many as the run's own
+    assert step_bytes_by_trial(parts, 2, 1 << 20) is None
+
+
+@pytest.mark.parametrize("method", ["byol", "mocov2"])
+def test_a_forward_of_a_few_images_is_its_own_trial(method: str, shard_folder: Path) -> None:
+    """MoCo's groups take eight: no more than the run's own, and exact, without the compiler."""
+    parts = build_parts(tiny_config(shard_folder, method))
+    images = 8 if method == "mocov2" else 2
+    told = step_bytes_by_trial(parts, images, 1 << 40)
+    assert told == pytest.approx(step_bytes(parts, images), rel=0.02)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
