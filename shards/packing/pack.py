@@ -219,8 +219,5 @@ def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
         "fingerprint": source.fingerprint,
         "num_source_samples": len(source),
         "options": options.recorded(),
-        "versions": {
-            package: version_of(package)
-            for package in ("augengine", "numpy", "pillow", "webdataset")
-        },
+        "versions": {package: version_of(package) for package in ("augengine", "numpy", "pillow")},
     }
