@@ -1,6 +1,7 @@
 """Small folders of real JPEG shards, made once a session."""
 
 import io
+import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ for number, handler in (
 ):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
+
+# A run that a test starts in this process says so for all that come after it, and what is asked of
+# the warm Python (warm_python.py) would go on cold from there.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from shards.format import INDEX_NAME, PARTIAL_NAME
 from shards.packing.home import DiskHome, Home, State
@@ -97,7 +98,7 @@ class BucketHome:
                 raise self._lost(name, content)
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            write_whole(path, content)
 
     def names(self) -> list[str]:
         """As of every home."""

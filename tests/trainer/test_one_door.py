@@ -169,7 +169,7 @@ def squares(do: Do) -> None:
         ("--backend my_pkg.my_logger:Lines", "defines __call__, got a class that does not"),
         ("--backend fusd", "did you mean fused? known: auto, fused, dali, kornia, package"),
         ("data.decoder=my_pkg.my_engine:Nameless", "has an attribute name of type str, got none"),
-        ("data.decoder=dally", "did you mean dali? known: auto, dali, pillow, package"),
+        ("data.decoder=dally", "did you mean dali? known: auto, dali, nvimgcodec, pillow, package"),
         ("optim.name=my_pkg.my_net:MyNet", "inherits torch.optim.optimizer.Optimizer, got a class"),
         (
             "optim.name=torch.optim:Optimizer",

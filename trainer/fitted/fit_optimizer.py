@@ -15,7 +15,9 @@ from trainer.fitted.going_on import (
 )
 from trainer.fitted.method_rules import OTHER
 from trainer.fitted.rule_scale import Rule
+from trainer.optim.schedule import peak_lr
 
+MUON_STEP = 0.02  # of matrices, at the peak
 _RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")
 
 
@@ -24,7 +26,9 @@ def is_resnet(arch: str) -> bool:
     return _RESNET.fullmatch(arch) is not None
 
 
-def fit_optimizer(choices: Choices, rule: Rule, epochs: float, arch: str, *, goes_on: bool) -> None:
+def fit_optimizer(
+    choices: Choices, rule: Rule, epochs: float, arch: str, batch: int, *, goes_on: bool
+) -> None:
     """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
     takes_sgd = is_resnet(arch)
     why = "batches are small" if takes_sgd else "transformers and their kin want it"
@@ -39,6 +43,13 @@ def fit_optimizer(choices: Choices, rule: Rule, epochs: float, arch: str, *, goe
         choices.take("optim.base_lr", share * rule.lr, why)
         choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
         choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
+    elif name == "muon":
+        of_base = peak_lr(1.0, batch, choices.typed.get("optim.scaling", "linear"))
+        why = WHY_RATE if goes_on else f"{MUON_STEP} a step, whatever the batch"
+        choices.take("optim.base_lr", rounded(share * MUON_STEP / of_base), why)
+        choices.take("optim.base_lr_1d", share * rule.lr, "SGD's: biases and norms take its steps")
+        choices.take("optim.momentum", 0.95, "its authors'")
+        choices.take("optim.weight_decay", rule.weight_decay, "SGD's")
     warmup = WARMUP if goes_on else rule.warmup
     choices.take("optim.warmup_epochs", rounded(warmup * epochs), f"{warmup:.0%} of the run")
     if goes_on and "vit" in arch:
@@ -54,7 +65,8 @@ def go_on(
     optim = recipe.get("optim", {})
     arch = str(choices.typed.get("backbone.arch", given.get("arch", "resnet50")))
     if optim.get("name") != "adamw" and not is_resnet(arch):
-        fit_optimizer(choices, OTHER, epochs, arch, goes_on=True)
+        batch = int(recipe.get("loop", {}).get("batch_size", 256))
+        fit_optimizer(choices, OTHER, epochs, arch, batch, goes_on=True)
         return
     if "base_lr" in optim:
         choices.take("optim.base_lr", RATE * float(optim["base_lr"]), WHY_RATE)

@@ -84,7 +84,7 @@ def fit(
     size_px = _fit_views(choices, facts, rule)
     arch, features = _fit_encoder(choices, facts, size_px)
     batch = _fit_batch(choices, facts, features, size_px, epochs)
-    fit_optimizer(choices, rule, epochs, arch, goes_on=facts.given is not None)
+    fit_optimizer(choices, rule, epochs, arch, batch, goes_on=facts.given is not None)
     steps = max(1, math.floor(epochs * facts.images / batch))
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
     for key, (value, why) in rule.settings(scale).items():

@@ -69,9 +69,10 @@ def differing(ablation: Ablation) -> set[str]:
     found: set[str] = set()
     for series in {cell.series for cell in ablation.cells}:
         runs = [resolved(cell) for cell in ablation.cells if cell.series == series]
-        # A view that one of them lacks differs in nothing; a setting that one lacks does.
+        # Of a view that one of them lacks only the number differs; a setting that one lacks does.
         shared = set.intersection(*(set(run) for run in runs))
-        shared |= {key for run in runs for key in run if isinstance(key, str)}
+        whole = {key for run in runs for key in run}
+        shared |= {key for key in whole if isinstance(key, str) or key[-1] == "count"}
         keys = {key for key in shared if any(run.get(key) != runs[0].get(key) for run in runs)}
         found |= {key if isinstance(key, str) else key[-1] for key in keys}
     return found
