@@ -26,7 +26,8 @@ import torch
 
 from benchmarks.gpu.fast_run import read_sets
 from benchmarks.gpu.gpu_command import StepError
-from benchmarks.gpu.gpu_steps import FULL, NEEDED, NOT_INSTALLED, TRIAL, Step, all_steps
+from benchmarks.gpu.gpu_scale import FULL, TRIAL
+from benchmarks.gpu.gpu_steps import NEEDED, NOT_INSTALLED, Step, all_steps
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from trainer.checks import choose

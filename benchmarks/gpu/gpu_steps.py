@@ -8,7 +8,6 @@ import importlib.util
 import json
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from augengine.devices.installed import has_dali
 from benchmarks.augment.photographs import pack_photographs
 from benchmarks.gpu import fast_run
 from benchmarks.gpu.gpu_command import StepError, pass_tests, succeed
+from benchmarks.gpu.gpu_scale import Scale
 from trainer.record.log import read_metrics
 
 Found = dict[str, Any] | str
@@ -42,11 +42,6 @@ OTHER_TESTS = (
     "tests/augengine/decoders/test_nvimgcodec.py",
     "tests/augengine/loader/test_make_views.py",
 )
-# Beside them the batch statistics that ranks share, which one GPU has for itself.
-LOSS_TESTS = (
-    "tests/trainer/losses/test_losses_cuda.py",
-    "tests/trainer/nets/test_rank_norm_cuda.py",
-)
 
 
 class Step(NamedTuple):
@@ -54,43 +49,6 @@ class Step(NamedTuple):
 
     limit_s: float
     call: Callable[[float], Found]  # of the seconds that it may take now
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The sizes of the check."""
-
-    num_images: int = 256
-    sizes: str = "224+96"
-    profile_batch_size: int = 256
-    seconds: float = 5  # of each row of the profile, and of either kind of training step
-    loss_seconds: float = 1  # of each form of each loss
-    workers: int = 8
-    train_batch_size: int = 64
-    train_steps: int = 10  # a window
-    encoder: tuple[str, ...] = ("arch=resnet50",)
-    mark: str = "gpu"
-    chosen: str = ""  # part of a test's name; empty: all
-    loss_tests: tuple[str, ...] = LOSS_TESTS
-    losses: str = ""  # of benchmarks/losses/loss_problems.py; empty: all
-
-
-FULL = Scale()
-TRIAL = Scale(
-    num_images=8,
-    sizes="32+16",
-    profile_batch_size=4,
-    seconds=0.01,
-    loss_seconds=0.01,
-    workers=1,
-    train_batch_size=4,
-    train_steps=1,
-    encoder=("arch=resnet10", "width=0.125", "stem=small"),
-    mark="not gpu",
-    chosen="wider_than_half",
-    loss_tests=("tests/trainer/losses/test_fused_cosine.py",),
-    losses="byol",
-)
 
 
 def all_steps(

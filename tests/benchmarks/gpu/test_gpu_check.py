@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.gpu import gpu_scale
 from tools import profile_augment
 from trainer import run
 
@@ -107,7 +108,7 @@ def test_a_trial_on_the_cpu_goes_through_every_step(
     assert statuses == {n: "left out" if n in absent else "passed" for n in STEPS}
     parity = results["parity of the others"]
     assert (parity["passed"], parity["skipped"], parity["not_installed"]) == (3, 1, ["dali"])
-    assert commands["tests"] == [*steps.TRIAL.loss_tests, *steps.OTHER_TESTS]
+    assert commands["tests"] == [*gpu_scale.TRIAL.loss_tests, *steps.OTHER_TESTS]
     assert results["resident"]["real_over_resident"]["median"] > 0
     assert results["losses"]["problems"] == {}
     assert commands["benchmarks.losses.forms"][-2:] == ["--only", "byol"]
@@ -242,7 +243,10 @@ def test_a_decoder_that_looks_at_the_batch_is_found_out(monkeypatch):
 
 def test_all_fits_the_time_that_a_gpu_is_lent_for(steps):
     """What fills the tables comes first and is done in twelve minutes even at its slowest."""
-    limits = {n: step.limit_s for n, step in steps.all_steps(steps.FULL, "cuda", Path()).items()}
+    all_steps = steps.all_steps(gpu_scale.FULL, "cuda", Path())
+    limits = {name: step.limit_s for name, step in all_steps.items()}
+        n: step.limit_s for n, step in steps.all_steps(gpu_scale.FULL, "cuda", Path()).items()
+    }
     assert list(limits) == STEPS
     assert sum(limits[name] for name in STEPS[: STEPS.index("resident") + 1]) <= 12 * 60
 
@@ -254,7 +258,7 @@ def test_every_test_for_a_gpu_is_in_a_step(steps):
         for path in TESTS.rglob("test_*.py")
         if "mark.gpu" in path.read_text(encoding="utf-8") and path != Path(__file__)
     }
-    assert marked == {*steps.FUSED_TESTS, *steps.OTHER_TESTS, *steps.LOSS_TESTS}
+    assert marked == {*steps.FUSED_TESTS, *steps.OTHER_TESTS, *gpu_scale.LOSS_TESTS}
 
 
 @pytest.mark.parametrize(
@@ -330,7 +334,7 @@ def test_losses_that_take_too_long_leave_those_that_were_measured(steps, command
 
     monkeypatch.setattr(command, "run", run)
     with tempfile.TemporaryDirectory() as folder:
-        step = steps.all_steps(steps.FULL, "cuda", Path(folder))["losses"]
+        step = steps.all_steps(gpu_scale.FULL, "cuda", Path(folder))["losses"]
         with pytest.raises(command.StepError, match="at most 5 s") as failure:
             step.call(5)
     assert failure.value.figures == {"problems": {"swav": {}}}
