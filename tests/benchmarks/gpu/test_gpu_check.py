@@ -245,8 +245,6 @@ def test_all_fits_the_time_that_a_gpu_is_lent_for(steps):
     """What fills the tables comes first and is done in twelve minutes even at its slowest."""
     all_steps = steps.all_steps(gpu_scale.FULL, "cuda", Path())
     limits = {name: step.limit_s for name, step in all_steps.items()}
-        n: step.limit_s for n, step in steps.all_steps(gpu_scale.FULL, "cuda", Path()).items()
-    }
     assert list(limits) == STEPS
     assert sum(limits[name] for name in STEPS[: STEPS.index("resident") + 1]) <= 12 * 60
 
