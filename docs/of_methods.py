@@ -1,5 +1,6 @@
 """The tables of methods.md: every method and term, its scores, and its loss beside lightly's."""
 
+from itertools import product
 from typing import Any
 
 from make import NOT_MEASURED, RESULTS, number, results, table
@@ -48,10 +49,10 @@ def _fitted() -> str:
     columns = sorted({_place(row) for row in rows})
     head = ["method", *(f"{name}, {views}, {epochs:g} epochs" for name, views, epochs in columns)]
     lines = []
-    for name in METHODS:
-        ours = [row for row in rows if row["method"] == name]
+    for name, optimizer in product(METHODS, sorted({row["optimizer"] for row in rows})):
+        ours = [r for r in rows if (r["method"], r["optimizer"]) == (name, optimizer)]
         cells = [_gains([row for row in ours if _place(row) == column]) for column in columns]
-        lines += [[f"`{name}`", *cells]] if ours else []
+        lines += [[f"`{name}`, {optimizer}", *cells]] if ours else []
     dates = _dates(dict(enumerate(rows)))
     link = f"([fitted.json](../benchmarks/results/fitted.json), {dates})"
     return f"{table(head, lines, range(len(head)))}\n\n{link}"

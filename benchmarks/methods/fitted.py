@@ -8,8 +8,8 @@ A row is one run of `python -m trainer.run --data TRAIN --eval-data EVAL --metho
 --epochs N`: nothing else is typed. N is what about 8 minutes hold on two quiet cores (EPOCHS), and
 not --minutes, so that a busy machine makes a run longer and not worse. Every row is written when it
 is there, and a later call makes those that lack: hours of runs may be stopped and started.
-docs/methods.md shows the table (python docs/make.py methods). docs/recipes.md says how anyone gets
-the sets.
+A method whose rule has another optimizer than its row gets a new one beside it. docs/methods.md
+shows the table (python docs/make.py methods). docs/recipes.md says how anyone gets the sets.
 """
 
 import argparse
@@ -23,9 +23,10 @@ from rich.table import Table
 
 from benchmarks.methods.lacking_rows import make_lacking, read_seeds
 from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
-from shards.errors import UsageError, run_command
+from shards.errors import DataError, UsageError, run_command
 from shards.terminal.console import table_console
 from trainer.checks import choose
+from trainer.fitted.method_rules import OTHER, RULES
 from trainer.methods.method_table import METHODS
 from trainer.recipes.recipe import as_mapping
 from trainer.record.rundir import read_config
@@ -71,7 +72,13 @@ def _benchmark(options: argparse.Namespace) -> int:
     for name in names:
         choose("method", name, METHODS)
     wanted = [
-        {"set": name, "method": method, "views": views, "seed": seed}
+        {
+            "set": name,
+            "method": method,
+            "views": views,
+            "seed": seed,
+            "optimizer": "muon" if RULES.get(method, OTHER).muon else "sgd",
+        }
         for seed in read_seeds(options.seeds)
         for views in options.views.split(",")
         for method in names
@@ -81,7 +88,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         wanted,
         options.out,
         lambda what: _measure(what, *sets[what["set"]], options),
-        name=lambda what: "{set} {method} {views} seed {seed}".format(**what),
+        name=lambda what: "{set} {method} {views} seed {seed}, {optimizer}".format(**what),
         place=_place,
         jobs=options.jobs,
     )
@@ -100,6 +107,11 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
         run = Path(folder) / "run"
         found = train_once(words, run, *more)
         config = as_mapping(read_config(run))
+    if config["optim"]["name"] != what["optimizer"]:
+        raise DataError(
+            f"a row of this table is fitted to a CPU, with {what['optimizer']}, got "
+            f"{config['optim']['name']}; hide the GPU (CUDA_VISIBLE_DEVICES=)"
+        )
     kept = {key: config[key] for key in ("backbone", "method", "optim", "loop")}
     return found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
@@ -114,15 +126,18 @@ def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["set"], [*METHODS].index(row["method"]), row["views"], row["seed"]
+    of_method = [*METHODS].index(row["method"]), row["optimizer"]
+    return row["set"], *of_method, row["views"], row["seed"]
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("set", "method", "views", "seed", "epochs", "random", "kNN", "gain", "seconds")
+    head = ("set", "method", "optimizer", "views", "seed", "epochs", "random", "kNN", "gain")
+    table = Table(*head, "seconds")
     for row in sorted(rows, key=_place):
         gain = 100 * (row["knn"] - row["random_knn"])
         scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain:+.1f}")
-        words = (row["set"], row["method"], row["views"], str(row["seed"]), f"{row['epochs']:g}")
+        words = (row["set"], row["method"], row["optimizer"], row["views"], str(row["seed"]))
+        words = (*words, f"{row['epochs']:g}")
         table.add_row(*words, *scores, f"{row['seconds']:.0f}")
     table_console().print(table)
 

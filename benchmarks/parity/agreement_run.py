@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def check_losses(report: dict[str, Any], methods: Sequence[str], python: str) ->
         )
 
 
-def agrees(found: dict[str, Any]) -> bool:
+def agrees(found: Mapping[str, Any]) -> bool:
     """Whether both sides compute the same; where there is no formula between them, it is said."""
     if found["loss_error"] is None:
         return bool(found["convention"])

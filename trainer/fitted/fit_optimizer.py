@@ -27,12 +27,22 @@ def is_resnet(arch: str) -> bool:
 
 
 def fit_optimizer(
-    choices: Choices, rule: Rule, epochs: float, arch: str, batch: int, *, goes_on: bool
+    choices: Choices,
+    rule: Rule,
+    epochs: float,
+    arch: str,
+    batch: int,
+    *,
+    goes_on: bool,  # from given weights
+    takes_muon: bool = False,  # a network and a machine for which it was measured
 ) -> None:
-    """SGD for ResNets, AdamW for all others; of an optimizer that was typed, what we know."""
-    takes_sgd = is_resnet(arch)
-    why = "batches are small" if takes_sgd else "transformers and their kin want it"
-    name = choices.take("optim.name", "sgd" if takes_sgd else "adamw", why)
+    """Muon or SGD for ResNets, AdamW for others; of an optimizer that was typed, what we know."""
+    fitted, why = "adamw", "transformers and their kin want it"
+    if is_resnet(arch):
+        fitted, why = "sgd", "batches are small"
+        if takes_muon and not goes_on:
+            fitted, why = "muon", "learned more in equal time than SGD"
+    name = choices.take("optim.name", fitted, why)
     share = RATE if goes_on else 1.0
     if name == "adamw":
         why = WHY_RATE if goes_on else "DINO's and MoCo v3's order, for a batch of 256"

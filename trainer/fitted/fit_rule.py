@@ -30,6 +30,9 @@ SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no b
 TINY_PX = 40  # likewise: a stem that keeps the resolution
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
+MUON_FEATURES = (
+    256  # of the encoder, or fewer: a step of wider ones costs more, how much is unknown
+)
 LEAST_BATCH = 32  # of a small set, of others twice as many
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.
@@ -84,7 +87,15 @@ def fit(
     size_px = _fit_views(choices, facts, rule)
     arch, features = _fit_encoder(choices, facts, size_px)
     batch = _fit_batch(choices, facts, features, size_px, epochs)
-    fit_optimizer(choices, rule, epochs, arch, batch, goes_on=facts.given is not None)
+    fit_optimizer(
+        choices,
+        rule,
+        epochs,
+        arch,
+        batch,
+        goes_on=facts.given is not None,
+        takes_muon=rule.muon and facts.device == "cpu" and features <= MUON_FEATURES,
+    )
     steps = max(1, math.floor(epochs * facts.images / batch))
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
     for key, (value, why) in rule.settings(scale).items():

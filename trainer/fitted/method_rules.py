@@ -164,7 +164,7 @@ def _exemplar(scale: Scale) -> Settings:
 OTHER = Rule(lr=0.2)  # a method of one's own, and distillation
 RULES = {
     "barlow": Rule(lr=0.02, settings=statistics.square),
-    "byol": Rule(lr=0.2, warmup=0.1, settings=_bootstrap),
+    "byol": Rule(lr=0.2, muon=True, warmup=0.1, settings=_bootstrap),
     "dcl": Rule(lr=0.4, settings=_contrast),
     "dclw": Rule(lr=0.4, settings=_contrast),
     "deepclusterv2": Rule(lr=0.4, warmup=0.1, settings=_deepcluster),
@@ -185,11 +185,11 @@ RULES = {
     "ressl": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_ressl),
     "sce": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_sce),
     "sat": Rule(lr=0.2, views="1", warmup=0.1, settings=_bootstrap),
-    "simclr": Rule(lr=0.4, settings=_contrast),
+    "simclr": Rule(lr=0.4, muon=True, settings=_contrast),
     "simreg": Rule(lr=0.4, views="1"),
     "simsiam": Rule(lr=0.5, weight_decay=5e-4, decay_1d=True, settings=_simsiam),
     "sslhsic": Rule(lr=1.6, warmup=0.1, settings=_bootstrap),
-    "swav": Rule(lr=0.2, settings=_swav),
+    "swav": Rule(lr=0.2, muon=True, settings=_swav),
     "tico": Rule(lr=0.4, settings=statistics.tico),
     "vicreg": Rule(lr=0.1, settings=statistics.square),
     "wmse": Rule(lr=0.2, settings=statistics.whitened),

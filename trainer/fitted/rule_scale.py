@@ -46,6 +46,7 @@ class Rule:
     """One method's rule."""
 
     lr: float  # SGD's, for a batch of 256
+    muon: bool = False  # whether matrices learn more by Muon, as measured (docs/recipes.md)
     settings: Callable[[Scale], Settings] = lambda scale: {}
     policy: str = "swav"
     views: str = "2+6"  # for SimCLR worth 2.7 points over "2" in equal time
