@@ -163,7 +163,7 @@ def _exemplar(scale: Scale) -> Settings:
 
 OTHER = Rule(lr=0.2)  # a method of one's own, and distillation
 RULES = {
-    "barlow": Rule(lr=0.02, settings=statistics.square),
+    "barlow": Rule(lr=0.02, muon=True, settings=statistics.square),
     "byol": Rule(lr=0.2, muon=True, warmup=0.1, settings=_bootstrap),
     "dcl": Rule(lr=0.4, settings=_contrast),
     "dclw": Rule(lr=0.4, settings=_contrast),
@@ -177,7 +177,7 @@ RULES = {
     "lejepa": Rule(lr=0.4, settings=statistics.gaussian),
     "mmcr": Rule(lr=0.02, settings=statistics.centroids),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
-    "mocov2": Rule(lr=0.12, warmup=0.1, settings=_moco),
+    "mocov2": Rule(lr=0.12, muon=True, warmup=0.1, settings=_moco),
     "mocov3": Rule(lr=0.4, warmup=0.1, settings=_mocov3),
     "msf": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_msf),
     "nnclr": Rule(lr=0.4, settings=_nnclr),

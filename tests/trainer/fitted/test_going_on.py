@@ -64,10 +64,12 @@ def test_what_is_typed_stays() -> None:
 
 
 def test_weights_that_are_not_known_change_the_rates_only() -> None:
-    """An encoder that only timm has."""
-    known, unknown = chosen(None, {}), chosen({}, {})
+    """An encoder that only timm has; Muon, measured from scratch, gives way to SGD besides."""
+    words = {"optim": {"name": "sgd"}}
+    known, unknown = chosen(None, words), chosen({}, words)
     changed = {key for key in known if known[key] != unknown.get(key)}
     assert changed == {"optim.base_lr", "optim.warmup_epochs"}
+    assert (chosen(None, {})["optim.name"], chosen({}, {})["optim.name"]) == ("muon", "sgd")
 
 
 @pytest.mark.parametrize("given", [RESNET, {"arch": "vit_base16"}])
