@@ -115,6 +115,7 @@ LOADED = "import sys; print('torch' in sys.modules, sys.flags.dev_mode, len(sys.
     ("words", "variables", "said"),
     [
         ((), {}, "True False 1"),
+        ((), {"KMP_INIT_AT_FORK": "FALSE", "TORCHINDUCTOR_CACHE_DIR": "x"}, "True False 1"),
         ((), {"OMP_NUM_THREADS": "2"}, "False False 1"),
         ((), {"NUMBA_DEBUG_CACHE": "0"}, "False False 1"),
         (("-X", "dev"), {}, "False True 1"),

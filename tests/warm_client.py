@@ -18,6 +18,8 @@ import sys
 IMPORT_TIME = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMBA_", "TRITON_", "TORCH_LOGS")
 IMPORT_TIME += ("TORCHDYNAMO_", "TORCHINDUCTOR_", "LD_", "PYTHON")
 NOT_THEN = ("PYTHONPATH", "PYTHON_EXEC")  # a fork looks where the one says, the other is torchrun's
+# Set by scikit-learn and torch's compiler in whoever imports them, as pytest's process does.
+NOT_THEN += ("KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 

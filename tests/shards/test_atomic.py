@@ -262,6 +262,7 @@ OTHERS = {
     "shards/atomic.py": "it is the place",
     "shards/packing/shard_writer.py": "a tar that grows for minutes, renamed when it is whole",
     "shards/packing/recut.py": "the same, of parts that are joined",
+    "shards/packing/bucket_home.py": "a shard fetched to be read, in a folder that goes away",
     "trainer/record/jsonlines.py": "appends lines",
     "trainer/record/events.py": "appends records",
     "tools/profiling/peers.py": "what another process is asked, in a folder that goes away",
