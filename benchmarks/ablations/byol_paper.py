@@ -7,8 +7,8 @@ from benchmarks.ablations.ablation import Ablation, Cell, Claim, Scores, loses
 
 METHODS = {"BYOL": "byol", "SimCLR": "simclr"}
 BATCHES = (256, 128, 64, 32, 16)
-# As published, for the methods' fitted recipes: 32 px, and a batch of 64. By SGD, whose rate follows
-# the batch, as LARS's does in the paper; Muon's does not.
+# As published, for the methods' fitted recipes: 32 px, and a batch of 64. By SGD, whose rate
+# follows the batch, as LARS's does in the paper; Muon's does not.
 _VIEWS = ("--policy", "byol", "--views", "2", "--sizes", "32", "optim.name=sgd")
 _BUT_BLUR = ("policy.flip=0", "policy.jitter=0", "policy.gray=0", "policy.solarize=0")
 _GONE = {

@@ -34,21 +34,33 @@ def scratch_folder() -> Iterator[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_left(root)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        descriptor = os.open(folder, os.O_RDONLY)
+        folder, descriptor = _make(root)
     except OSError as error:
         raise DataError(
             f"shards are made in a folder of this machine before they are uploaded, got "
             f"{error.strerror} for {root}; set AUGENGINE_CACHE to a folder of yours with room"
         ) from None
     try:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield folder
     finally:
         os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(root: Path) -> tuple[Path, int]:
+    """A folder and its open descriptor, which holds the lock where there are locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another command took it for one that was left, before it had its lock
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if folder.is_dir():
+            return folder, descriptor
+        os.close(descriptor)
 
 
 def _remove_left(root: Path) -> None:

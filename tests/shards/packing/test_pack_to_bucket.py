@@ -38,6 +38,12 @@ OUT = "s3://bucket/sets/photos"
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scratch folders of other tests lie elsewhere: what is left there is counted."""
+    monkeypatch.setenv("AUGENGINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Of an empty bucket; what is connected to another is forgotten."""
