@@ -26,14 +26,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+from warm_client import at_import
+
 TESTS = Path(__file__).parent
 # As in any shell where tests run: ours first, one thread.
 PATHS = (str(TESTS.parent), str(TESTS / "modules"))
 
 
+# Libraries that a test imports set some of these for whoever comes later in this process.
+AT_IMPORT = at_import(dict(os.environ))
+
+
 def environment() -> dict[str, str]:
-    """This process's environment, with our packages and one thread: what a warm start needs."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(PATHS), "OMP_NUM_THREADS": "1"}
+    """This process's environment, with our packages and one thread: what a warm start needs.
+
+    What only a cold start can obey is as it was when this module was imported.
+    """
+    ours = {"PYTHONPATH": os.pathsep.join(PATHS), "OMP_NUM_THREADS": "1"}
+    later = at_import(dict(os.environ))
+    return {k: v for k, v in os.environ.items() if k not in later} | AT_IMPORT | ours
 
 
 @functools.cache
