@@ -12,13 +12,12 @@ lars_optimizer.py in google-research/simclr; apex/parallel/LARC.py in NVIDIA/ape
 
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from trainer.checks import choose
-from trainer.optim.uncompiled import Uncompiled
+from trainer.optim.uncompiled import WithMomentum
 
 FORMS = ("lars", "lars_tf", "larc")
 _LARC_EPS = 1e-8
@@ -77,7 +76,7 @@ def _trust_ratios(
     return list(torch.where(g > 0, ratios, 0.0).unbind())
 
 
-class LARS(Uncompiled):
+class LARS(WithMomentum):
     """Holds the momentum of `lars_update`; groups may set lr, weight_decay and adapt."""
 
     def __init__(
@@ -101,28 +100,15 @@ class LARS(Uncompiled):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Update every parameter that has a gradient; one without keeps its momentum."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            lars_update(
-                params,
-                [p.grad for p in params],
-                [self._momentum_buffer(p) for p in params],
-                **{key: group[key] for key in _RULE},
-            )
-        return loss
-
-    def _momentum_buffer(self, parameter: torch.Tensor) -> torch.Tensor:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        return state["momentum_buffer"]
+    def update(
+        self,
+        params: list[torch.Tensor],
+        grads: list[torch.Tensor],
+        buffers: list[torch.Tensor],
+        group: dict[str, Any],
+    ) -> None:
+        """`lars_update` by the group's rates."""
+        lars_update(params, grads, buffers, **{key: group[key] for key in _RULE})
 
 
 _RULE = ("lr", "momentum", "weight_decay", "trust", "adapt", "form")

@@ -13,12 +13,11 @@ AdamW's steps), and biases, norms and tokens take SGD's with the same momentum.
 Legend: R rows, C columns.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from trainer.optim.uncompiled import Uncompiled
+from trainer.optim.uncompiled import WithMomentum
 
 # Of x -> a x + b x^3 + c x^5, which takes singular values from (0, 1] to between 0.68 and 1.14 in
 # five steps, but for the smallest ones: chosen for its slope at 0, not to converge.
@@ -70,7 +69,7 @@ def muon_update(
     param.add_(step, alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
 
-class Muon(Uncompiled):
+class Muon(WithMomentum):
     """Holds the momentum of `muon_update` and of SGD; groups may set lr and weight_decay."""
 
     def __init__(
@@ -83,28 +82,19 @@ class Muon(Uncompiled):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Update every parameter that has a gradient; one without keeps its momentum."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            rule = {key: group[key] for key in ("lr", "momentum", "weight_decay")}
-            for param in group["params"]:
-                if param.grad is not None:
-                    # One row, as of a class token, is a vector that happens to have more axes.
-                    is_matrix = param.ndim > 1 and len(param) > 1
-                    update = muon_update if is_matrix else _sgd_update
-                    update(param, param.grad, self._momentum_buffer(param), **rule)
-        return loss
-
-    def _momentum_buffer(self, param: torch.Tensor) -> torch.Tensor:
-        state = self.state[param]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(param)
-        return state["momentum_buffer"]
+    def update(
+        self,
+        params: list[torch.Tensor],
+        grads: list[torch.Tensor],
+        buffers: list[torch.Tensor],
+        group: dict[str, Any],
+    ) -> None:
+        """Muon's rule for matrices and kernels, SGD's for the rest."""
+        rule = {key: group[key] for key in ("lr", "momentum", "weight_decay")}
+        for param, grad, buffer in zip(params, grads, buffers, strict=True):
+            # One row, as of a class token, is a vector that happens to have more axes.
+            is_matrix = param.ndim > 1 and len(param) > 1
+            (muon_update if is_matrix else _sgd_update)(param, grad, buffer, **rule)
 
 
 def _sgd_update(

@@ -1,10 +1,11 @@
-"""torch.optim's optimizers without torch's compiler, through which no step of ours goes.
+"""torch.optim's optimizers, and a base of our own, without torch's compiler.
 
 torch wraps some of their methods, so that a compiled loop leaves them alone, and a wrapper imports
 the whole compiler at its first call: more than a second of CPU time and 146 MB in every process
 (torch 2.13). `inspect.unwrap` gives the method below, which is what the wrapper calls.
 """
 
+from collections.abc import Callable
 from inspect import unwrap
 from typing import Any
 
@@ -18,6 +19,39 @@ class Uncompiled(torch.optim.Optimizer):
     zero_grad: Any = unwrap(torch.optim.Optimizer.zero_grad)
     state_dict: Any = unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict: Any = unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class WithMomentum(Uncompiled):
+    """The base of ours: a momentum for every parameter, whose rule is `update`."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Update every parameter that has a gradient; one without keeps its momentum."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            grads = [p.grad for p in params]
+            self.update(params, grads, [self._momentum_buffer(p) for p in params], group)
+        return loss
+
+    def update(
+        self,
+        params: list[torch.Tensor],  # changed in place
+        grads: list[torch.Tensor],
+        buffers: list[torch.Tensor],  # momentum, zeros at first; changed in place
+        group: dict[str, Any],  # with its rates
+    ) -> None:
+        """One step of a group's parameters."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def _momentum_buffer(self, param: torch.Tensor) -> torch.Tensor:
+        state = self.state[param]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(param)
+        return state["momentum_buffer"]
 
 
 class SGD(Uncompiled, torch.optim.SGD):
