@@ -6,6 +6,7 @@ KILL_AFTER=1:5:0.2    so many seconds later, wherever it is then
 FULL_AFTER=4      no file can be written beyond 10 kB from then on, as on a full disk
 
 DIGESTS=folder    every rank writes a line "STEP SHA256" of its weights there when the run is saved
+THREADS=folder    every rank writes the names of the process's threads there, after the run
 """
 
 import hashlib
@@ -55,5 +56,14 @@ def save_and_tell(self: Saver) -> None:
 Reporter.note = note_and_fail  # type: ignore[method-assign]
 Saver.__call__ = save_and_tell  # type: ignore[method-assign]
 
+def tell_threads(folder: Path) -> None:
+    """The names of all threads of this process, those of libraries too."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads-{os.environ.get('RANK', '0')}.txt").write_text("".join(names))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if folder := os.environ.get("THREADS"):
+        tell_threads(Path(folder))
+    sys.exit(code)

@@ -99,6 +99,10 @@ def _join(backend: str, timeout: timedelta) -> None:
     torchrun's store outlives a restart, and with it the addresses that the ranks before had left
     there: whoever read them before the new ones were written could not connect.
     """
+    # DDP imports this module, whose functions keep the group there is as a default argument. The
+    # group's threads would then outlive it, into the interpreter's end.
+    import torch.distributed.nn.functional  # noqa: F401
+
     store, number, world = next(iter(rendezvous("env://", timeout=timeout)))
     start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-of-{world}"
     store = PrefixStore(start, store)
