@@ -56,6 +56,7 @@ def save_and_tell(self: Saver) -> None:
 Reporter.note = note_and_fail  # type: ignore[method-assign]
 Saver.__call__ = save_and_tell  # type: ignore[method-assign]
 
+
 def tell_threads(folder: Path) -> None:
     """The names of all threads of this process, those of libraries too."""
     names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
