@@ -3,6 +3,7 @@
 Legend: B images, V views of one crop size, C channels, S crop side in pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,3 +102,25 @@ class Views:
             f"{tuple(c.shape)} {str(c.dtype).removeprefix('torch.')}" for c in self.crops
         )
         return f"Views(B={self.batch_size}, V={self.num_views}: {shapes} on {self.crops[0].device})"
+
+
+def join_views(parts: Sequence[Views], plan: Plan) -> Views:
+    """One batch of those images, in the order of the parts; `plan` is of all of them."""
+    groups = zip(*(part.crops for part in parts), strict=True)
+    heavy = [part.heavy for part in parts if part.heavy is not None]
+    return Views(
+        tuple(_joined(crops) for crops in groups),
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        plan,
+        tuple(bad for part in parts for bad in part.bad),
+        parts[-1].cursor,
+        _joined(heavy) if heavy else None,
+    )
+
+
+def _joined(
+    crops: Sequence[torch.Tensor],  # each [V, B, C, S, S]
+) -> torch.Tensor:
+    """[V, sum of B, C, S, S], channels last in memory as they are."""
+    return torch.cat([part.movedim(2, 4) for part in crops], dim=1).movedim(4, 2)

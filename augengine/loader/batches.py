@@ -20,7 +20,7 @@ from augengine.loader.mask_source import MaskSource
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Drawn, Samples
 from augengine.plan import Plan
-from augengine.views import BadSample, Views
+from augengine.views import BadSample, Views, join_views
 from shards.index import ShardIndex, labels_of, sizes_of
 
 # Draws of a substitute for one sample. With 10 % bad samples one in 10^8 uses them all up.
@@ -87,11 +87,30 @@ class BatchMaker:
 
     def _make(self, drawn: Drawn) -> Batch:
         records = self._index.rows(drawn.ids)
-        with self._in_flight.batch(decoded_bytes(sizes_of(records))):
-            made = self._make_of(drawn, records)
-        if self._moves_to is None or made.views is None:
-            return made
-        return replace(made, views=self._handed_over(made.views, self._moves_to))
+        # Background donors are other images of the batch, so all of them must be there at once.
+        whole = [slice(0, len(records))]
+        pieces = whole if self._masks is not None else self._in_flight.cut(sizes_of(records))
+        made = []
+        for piece in pieces:
+            with self._in_flight.piece(decoded_bytes(sizes_of(records[piece]))):
+                made.append(self._make_piece(drawn, piece, records[piece]))
+        batch = made[0] if len(made) == 1 else self._joined(made)
+        if self._moves_to is None or batch.views is None:
+            return batch
+        return replace(batch, views=self._handed_over(batch.views, self._moves_to))
+
+    def _joined(self, pieces: list[Batch]) -> Batch:
+        """The batch that was made in pieces."""
+        views = [piece.views for piece in pieces if piece.views is not None]
+        bad = tuple(sample for piece in pieces for sample in piece.bad)
+        num_drawn = sum(piece.num_drawn for piece in pieces)
+        if not views or (self._samples.order is not None and len(views) < len(pieces)):
+            return Batch(None, bad, num_drawn)
+        ids = np.concatenate([part.ids for part in views])
+        epochs = np.concatenate([part.plan.epochs for part in views])
+        # Of an image alone, so it is what was drawn for each piece.
+        plan = self._draw(ids, epochs, self._index.sizes(ids))
+        return Batch(replace(join_views(views, plan), bad=bad), bad, num_drawn)
 
     def _handed_over(self, views: Views, device: torch.device) -> Views:
         with self._meter.measure("transfer", views.batch_size):
@@ -100,8 +119,8 @@ class BatchMaker:
                 sleep_until_done(self._stream)
         return moved
 
-    def _make_of(self, drawn: Drawn, records: np.ndarray) -> Batch:
-        epochs, ids = drawn.epochs, drawn.ids
+    def _make_piece(self, drawn: Drawn, piece: slice, records: np.ndarray) -> Batch:
+        epochs, ids = drawn.epochs[piece], drawn.ids[piece]
         used = ids.copy()
         images, masks = self._load(ids, records)
         bad = [(row, image) for row, image in enumerate(images) if isinstance(image, BadSample)]

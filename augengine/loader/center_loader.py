@@ -33,6 +33,7 @@ def iter_center_views(
     fraction: float = 1.0,  # side of the centre square over the image's shorter side
     num_workers: int = 2,
     prefetch: int = 2,
+    decoded_bytes: int | None = None,  # most of decoded images at a time (in_flight.py)
     bad_budget: float = DEFAULT_BUDGET,
     on_bad: str = "substitute",
     on_warning: Callable[[BadSample], None] = log_bad_sample,
@@ -56,6 +57,7 @@ def iter_center_views(
         ids=ids,
         num_workers=num_workers,
         prefetch=prefetch,
+        decoded_bytes=decoded_bytes,
         bad_budget=bad_budget,
         on_bad=on_bad,
         on_warning=on_warning,

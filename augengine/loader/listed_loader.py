@@ -20,6 +20,7 @@ from augengine.loader.batches import BatchMaker, Drawer
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
 from augengine.loader.engine import choose_engine
 from augengine.loader.image_source import ImageSource
+from augengine.loader.in_flight import InFlight
 from augengine.loader.meter import Meter
 from augengine.loader.samples import Listed
 from augengine.views import BadSample, Views
@@ -39,6 +40,7 @@ def iter_listed_views(
     ids: np.ndarray | None = None,  # [N] int - which samples; None: all of them
     num_workers: int = 2,
     prefetch: int = 2,
+    decoded_bytes: int | None = None,  # most of decoded images at a time (in_flight.py)
     bad_budget: float = DEFAULT_BUDGET,
     on_bad: str = "substitute",
     on_warning: Callable[[BadSample], None] = log_bad_sample,
@@ -63,7 +65,11 @@ def iter_listed_views(
         samples = Listed(reader, index, ids, batch_size)
         source = ImageSource(index, reader, decoder, meter)
         batches = Ahead(
-            partial(BatchMaker, index, samples, source, draw, backend, meter),
+            partial(
+                BatchMaker,
+                *(index, samples, source, draw, backend, meter),
+                in_flight=InFlight(decoded_bytes),
+            ),
             num_workers=num_workers,
             prefetch=prefetch,
             num_items=samples.num_batches,

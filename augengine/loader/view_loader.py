@@ -19,7 +19,8 @@ Masks. Under a policy that changes backgrounds a sample whose mask is broken is 
     without a mask keeps its background. Whose background a view gets depends on the images of its
     batch on this rank too: on batch size and world, not on workers, cache or where a run goes on.
 Cache. Views are bit-equal with any cache and without; see sample_cache.py.
-Memory. Decoded images are within `decoded_bytes`, or one batch's; this changes no view.
+Memory. Decoded images are within `decoded_bytes`, or one image's, or under a policy that changes
+    backgrounds one batch's; this changes no view.
 Failure. The batches before the failing one are delivered, then `next()` raises, and raises again;
     `cursor` stays behind the last batch delivered.
 Stall. A batch that is not there after `stall_s` seconds of waiting is a DataError that says which

@@ -19,7 +19,7 @@ from shards.index import ShardIndex
 from trainer.config import TrainConfig
 from trainer.embed.feature_parts import FeatureParts, rows_of
 from trainer.encoders.encoder import Encoder
-from trainer.setup.decoding import open_decoder
+from trainer.setup.decoding import open_decoder, reading
 
 
 class FeatureStream:
@@ -101,22 +101,15 @@ class FeatureStream:
 
     def _views(self, missing: Sequence[int]) -> Iterator[Views]:
         data, feeding = self._data, self._feeding
-        threads = data.workers
         return iter_center_views(
             self._index,
             feeding.size_px,
             self.parts.facts["batch_size"],
-            backend=create_backend(data.backend, self.device, num_threads=threads),
-            decoder=open_decoder(data, self.device),
+            backend=create_backend(data.backend, self.device, num_threads=data.workers),
             ids=np.concatenate([np.array(self.parts.ids(part)) for part in missing]),
             mean=feeding.mean,
             std=feeding.std,
             fraction=feeding.fraction,
-            num_workers=threads,
-            prefetch=data.prefetch,
-            bad_budget=data.bad_budget,
-            on_bad=data.on_bad,
             on_warning=self._on_bad,
-            verify=data.verify,
-            stall_s=data.stall_seconds,
+            **reading(data, open_decoder(data, self.device)),
         )

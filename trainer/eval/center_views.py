@@ -25,6 +25,7 @@ from trainer.distributed import is_distributed
 from trainer.eval.labelled import LabelledSet, LabelledSets
 from trainer.eval.on_all import own_run
 from trainer.settings.data_config import DataConfig
+from trainer.setup.decoding import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +142,12 @@ class CenterViews:
             self.size_px,
             self.settings.batch_size,
             backend=self.backend,
-            decoder=self.decoder,
             ids=ids,
             mean=self.policy.mean,
             std=self.policy.std,
             fraction=self.settings.fraction,
-            num_workers=data.workers,
-            prefetch=data.prefetch,
-            bad_budget=data.bad_budget,
-            on_bad=data.on_bad,
             on_warning=note,
-            verify=data.verify,
-            stall_s=data.stall_seconds,
+            **reading(data, self.decoder),
         ):
             yield replace(views, labels=part.renumber(views.labels))
 

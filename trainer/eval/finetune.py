@@ -34,6 +34,7 @@ from trainer.methods.method_table import method_class
 from trainer.nets.classifier import Classifier, first_layers, save_classifier
 from trainer.optim.schedule import cosine, peak_lr
 from trainer.optim.uncompiled import SGD
+from trainer.setup.decoding import reading
 from trainer.setup.networks import (
     backbone_arguments,
     build_encoder,
@@ -135,15 +136,9 @@ def finetune(
         batch_size=batch_size,
         seed=SEED,
         backend=views.backend,
-        decoder=views.decoder,
-        num_workers=data.workers,
-        prefetch=data.prefetch,
-        bad_budget=data.bad_budget,
-        on_bad=data.on_bad,
         on_warning=partial(views.note, sets.train),
         order=SubsetOrder(ids, SEED, train),
-        verify=data.verify,
-        stall_s=data.stall_seconds,
+        **reading(data, views.decoder),
     ) as loader:
         fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
         num_bad = len(loader.bad_samples)

@@ -33,6 +33,7 @@ from trainer.eval.label_free import alignment, alpha_req, lidar, rankme, uniform
 from trainer.eval.labelled import sample_positions
 from trainer.eval.on_all import GivenUp
 from trainer.settings.data_config import DataConfig
+from trainer.setup.decoding import reading
 
 IMAGES = 1024  # at most, of centre views
 AUGMENTED_IMAGES = 256  # at most, of these
@@ -190,18 +191,8 @@ class LabelFree:
         return torch.cat(found)
 
     def _engine(self) -> dict[str, Any]:
-        data = self.data
-        return {
-            "backend": self.backend,
-            "decoder": self.decoder,
-            "num_workers": data.workers,
-            "prefetch": data.prefetch,
-            "bad_budget": data.bad_budget,
-            "on_bad": data.on_bad,
-            "on_warning": self._note,
-            "verify": data.verify,
-            "stall_s": data.stall_seconds,
-        }
+        said = {"backend": self.backend, "on_warning": self._note}
+        return said | reading(self.data, self.decoder)
 
     def _note(self, bad: BadSample) -> None:
         if (self.part.data, bad.id) not in self.bad:

@@ -15,6 +15,7 @@ from augengine.loader.view_loader import ViewLoader
 from trainer.eval.finetune import crops_and_flips
 from trainer.eval.subset import SubsetOrder
 from trainer.protocols.task import Task
+from trainer.setup.decoding import reading
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # images [B, 3, S, S], rows of the linear layer [B]
 
@@ -34,15 +35,9 @@ def augmented_batches(
         batch_size=batch_size,
         seed=seed,
         backend=views.backend,
-        decoder=views.decoder,
-        num_workers=views.data.workers,
-        prefetch=views.data.prefetch,
-        bad_budget=views.data.bad_budget,
-        on_bad=views.data.on_bad,
         on_warning=partial(views.note, train),
         order=SubsetOrder(ids, seed, train.index),
-        verify=views.data.verify,
-        stall_s=views.data.stall_seconds,
+        **reading(views.data, views.decoder),
     ) as loader:
         yield (
             (batch.crops[0][0].to(task.device), task.places(train.renumber(batch.labels)))

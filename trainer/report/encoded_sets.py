@@ -20,7 +20,7 @@ from trainer.config import TrainConfig
 from trainer.encoders.encoder import Encoder
 from trainer.eval.class_match import class_name
 from trainer.eval.labelled import LabelledSet
-from trainer.setup.decoding import open_decoder
+from trainer.setup.decoding import open_decoder, reading
 
 OnShare = Callable[[float], None]
 Pixels = np.ndarray  # [S, S, 3] uint8
@@ -109,18 +109,12 @@ class EncodedSets:
             feeding.size_px,
             self.config.eval.batch_size,
             backend=create_backend(data.backend, self.device, num_threads=data.workers),
-            decoder=open_decoder(data, self.device),
             ids=ids,
             mean=feeding.mean,
             std=feeding.std,
             fraction=feeding.fraction,
-            num_workers=data.workers,
-            prefetch=data.prefetch,
-            bad_budget=data.bad_budget,
-            on_bad=data.on_bad,
             on_warning=note,
-            verify=data.verify,
-            stall_s=data.stall_seconds,
+            **reading(data, open_decoder(data, self.device)),
         )
         with closing(views):
             yield from views

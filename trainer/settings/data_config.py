@@ -36,7 +36,7 @@ class DataConfig:
     workers: int = 2  # threads that read, decode and augment: batches being made at a time
     prefetch: int = 2  # batches made ahead
     # Most of a process's decoded images at a time, such as 4GiB; null: a quarter of what is free at
-    # the start. A batch that has more is made alone.
+    # the start. A batch that has more is made in pieces, which changes no view.
     decoded_bytes: str | None = None
     cache: str = "none"  # host: encoded images stay in memory; gpu: decoded ones on the GPU
     # Bound of the cache, such as 4GiB, times the processes of a machine, which share the host's;

@@ -4,7 +4,9 @@ What `auto` becomes is settled once, by the first rank at a run's first start, a
 run's config: other ranks, a run that goes on and an evaluation decode every image alike.
 """
 
+import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from augengine.decoders.create_decoder import create_decoder
 from augengine.decoders.decoder import Decoder
 from augengine.decoders.trial import create_tuned_decoder
 from augengine.decoders.tuning import WorkSplit
-from augengine.devices.free_memory import free_host_bytes
+from augengine.devices.free_memory import free_bytes, free_host_bytes
 from augengine.loader.in_flight import decoded_bytes
 from shards.index import ShardIndex
 from shards.terminal.bytesize import show_size
@@ -69,14 +71,43 @@ def settle_decoding(
     return Decoding(decoder, max_bytes, tuple(filter(None, notes))), config
 
 
+def reading(data: DataConfig, decoder: Decoder) -> dict[str, Any]:
+    """Arguments of a loader of views: how evaluations read images, which is as their run does.
+
+    Each rank counts what is free by itself, since some sets are read by one of them alone.
+    """
+    max_bytes = data.max_decoded_bytes
+    if max_bytes is None:
+        free = _free_bytes(decoder.device)
+        local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        sharing = 1 if decoder.device.type == "cuda" else local_ranks
+        max_bytes = None if free is None else int(SHARE * free / sharing)
+    return {
+        "decoder": decoder,
+        "num_workers": data.workers,
+        "prefetch": data.prefetch,
+        "decoded_bytes": max_bytes,
+        "bad_budget": data.bad_budget,
+        "on_bad": data.on_bad,
+        "verify": data.verify,
+        "stall_s": data.stall_seconds,
+    }
+
+
 def _free_share(device: torch.device) -> int | None:
     """A share of what is free for this process, on the device where images arrive."""
+    free = _free_bytes(device)
     if device.type == "cuda":
-        return int(SHARE * torch.cuda.mem_get_info(device)[0])
-    neighbours, free = Neighbours(), free_host_bytes()
+        return None if free is None else int(SHARE * free)
+    neighbours = Neighbours()
     # What one of them has taken is no longer free for the next, so the first one's number counts.
     free = neighbours.agree(-1 if free is None else free)
     return None if free < 0 else int(SHARE * free / len(neighbours))
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    """Bytes that could be had now; None: the system does not say."""
+    return free_bytes(device) if device.type == "cuda" else free_host_bytes()
 
 
 def _describe(
@@ -85,14 +116,14 @@ def _describe(
     data, images = config.data, config.loop.images_per_forward // world_size()
     batch = images * mean_decoded_bytes(index)
     bound = "without a bound" if max_bytes is None else f"at most {show_size(max_bytes)} at a time"
-    alone = ""
+    in_pieces = ""
     if max_bytes is not None and batch > max_bytes:
-        alone = ", so that one batch is made at a time"
+        in_pieces = ", so that a batch is made in pieces"
     threads = data.num_decode_threads
     return (
         f"decoding: {decoder.name} on {decoder.device.type}, {threads} thread"
         f"{'' if threads == 1 else 's'}; decoded images {bound}, about {show_size(int(batch))} a "
-        f"batch{alone}"
+        f"batch{in_pieces}"
     )
 
 

@@ -142,7 +142,8 @@ def _views_bytes(parts: Parts, images: int) -> int:
     batch = images * mean_decoded_bytes(parts.index)
     most = data.workers * batch
     if parts.decoded_bytes is not None:
-        most = min(most, max(batch, parts.decoded_bytes))
+        least = batch if parts.policy.has_background else 0  # of those a batch is made whole
+        most = min(most, max(least, parts.decoded_bytes))
     return int(views + most)
 
 

@@ -1,14 +1,25 @@
 """Decoded images stay within a bound of bytes, which changes no view and locks nobody out."""
 
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from small_loader import CPU, loader_of, take, views_by_sample
+from small_loader import (
+    CPU,
+    ReferenceBackend,
+    assert_equal_views,
+    loader_of,
+    overwrite,
+    stream_ids,
+    take,
+    views_by_sample,
+)
 
 from augengine.decoders.create_decoder import create_decoder
+from augengine.loader.center_loader import iter_center_views
 from augengine.loader.in_flight import InFlight, decoded_bytes
 from shards.errors import DataError
 from shards.format import MAX_IMAGE_PIXELS
@@ -18,7 +29,7 @@ SIZES = (40, 60, 10, 90, 200, 30, 30, 70)
 
 
 def hold(in_flight: InFlight, num_bytes: int, held: list[int], seen: list[int]) -> None:
-    with in_flight.batch(num_bytes):
+    with in_flight.piece(num_bytes):
         held.append(num_bytes)
         seen.append(sum(held))
         time.sleep(0.002)
@@ -47,10 +58,10 @@ def test_who_came_first_is_let_in_first() -> None:
     in_flight, order = InFlight(100), []
 
     def come(size: int) -> None:
-        with in_flight.batch(size):
+        with in_flight.piece(size):
             order.append(size)
 
-    with in_flight.batch(50):
+    with in_flight.piece(50):
         threads = [threading.Thread(target=come, args=(size,)) for size in (80, 20, 30)]
         for number, thread in enumerate(threads):
             thread.start()
@@ -65,9 +76,9 @@ def test_who_came_first_is_let_in_first() -> None:
 def test_a_batch_that_fails_leaves() -> None:
     """Its bytes are free for the next."""
     in_flight = InFlight(10)
-    with pytest.raises(DataError), in_flight.batch(10):
+    with pytest.raises(DataError), in_flight.piece(10):
         raise DataError("torn")
-    with in_flight.batch(10):
+    with in_flight.piece(10):
         pass
 
 
@@ -115,8 +126,50 @@ def test_a_loader_keeps_the_bound_and_its_views(shard_folder) -> None:
     settings = {"num_workers": 4, "prefetch": 4, "decoded_bytes": batch}
     assert views_by_sample(take(12, index, decoder=bound, **settings)) == expected
     assert bound.most <= batch < free.most
-    alone = take(6, index, decoder=bound, num_workers=4, decoded_bytes=1)
-    assert len(alone) == 6
+
+
+def test_a_batch_over_the_bound_is_made_in_pieces(shard_folder) -> None:
+    """An image more than fits, or one at a time: the same batches, and no more bytes at once.
+
+    A list of images too, whose batches keep their size.
+    """
+    index = ShardIndex.open(shard_folder)
+    ids = np.arange(len(index))
+    sizes = index.sizes(ids).astype(np.int64)
+    largest = 3 * int(sizes.prod(axis=1).max())
+    expected = take(6, index)
+    listed = list(iter_center_views(index, 8, 16, decoder="pillow", backend=ReferenceBackend()))
+    for bound in (2 * largest, largest):
+        counting = Counting()
+        settings = {"decoder": counting, "decoded_bytes": bound}
+        assert_equal_views(take(6, index, num_workers=3, **settings), expected)
+        found = list(iter_center_views(index, 8, 16, backend=ReferenceBackend(), **settings))
+        assert_equal_views(found, listed)
+        assert counting.most <= bound
+    (alone, *_) = take(1, index, decoded_bytes=1)
+    assert_equal_views([alone], expected[:1])
+    assert alone.crops[0].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_bad_samples_of_pieces_are_those_of_the_batch(shard_folder, tmp_path) -> None:
+    """Replaced by the same images and told once, or left out of a list, in pieces as whole."""
+    index = ShardIndex.open(shutil.copytree(shard_folder, tmp_path / "shards"))
+    for id in stream_ids(index, 16)[::3]:
+        overwrite(index, int(id))
+
+    def met(**settings) -> tuple[list, list]:
+        batches = take(2, index, bad_budget=1.0, **settings)
+        return batches, [sorted(map(str, views.bad)) for views in batches]
+
+    def left(**settings) -> list[tuple]:
+        batches = iter_center_views(index, 8, 16, bad_budget=1.0, decoder="pillow", **settings)
+        return [(views.ids.tolist(), sorted(map(str, views.bad))) for views in batches]
+
+    (whole, bad), (cut, bad_of_pieces) = met(), met(decoded_bytes=1)
+    assert_equal_views(cut, whole)
+    assert any(bad)
+    assert bad_of_pieces == bad
+    assert left(decoded_bytes=1) == left()
 
 
 def test_views_are_handed_over_where_they_are_wanted(shard_folder) -> None:

@@ -167,7 +167,7 @@ def test_a_batch_over_the_bound_is_said(shard_folder: Path, tmp_path: Path) -> N
     """It is made alone, with the losses of any other run."""
     config = config_of(shard_folder, decoded_bytes="1KiB", workers=2)
     found, _ = settle_decoding(config, CPU, ShardIndex.open(shard_folder))
-    assert found.notes[0].endswith("a batch, so that one batch is made at a time")
+    assert found.notes[0].endswith("a batch, so that a batch is made in pieces")
     train(config, tmp_path / "tight")
     train(config_of(shard_folder), tmp_path / "wide")
     losses = [[r["loss"] for r in read_metrics(tmp_path / name)] for name in ("tight", "wide")]
