@@ -45,7 +45,8 @@ def forward_groups(
     parts: int = 1,
 ) -> torch.Tensor:
     """[V, B, D]: the network's output for the views of all groups, one forward per group."""
-    return torch.cat([forward_views(network, g, per_view=per_view, parts=parts) for g in groups])
+    outputs = [forward_views(network, g, per_view=per_view, parts=parts) for g in groups]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)  # which would copy even one
 
 
 def project_groups(
