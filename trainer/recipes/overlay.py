@@ -3,7 +3,8 @@
 Key by key the command wins. But whoever names a policy, a method or an encoder means that one, not
 that one changed by what a recipe said of another: the recipe's keys for it are left out, and a
 sentence says which. A stem belongs to the size of the images: where sizes, a policy or an encoder
-are typed and the recipe's stem does not suit the views, it gives way to `auto`.
+are typed and the recipe's stem does not suit the views, it gives way to `auto`. The demo's
+evaluation set belongs to the demo: it goes where other images are typed.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from shards.errors import UsageError
+from shards.packing.demo_folder import DEMO
 from trainer.nets.backbones import BACKBONES, SMALL_IMAGE_PX
 from trainer.recipes.recipe import open_section
 from trainer.settings.policy_config import has_groups
@@ -48,8 +50,8 @@ def overlay(
     if isinstance(data, Mapping) and "train" in command.get("data", {}):
         # What was of other sets; a run that goes on finds its past in its checkpoint.
         base["data"] = {key: value for key, value in data.items() if key != "former_weights"}
-    note = None if keep_stem else _free_stem(base, command)
-    notes += [note] if note else []
+    freed = (None if keep_stem else _free_stem(base, command), _free_evaluation(base, command))
+    notes += filter(None, freed)
     policy = command.get("policy")
     if isinstance(policy, Mapping) and isinstance(base.get("policy"), Mapping):
         command = {**command, "policy": _by_group(base["policy"], policy)}
@@ -94,6 +96,23 @@ def _free_stem(base: dict[str, Any], command: Mapping[str, Any]) -> str | None:
         f"backbone.stem=auto, by the size of the views, since {reasons[0]} is given; of the recipe "
         f"no longer holds: {stem} (backbone.{stem} keeps it)"
     )
+
+
+def _free_evaluation(base: dict[str, Any], command: Mapping[str, Any]) -> str | None:
+    """Take the demo's evaluation set out when other images are trained on; a sentence if so."""
+    scored = base.get("eval")
+    data = scored.get("data") if isinstance(scored, Mapping) else None
+    train = command.get("data", {}).get("train")
+    if not _is_demo(data) or train is None or _is_demo(train):
+        return None
+    if "eval.data" in {key for key, _ in flatten(command)}:
+        return None
+    base["eval"] = {key: value for key, value in dict(scored or {}).items() if key != "data"}
+    return f"eval.data={data} left out, whose classes are the demo's; --eval-data gives your own"
+
+
+def _is_demo(data: object) -> bool:
+    return isinstance(data, str) and data.partition(":")[0] == DEMO
 
 
 def _suits(stem: object, values: Mapping[str, Any]) -> bool:

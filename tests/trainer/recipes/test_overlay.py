@@ -130,3 +130,28 @@ def test_a_stem_that_is_typed_or_of_the_same_run_stays() -> None:
         assert (values["backbone"]["stem"], notes) == ("imagenet", ())
     assert overlay(recipe, {"loop": {"epochs": 3}, "policy": {"views": "2"}})[1] == ()
     assert overlay({"backbone": {"stem": "auto"}}, {"policy": {"sizes": "32"}})[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ({"data": {"train": "sets/mine"}}, None),
+        ({"data": {"train": ["sets/a", "sets/b:0.3"]}}, None),
+        ({"data": {"train": "sets/mine"}, "eval": {"data": "sets/val"}}, "sets/val"),
+        ({"data": {"train": "demo"}}, "demo:test"),
+        ({"loop": {"epochs": 1}}, "demo:test"),
+    ],
+)
+def test_the_demos_evaluation_stays_with_the_demo(command: dict, expected: str | None) -> None:
+    """Images of one's own are not scored on the demo's classes; a sentence says so."""
+    values, notes = overlay(read_recipe("simclr_demo"), command)
+    assert resolve(values).eval.data == expected
+    assert [note.partition(" ")[0] for note in notes] == (
+        ["eval.data=demo:test"] if expected is None else []
+    )
+
+
+def test_an_own_recipes_evaluation_stays() -> None:
+    """It may score other training images too: a part of them, or more."""
+    recipe = {"data": {"train": "sets/a"}, "eval": {"data": "sets/val"}}
+    assert overlay(recipe, {"data": {"train": "sets/b"}})[0]["eval"] == recipe["eval"]
