@@ -12,6 +12,7 @@ width (after EXIF orientation) let a plan be drawn before anything is decoded. K
 a key is the tar member's name, which the header just before the data holds.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -165,6 +166,7 @@ class Manifest:
         )
 
 
+@functools.cache  # it is read from a file, and asked for by every part of a pack
 def version_of(package: str) -> str:
     """The installed version, for `Manifest.made`, or `unknown`, as ours is in a source tree."""
     try:

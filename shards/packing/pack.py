@@ -19,7 +19,8 @@ from shards.packing.holdout import HoldOut
 from shards.packing.home import Home
 from shards.packing.pack_part import check_no_parts, check_part, pack_part
 from shards.packing.pack_report import PackReport
-from shards.packing.pack_run import PackOptions, PackRun
+from shards.packing.pack_run import PackRun
+from shards.packing.pack_settings import PackOptions
 from shards.packing.part import Part
 from shards.packing.staging import Staging
 from shards.processes.parallel import usable_cores
@@ -112,7 +113,7 @@ def pack(
                 _Set(source, stack.enter_context(open_home(held_out, brief=True, part=part)), other)
             )
         for one in sets:  # all of them before anything is written
-            one.options.numbers(source)
+            one.options.check(source)
             if part is not None:
                 check_part(one.home, one.recipe, part)
             else:

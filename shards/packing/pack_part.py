@@ -18,7 +18,8 @@ from shards.packing.conversions import CONVERTED_NAME, read_conversions, write_c
 from shards.packing.destination import check_out
 from shards.packing.home import Home
 from shards.packing.pack_report import PackReport
-from shards.packing.pack_run import PackOptions, PackRun
+from shards.packing.pack_run import PackRun
+from shards.packing.pack_settings import PackOptions
 from shards.packing.part import (
     PART_NAME,
     Part,

@@ -14,7 +14,7 @@ from shards.format import TAR_BLOCK_BYTES
 from shards.tars.members import member_name, split_name
 
 _MAX_OPEN = 64
-_HASHED_AT_ONCE = 8 << 20
+_HASHED_AT_ONCE = 256 << 10
 _LONG_NAME_BLOCKS = 16
 _MAX_READ_BYTES = 64 << 20  # at once
 _MAX_OFFSET = (1 << 63) - 1 - _MAX_READ_BYTES
