@@ -140,7 +140,7 @@ def _no_answer(text: str, error: Exception) -> UsageError:
     why = (str(error).splitlines() or [type(error).__name__])[0]
     return UsageError(
         f"--executor names a cluster that answers, got {text} ({why}); start one with ray start "
-        f"--head, and look at it with ray status"
+        f"--head, look at it with ray status, and set RAY_AUTH_MODE=token where it asks for a token"
     )
 
 
