@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before any group: its defaults would keep its threads
 from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
@@ -99,10 +100,6 @@ def _join(backend: str, timeout: timedelta) -> None:
     torchrun's store outlives a restart, and with it the addresses that the ranks before had left
     there: whoever read them before the new ones were written could not connect.
     """
-    # DDP imports this module, whose functions keep the group there is as a default argument. The
-    # group's threads would then outlive it, into the interpreter's end.
-    import torch.distributed.nn.functional  # noqa: F401
-
     store, number, world = next(iter(rendezvous("env://", timeout=timeout)))
     start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-of-{world}"
     store = PrefixStore(start, store)
