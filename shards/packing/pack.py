@@ -185,9 +185,8 @@ def _pack(
                 progress=progress,
                 spec=spec,
             )
-        if not check_out(home, recipe, overwrite=overwrite):
-            out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
+        check_out(home, recipe, overwrite=overwrite)
+        with locked(out, make=True):
             # Another process may have packed it while this one waited.
             existing = check_out(home, recipe, overwrite=overwrite)
             if existing is not None:
