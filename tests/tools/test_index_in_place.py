@@ -53,6 +53,17 @@ def test_what_is_left_out_is_said_each_time(
     assert "all is well with what is indexed: 2 images" in said
 
 
+def test_images_beside_the_tars_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of images with one tar in it is indexed for the tar, and the images are counted."""
+    write_tar(tmp_path / "backup.tar", "p.jpg")
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"")
+    assert main([str(tmp_path)]) == 0
+    assert "note: 1 image lies beside the archives of" in capsys.readouterr().out
+
+
 def test_an_image_key_chooses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is left to say then; a wrong one is refused before anything is read."""
     write_tar(tmp_path / "x.tar", "p.1.jpg", "p.2.jpg", "q.1.jpg", "q.2.jpg")
