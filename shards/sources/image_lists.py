@@ -18,6 +18,7 @@ from shards.samples.image_header import IMAGE_ENDINGS
 
 MAX_LIST_BYTES = 1 << 30
 _SAMPLED_LINES = 256  # by which separator and columns are chosen
+_JSON_ENDINGS, _JSON_STARTS = (".json", ".jsonl", ".ndjson"), ('{"', '[{"', '["', "[[")
 # Titles in small letters, and nothing else of them.
 _NAME_WORDS = frozenset("file filename filepath id image imageid imagename img name path".split())
 _LABEL_WORDS = tuple(
@@ -132,6 +133,11 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
         raise DataError(
             f"a list of images is a text in UTF-8, with a line an image, got {path}; save it as "
             f"CSV (UTF-8)"
+        )
+    if path.suffix.lower() in _JSON_ENDINGS or text.lstrip().startswith(_JSON_STARTS):
+        raise UsageError(
+            f"a list of images is a CSV, a TSV or words with blanks, got JSON in {path}; save it as "
+            f"CSV, a line an image with its name and its class"
         )
     lines = enumerate(text.splitlines(), 1)
     found = [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]

@@ -156,7 +156,14 @@ def _refuse_repeated(lines: list[ListedLine], listed: ImageList, table: NameTabl
 
 def _class_of(line: ListedLine, listed: ImageList) -> Label | NoLabel:
     try:
-        return label_from_text((line.label or "").encode("utf-8", "replace"))
+        text = (line.label or "").encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8: two names could become one
+        raise DataError(
+            f"a list of images is a text in UTF-8, got a class in another encoding in line "
+            f"{line.number} of {listed.path}; save it as CSV (UTF-8)"
+        ) from None
+    try:
+        return label_from_text(text)
     except ImageError as error:
         raise DataError(f"in line {line.number} of {listed.path}: {error}; mend it") from None
 

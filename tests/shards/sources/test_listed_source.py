@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.sources.detect import open_source
 
@@ -117,3 +117,23 @@ def test_a_class_for_nearly_each_image_is_told(folder: Path) -> None:
     """As when a column of sizes is taken for the classes."""
     source = open_source(str(folder), labels=write(folder, "1,a 3\n2,b 4\n3,b 5\n4,c\n"))
     assert "there are 4 classes for 4 images" in source.notes[1]
+
+
+def test_a_class_in_another_encoding_is_refused(folder: Path) -> None:
+    """Its letters would become one sign, and two classes one; names of files may be any bytes."""
+    labels = folder.parent / "list.csv"
+    labels.write_bytes("file,label\n1,café\n2,cafè\n3,x\n4,x\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"UTF-8, got a class in another encoding in line 2 of"):
+        open_source(str(folder), labels=labels)
+    assert len(open_source(str(folder), files=labels)) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"file_name": "1.jpg", "label": "x"}\n{"file_name": "2.jpg", "label": "y"}\n', '["1.jpg"]'],
+)
+def test_json_is_no_list_and_says_what_is(folder: Path, text: str) -> None:
+    """As a list of names and as one of classes, by what is in it."""
+    for option in ("files", "labels"):
+        with pytest.raises(UsageError, match=r"got JSON in .*; save it as CSV"):
+            open_source(str(folder), **{option: write(folder, text)})
