@@ -31,8 +31,10 @@ from shards.samples.labels import (
 from shards.samples.quarantine import Refused
 from shards.sources.archive_samples import replaced_notes, samples_of
 from shards.sources.folder import skipped_notes
+from shards.sources.foreign import advise_folder
 from shards.sources.layout import find_parts
 from shards.sources.open_archives import (
+    ARCHIVE_ENDINGS,
     OTHER_ENDINGS,
     Archive,
     find_archives,
@@ -43,6 +45,7 @@ from shards.sources.open_archives import (
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
 
+_PACKED = (*ARCHIVE_ENDINGS, *OTHER_ENDINGS, ".gz", ".bz2", ".xz", ".zst")
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
 
 
@@ -80,9 +83,11 @@ class ArchiveSource:
                 found.append((archive, sample, (before if len(paths) > 1 else "") + name))
         if not found:
             seen = ", ".join(f"{n} {ending}" for ending, n in skipped.most_common(4)) or "no file"
+            inner = any(is_archive_name(f"x{end}", _PACKED) for end in skipped)
+            remedy = "unpack archives that lie inside others, and give the folder"
             raise UsageError(
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
-                f"unpack archives that lie inside others, and give the folder"
+                f"{remedy if inner else advise_folder(skipped)}"
             )
         self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
         if not own_classes:

@@ -13,6 +13,7 @@ from shards.sources.archive import ArchiveSource
 from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo_set import DemoSource
 from shards.sources.folder import FolderSource
+from shards.sources.foreign import advise_file
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
 from shards.sources.listed import label_listed, take_listed
 from shards.sources.open_archives import (
@@ -160,4 +161,4 @@ def _open_file(path: Path, split: str | None) -> Source | None:
         return CifarSource(path, split)
     if is_archive_name(path.name, (*ARCHIVE_ENDINGS, *OTHER_ENDINGS)) or compression_of(path):
         return None
-    raise UsageError(f"SOURCE must be {_KINDS}, got the file {path}; give the folder it lies in")
+    raise UsageError(f"SOURCE must be {_KINDS}, got the file {path}; {advise_file(path.name)}")

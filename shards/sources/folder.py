@@ -17,6 +17,7 @@ import numpy as np
 from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.samples.image_header import IMAGE_ENDINGS, PHOTO_ENDINGS
+from shards.sources.foreign import advise_folder
 from shards.sources.layout import check_classes, check_parts, layout_notes, split_folder
 from shards.sources.raw import RawSample, fingerprint_of
 from shards.sources.walk import is_folder, is_special, list_folder, walk_files, walk_notes
@@ -41,7 +42,7 @@ class FolderSource:
             seen = f"only {_told(skipped)}" if skipped else "no file at all"
             raise UsageError(
                 f"a folder of images holds files such as .jpg or .png, got {seen} in {self._root}; "
-                f"check the path"
+                f"{advise_folder(skipped)}"
             )
         self._names = [name for name, _ in found]
         self.names = [_printable(name) for name in self._names]

@@ -136,8 +136,8 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
         )
     if path.suffix.lower() in _JSON_ENDINGS or text.lstrip().startswith(_JSON_STARTS):
         raise UsageError(
-            f"a list of images is a CSV, a TSV or words with blanks, got JSON in {path}; save it as "
-            f"CSV, a line an image with its name and its class"
+            f"a list of images is a CSV, a TSV or words with blanks, got JSON in {path}; save it "
+            f"as CSV, a line an image with its name and its class"
         )
     lines = enumerate(text.splitlines(), 1)
     found = [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]

@@ -210,10 +210,10 @@ class _Zip:
 def _foreign(info: zipfile.ZipInfo) -> str:
     """Why a member cannot be read by anybody here; empty when it can."""
     if info.flag_bits & _ENCRYPTED:
-        return "encrypted; unpack the zip with its password, and give the folder"
+        return "encrypted: unpack the zip with its password, and give the folder"
     if info.compress_type not in _ZIP_METHODS:
         how = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
-        return f"compressed by {how}, which is not read here; unpack the zip, and give the folder"
+        return f"compressed by {how}, which is not read here: unpack the zip, and give the folder"
     return ""
 
 

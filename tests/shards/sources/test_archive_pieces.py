@@ -50,9 +50,9 @@ def test_names_that_return_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "value", "told"),
     [
-        (8, 1, "encrypted; unpack the zip with its password, and give the folder"),
-        (10, 9, "compressed by Deflate64, which is not read here; unpack the zip"),
-        (10, 77, "compressed by method 77, which is not read here; unpack the zip"),
+        (8, 1, "encrypted: unpack the zip with its password, and give the folder"),
+        (10, 9, "compressed by Deflate64, which is not read here: unpack the zip"),
+        (10, 77, "compressed by method 77, which is not read here: unpack the zip"),
     ],
 )
 def test_members_of_a_zip_that_nobody_reads_here_say_what_to_do(
