@@ -32,6 +32,7 @@ from shards.sources.parquet import (
 from shards.sources.raw import Source
 from shards.sources.skipped import leave_out
 from shards.sources.walk import walk_files
+from shards.tars.tar_names import tars_of
 
 _KINDS = (
     "a folder of images, MNIST-style idx files, a CIFAR python archive, Parquet files, tars, "
@@ -135,7 +136,7 @@ def _open_folder(path: Path, split: str | None, own_classes: bool) -> Source | N
         return CifarSource(path, split)
     if is_parquet_folder(path):
         return ParquetSource(str(path), split)
-    if next(path.glob("*.tar"), None):
+    if tars_of(path):
         return None
     # Images first: beside them, archives and tables are what a folder of images has, too.
     kinds = set()
