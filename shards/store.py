@@ -147,18 +147,44 @@ def folder_to_write(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, make: bool = False) -> Iterator[None]:
     """Let one process at a time build here: the ranks of a run all open the same folder at once.
 
     Without a lock (another system, a network disk that has none) they build the same files twice.
+
+    Args:
+        folder: the one to lock.
+        make: create it, also when the process that was waited for took it away.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = _lock(folder, make)
     try:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path, make: bool) -> int:
+    """The descriptor that holds the lock of the folder that is at this path now."""
+    while True:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            if not make:
+                raise
+            continue
+        try:
+            if fcntl is not None:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # A folder that was removed meanwhile has a lock that nobody else asks for.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 

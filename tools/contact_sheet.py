@@ -139,7 +139,8 @@ def _draw_source(
     for v in reversed(range(plan.num_views)):  # the first views, which are larger, on top
         y, x, h, w = (plan.window[b, v] * scale).tolist()
         box = [at[0] + round(x), at[1] + round(y)]
-        box += [at[0] + round(x + w) - 1, at[1] + round(y + h) - 1]
+        # A window of a tiny or a very long image may be thinner than a pixel of the picture.
+        box += [max(box[0], at[0] + round(x + w) - 1), max(box[1], at[1] + round(y + h) - 1)]
         draw.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline="#ffffff")
         draw.rectangle(box, outline=_colour(v), width=FRAME_PX)
         _draw_tag(draw, (box[0], box[1]), _colour(v), str(v + 1))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from shards.index import build_index
 from shards.indexing.local_index import index_notes
-from shards.sources.open_archives import find_archives
+from shards.samples.labels import tell_alike
+from shards.sources.open_archives import find_archives, loose_notes
 
 
 def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> Iterator[str]:
@@ -23,6 +24,8 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
         f"{count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
     )
     yield from (f"note: {note}" for note in index_notes(folder, index.manifest))
+    if alike := tell_alike(index.classes):
+        yield f"note: {alike}"
     found = find_archives(folder)
     others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
     if others:
@@ -30,6 +33,7 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
             f"note: not in the index: {count(len(others), 'archive')} that only packing reads, the "
             f"first is {others[0]}; python -m tools.make_shards {folder} OUT packs everything"
         )
+    yield from (f"note: {note}" for note in loose_notes(folder))
     yield f"next: python -m trainer.run --data {folder}"
 
 

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from shards.errors import run_command
+from shards.errors import DataError, run_command
 from shards.packing.destination import check_apart
 from shards.plugins.find import origin
 from shards.processes.parallel import usable_cores
@@ -80,6 +80,12 @@ def _run(arguments: argparse.Namespace) -> int:
     print_line(f"{arguments.out}: {count(report.num_made, 'mask')} made{there}{share}")
     if report.refused:
         print_line(tell_refused(report.refused, arguments.out))
+    if not report.num_made and not report.num_there:
+        first = report.refused[0]
+        raise DataError(
+            f"masks are of images that decode, got none of {len(source):,}, the first is "
+            f"{first.name}: {first.reason}; mend them"
+        )
     print_line(f"next: python -m tools.make_shards {arguments.source} OUT --masks {arguments.out}")
     return 0
 

@@ -23,6 +23,7 @@ from shards.plugins.find import origin
 from shards.remote.address import remote_folder
 from shards.remote.bucket import check_bucket
 from shards.samples.image_key import check_image_key
+from shards.samples.labels import tell_alike
 from shards.sources.own_source import SOURCES
 from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
@@ -104,6 +105,8 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"note: {note}")
     if len(source.classes) == 1:
         _say(f"note: {_ONE_CLASS}")
+    if alike := tell_alike(source.classes):
+        _say(f"note: {alike}")
     options = {
         "name": arguments.name,
         "shard_size_bytes": shard_size_bytes,

@@ -15,7 +15,7 @@ def tell_packed(report: PackReport) -> None:
     """Print what a set or a part holds now, and what did not go into it as it was."""
     manifest, of = report.manifest, f"part {report.part} in " if report.part else ""
     if report.was_complete:
-        print_line(f"{of}{report.directory} is complete already, nothing was written")
+        print_line(f"{of}{report.directory} is complete already, nothing was packed")
     if report.num_resumed:
         print_line(
             f"continued an interrupted run: {report.num_resumed:,} images were packed already"

@@ -8,6 +8,7 @@ from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME, PARTS_NAME
 from shards.remote.address import Location, RemoteFolder, remote_folder
 from shards.sources.open_archives import find_archives, is_archive_name
+from shards.tars.tar_names import is_tar_name
 
 
 def local_folder(directory: Location) -> Path:
@@ -51,7 +52,7 @@ def tar_states(folder: Path) -> dict[str, TarState]:
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if entry.is_file()]
-            tars = {e.name: _state(e.stat()) for e in found if e.name.endswith(".tar")}
+            tars = {e.name: _state(e.stat()) for e in found if is_tar_name(e.name)}
     except OSError as error:
         raise DataError(f"{folder} must be readable, got {error.strerror}") from None
     if tars:

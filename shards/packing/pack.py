@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, version_of
+from shards.indexing.local_index import index_anew
 from shards.packing.bucket_home import open_home
 from shards.packing.conversions import read_conversions
 from shards.packing.destination import check_out
 from shards.packing.holdout import HoldOut
-from shards.packing.home import Home
+from shards.packing.home import DiskHome, Home
 from shards.packing.pack_part import check_no_parts, check_part, pack_part
 from shards.packing.pack_report import PackReport
 from shards.packing.pack_run import PackRun
@@ -27,7 +28,7 @@ from shards.processes.parallel import usable_cores
 from shards.remote.address import Location, located
 from shards.samples.quarantine import read_quarantine
 from shards.sources.raw import Source
-from shards.store import locked
+from shards.store import locked, map_records
 
 DEFAULT_SHARD_BYTES = 256 << 20
 ON_BAD = ("quarantine", "fail")
@@ -186,13 +187,14 @@ def _pack(
                 progress=progress,
                 spec=spec,
             )
-        if not check_out(home, recipe, overwrite=overwrite):
-            out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
+        check_out(home, recipe, overwrite=overwrite)
+        with locked(out, make=True):
             # Another process may have packed it while this one waited.
             existing = check_out(home, recipe, overwrite=overwrite)
             if existing is not None:
                 home.remove([out / PARTIAL_NAME])
+                if isinstance(home, DiskHome) and map_records(out, existing.num_samples) is None:
+                    index_anew(out)
                 listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
                 return PackReport(home.where, existing, *listed, was_complete=True, num_resumed=0)
             run = PackRun(source, Staging(out, recipe, home), options, stop_at_bad=stop_at_bad)

@@ -100,11 +100,9 @@ def pack_part(
         OSError: OUT cannot be written.
     """
     out, folder = home.folder, part.folder(home.folder)
-    if attempt is None or not home.renames:
-        folder.mkdir(parents=True, exist_ok=True)
-    elif read_part(folder) is None:
+    if attempt is not None and home.renames and read_part(folder) is None:
         folder = begin_attempt(out, part, attempt, recipe)
-    with locked(folder):
+    with locked(folder, make=True):
         whole = read_part(folder)  # another process may have made it while this one waited
         num_resumed = 0
         if was_complete := whole is not None:

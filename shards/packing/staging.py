@@ -68,7 +68,8 @@ class Staging:
             self._resume()
         else:
             self._take_back()
-            self.drop()
+            # Not `out` itself, though it be empty: its lock is held.
+            self._home.remove([self.folder])
             self.folder.mkdir(parents=True)
             self._write(self.folder / _RECIPE_NAME, json.dumps(recipe).encode())
 

@@ -10,6 +10,7 @@ import warnings
 from PIL import ExifTags, Image
 
 from shards.format import MAX_IMAGE_PIXELS
+from shards.samples.foreign_content import told_content
 from shards.samples.jpeg_markers import MAX_SCANS, has_many_scans
 from shards.samples.oddities import defined_range
 
@@ -54,7 +55,7 @@ def open_image(
         try:
             image = _parse(encoded)
         except Exception as error:  # parsers of hostile bytes raise nearly anything
-            reason = "not an image of a known format"
+            reason = told_content(encoded) or "not an image of a known format"
             if not isinstance(error, Image.UnidentifiedImageError):
                 reason = f"the header cannot be parsed ({type(error).__name__}: {error})"
             raise ImageError(reason) from None

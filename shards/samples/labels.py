@@ -7,6 +7,7 @@ so that nobody trains on fewer labels than he has without being told.
 import json
 import numbers
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,22 @@ def number_classes(
     if num_classes > _MAX_NUMBERED_CLASSES:
         return numbers, ()
     return numbers, tuple(str(i) for i in range(num_classes))
+
+
+def tell_alike(classes: Sequence[str]) -> str | None:
+    """A sentence on class names that a reader takes for one; None where there are none."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
+    alike = [names for names in groups.values() if len(names) > 1]
+    if not alike:
+        return None
+    first = " and ".join(map(repr, alike[0][:2]))
+    return (
+        f"{sum(map(len, alike)):,} class names differ from another one only in case, blanks or the "
+        f"way accents are written, {first} first; give them one name where they are one class"
+    )
 
 
 def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:

@@ -12,6 +12,7 @@ from shards.format import QUARANTINE_NAME
 from shards.store import read_lines, write_lines
 
 _SHOWN_KINDS = 4
+_NOT_BAD = ("a further ", "a symbolic link ", "a hard link ", "a symbolic link, ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def tell_refused(refused: Sequence[Refused], folder: object) -> str:
     told = "; ".join(f"{count:,}: {kind}" for kind, count in shown)
     more = f" ({told})" if len(kinds) > 1 else ""
     # A link, or a second image of a sample, is not bad.
-    is_bad = not any(item.reason.startswith("a ") for item in refused)
+    is_bad = not any(item.reason.startswith(_NOT_BAD) for item in refused)
     images = f"{len(refused):,} {'bad ' * is_bad}image{'s' * (len(refused) != 1)}"
     return (
         f"left out {images}{more}, listed in {folder}/{QUARANTINE_NAME}; the first is "

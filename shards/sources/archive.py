@@ -9,7 +9,7 @@ makes, every image is a sample of its own.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -18,8 +18,8 @@ import numpy as np
 from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.processes.parallel import with_bar
-from shards.samples.image_header import IMAGE_ENDINGS, ImageError
-from shards.samples.image_key import AUTO, EACH, LABEL_ENDINGS, Sample, choose_images, each_image
+from shards.samples.image_header import ImageError
+from shards.samples.image_key import AUTO, EACH, Sample
 from shards.samples.labels import (
     NO_MEMBER,
     Label,
@@ -29,19 +29,23 @@ from shards.samples.labels import (
     tell_unlabelled,
 )
 from shards.samples.quarantine import Refused
+from shards.sources.archive_samples import replaced_notes, samples_of
 from shards.sources.folder import skipped_notes
+from shards.sources.foreign import advise_folder
 from shards.sources.layout import find_parts
 from shards.sources.open_archives import (
+    ARCHIVE_ENDINGS,
     OTHER_ENDINGS,
     Archive,
     find_archives,
     is_archive_name,
+    loose_notes,
     open_archive,
 )
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
-from shards.tars.members import TarMember
 
+_PACKED = (*ARCHIVE_ENDINGS, *OTHER_ENDINGS, ".gz", ".bz2", ".xz", ".zst")
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
 
 
@@ -69,18 +73,21 @@ class ArchiveSource:
         opened = ((i, open_archive(path, scratch)) for i, path in enumerate(paths))
         archives = dict(with_bar(opened, "opening", sizes, show=progress))
         skipped: Counter[str] = Counter()
+        replaced: Counter[str] = Counter()
         found: list[_Found] = []
         for path, archive in zip(paths, archives.values(), strict=True):
             before = f"{path.relative_to(root) if root.is_dir() else path.name}:"
             key = image_key or (EACH if path.name.lower().endswith(".zip") else AUTO)
-            for sample in _samples(archive, key, skipped):
+            for sample in samples_of(archive, key, skipped, replaced):
                 name = sample.name if isinstance(sample, Refused) else sample.image.name
                 found.append((archive, sample, (before if len(paths) > 1 else "") + name))
         if not found:
             seen = ", ".join(f"{n} {ending}" for ending, n in skipped.most_common(4)) or "no file"
+            inner = any(is_archive_name(f"x{end}", _PACKED) for end in skipped)
+            remedy = "unpack archives that lie inside others, and give the folder"
             raise UsageError(
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
-                f"unpack archives that lie inside others, and give the folder"
+                f"{remedy if inner else advise_folder(skipped)}"
             )
         self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
         if not own_classes:
@@ -93,6 +100,8 @@ class ArchiveSource:
             f"read {len(paths)}{left} archive{'s' * (len(every) != 1)}, {paths[0].name} first",
             *notes,
             *skipped_notes(skipped),
+            *replaced_notes(replaced),
+            *(loose_notes(root) if root.is_dir() else ()),
         )
         self.fingerprint = fingerprint_of(
             f"{name}\0{_size(sample)}\0{label}"
@@ -136,24 +145,6 @@ def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list
             raise
         return list(paths), split
     return chosen, None
-
-
-def _samples(archive: Archive, key: str, skipped: Counter[str]) -> Iterator[Sample | Refused]:
-    """Every image of an archive; what is none is counted by its ending."""
-    latest = {m.name: m for m in archive.members if not _is_hidden(m.name)}
-    groups: dict[str, list[TarMember]] = {}
-    for member in latest.values():
-        groups.setdefault(member.key, []).append(member)
-    kept = []
-    for group in groups.values():
-        if any(_ending(member) in IMAGE_ENDINGS for member in group):
-            kept.append(group)
-            group = [m for m in group if _ending(m) not in (*IMAGE_ENDINGS, *LABEL_ENDINGS)]
-        endings = (_ending(member) for member in group)
-        skipped.update(f".{ending}" if ending else "links to folders" for ending in endings)
-    if key != EACH:
-        return choose_images(kept, key)
-    return each_image([member for group in kept for member in group])
 
 
 def _label(
@@ -219,15 +210,6 @@ def _below(
 def _parts(sample: Sample | Refused) -> tuple[str, ...]:
     name = sample.name if isinstance(sample, Refused) else sample.image.name
     return PurePosixPath(name.lstrip("/")).parts
-
-
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
-
-
-def _ending(member: TarMember) -> str:
-    return member.extension.rpartition(".")[2]
 
 
 def _printable(name: str) -> str:

@@ -4,8 +4,6 @@ Kinds are told apart by what lies there, never by trying one reader after the ot
 are not packed again unless an OUT is named: `tars_in_place.py` finds those, before this is asked.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from shards.errors import UsageError
@@ -15,6 +13,7 @@ from shards.sources.archive import ArchiveSource
 from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo_set import DemoSource
 from shards.sources.folder import FolderSource
+from shards.sources.foreign import advise_file
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
 from shards.sources.listed import label_listed, take_listed
 from shards.sources.open_archives import (
@@ -32,6 +31,8 @@ from shards.sources.parquet import (
 )
 from shards.sources.raw import Source
 from shards.sources.skipped import leave_out
+from shards.sources.walk import walk_files
+from shards.tars.tar_names import tars_of
 
 _KINDS = (
     "a folder of images, MNIST-style idx files, a CIFAR python archive, Parquet files, tars, "
@@ -135,11 +136,12 @@ def _open_folder(path: Path, split: str | None, own_classes: bool) -> Source | N
         return CifarSource(path, split)
     if is_parquet_folder(path):
         return ParquetSource(str(path), split)
-    if next(path.glob("*.tar"), None):
+    if tars_of(path):
         return None
     # Images first: beside them, archives and tables are what a folder of images has, too.
     kinds = set()
-    for name in _names(path):
+    for _, entry in walk_files(path):
+        name = entry.name
         if name.rpartition(".")[2].lower() in IMAGE_ENDINGS:
             return FolderSource(path, split, own_classes=own_classes)
         kinds.add(
@@ -147,14 +149,7 @@ def _open_folder(path: Path, split: str | None, own_classes: bool) -> Source | N
         )
     if "parquet" in kinds:
         return ParquetSource(str(path), split)
-    return None if "archive" in kinds else FolderSource(path, split)
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Names of files at any depth; hidden ones are not seen."""
-    for _, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from sorted(name for name in names if not name.startswith("."))
+    return None if "archive" in kinds else FolderSource(path, split, own_classes=own_classes)
 
 
 def _open_file(path: Path, split: str | None) -> Source | None:
@@ -167,4 +162,4 @@ def _open_file(path: Path, split: str | None) -> Source | None:
         return CifarSource(path, split)
     if is_archive_name(path.name, (*ARCHIVE_ENDINGS, *OTHER_ENDINGS)) or compression_of(path):
         return None
-    raise UsageError(f"SOURCE must be {_KINDS}, got the file {path}; give the folder it lies in")
+    raise UsageError(f"SOURCE must be {_KINDS}, got the file {path}; {advise_file(path.name)}")

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.errors import DataError, UsageError
+from shards.errors import UsageError
 from shards.format import NO_LABEL
 from shards.samples.image_header import IMAGE_ENDINGS, PHOTO_ENDINGS
+from shards.sources.foreign import advise_folder
 from shards.sources.layout import check_classes, check_parts, layout_notes, split_folder
 from shards.sources.raw import RawSample, fingerprint_of
+from shards.sources.walk import is_folder, is_special, list_folder, walk_files, walk_notes
 
 _PACKED_ENDINGS = frozenset(
     ".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar .parquet".split()
@@ -34,17 +36,18 @@ class FolderSource:
 
     def __init__(self, root: Path, split: str | None = None, *, own_classes: bool = True) -> None:
         self._root = root if split is None else split_folder(root, _folders(root), split)
-        found, skipped = _list_images(self._root)
+        left_out: Counter[str] = Counter()
+        found, skipped = _list_images(self._root, left_out)
         if not found:
             seen = f"only {_told(skipped)}" if skipped else "no file at all"
             raise UsageError(
                 f"a folder of images holds files such as .jpg or .png, got {seen} in {self._root}; "
-                f"check the path"
+                f"{advise_folder(skipped)}"
             )
         self._names = [name for name, _ in found]
         self.names = [_printable(name) for name in self._names]
         check_parts(self._root, self.names)
-        self.notes = tuple(skipped_notes(skipped))
+        self.notes = (*skipped_notes(skipped), *walk_notes(left_out))
         self.classes: tuple[str, ...] = ()
         self.labels = np.full(len(found), NO_LABEL, np.int32)
         if own_classes:
@@ -63,48 +66,23 @@ class FolderSource:
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    entries = list_folder(root)
+    return sorted(entry.name for entry in entries if is_folder(entry) and entry.name[0] != ".")
 
 
-def _list_images(root: Path) -> tuple[list[tuple[str, int]], Counter[str]]:
+def _list_images(root: Path, left_out: Counter[str]) -> tuple[list[tuple[str, int]], Counter[str]]:
     """Sorted (path inside root, bytes) of the images, and how many other files by ending."""
     found: list[tuple[str, int]] = []
     skipped: Counter[str] = Counter()
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        for entry in _entries(root / folder):
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            ending = os.path.splitext(entry.name)[1].lower()
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                if not _leads_back(entry):
-                    pending.append(name)
-            elif ending[1:] in IMAGE_ENDINGS:
-                found.append((name, _size(entry)))
-            else:
-                skipped[ending or "without an ending"] += 1
+    for name, entry in walk_files(root, left_out):
+        ending = os.path.splitext(entry.name)[1].lower()
+        if is_special(entry):
+            skipped["pipes or devices"] += 1
+        elif ending[1:] in IMAGE_ENDINGS:
+            found.append((name, _size(entry)))
+        else:
+            skipped[ending or "without an ending"] += 1
     return sorted(found), skipped
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(
-            f"every folder of SOURCE must be readable, got {folder} ({error.strerror}); mend its "
-            f"permissions or move it away"
-        ) from None
-
-
-def _leads_back(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder is a link to one that contains it."""
-    if not entry.is_symlink():
-        return False
-    here = Path(entry.path).parent.resolve()
-    return Path(entry.path).resolve() in (here, *here.parents)
 
 
 def _size(entry: os.DirEntry[str]) -> int:

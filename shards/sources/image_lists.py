@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.errors import DataError, UsageError
+from shards.errors import UsageError
 from shards.samples.image_header import IMAGE_ENDINGS
+from shards.sources.list_lines import read_lines
 
-MAX_LIST_BYTES = 1 << 30
 _SAMPLED_LINES = 256  # by which separator and columns are chosen
 # Titles in small letters, and nothing else of them.
 _NAME_WORDS = frozenset("file filename filepath id image imageid imagename img name path".split())
@@ -24,6 +24,7 @@ _LABEL_WORDS = tuple(
     "label class classname category target species breed labelname labels classes classid classidx "
     "categoryid labelid y".split()
 )
+_ONES, _ZEROS = frozenset(("1", "1.0")), frozenset(("0", "0.0"))
 _Cells = list[str]
 
 
@@ -96,7 +97,7 @@ def read_list(path: Path, table: NameTable, label_column: str | None = None) -> 
         UsageError: no such file or column, or a line that names several images.
         DataError: it is no text.
     """
-    numbered = _read_lines(path)
+    numbered = read_lines(path)
     split, column = _best_way(numbered, table)
     rows = [(number, split(line)) for number, line in numbered]
     header = rows.pop(0)[1] if _has_header(rows, column, table, label_column) else None
@@ -104,40 +105,22 @@ def read_list(path: Path, table: NameTable, label_column: str | None = None) -> 
     beside = _label_column(column, width, header)
     if label_column is not None:
         beside = _asked_column(path, label_column, width, header)
+    hot = [] if label_column is not None else _one_hot(rows, column, header)
     lines = []
     for number, cells in rows:
         name = cells[column].strip() if column < len(cells) else ""
         label = None
         if beside is not None:
             label = cells[beside].strip() if beside < len(cells) else ""
+        if hot:
+            label = next(title for at, title in hot if cells[at].strip() in _ONES)
         lines.append(ListedLine(number, name, _one(path, number, name, table), label))
     told = "" if beside is None else f"column {beside + 1}"
     if beside is not None and header and beside < len(header):
         told += f" ({header[beside].strip()})"
+    if hot:
+        told = f"the titles of {len(hot)} columns, {hot[0][1]} first, one of them 1 in each line"
     return ImageList(path, tuple(lines), told)
-
-
-def _read_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of every line that says something; comments do not."""
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise DataError(f"a list of images has at most 1 GiB, got {path}; split it")
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise UsageError(
-            f"a list of images is a file that can be read, got {path} ({error.strerror}); check "
-            f"the path"
-        ) from None
-    if "\0" in text:
-        raise DataError(
-            f"a list of images is a text in UTF-8, with a line an image, got {path}; save it as "
-            f"CSV (UTF-8)"
-        )
-    lines = enumerate(text.splitlines(), 1)
-    found = [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]
-    if not found:
-        raise DataError(f"a list of images has a line an image, got none in {path}; check the path")
-    return found
 
 
 def _best_way(
@@ -199,6 +182,23 @@ def _label_column(column: int, width: int, header: _Cells | None) -> int | None:
     if width < 2:
         return None
     return column + 1 if column + 1 < width else column - 1
+
+
+def _one_hot(
+    rows: list[tuple[int, _Cells]], column: int, header: _Cells | None
+) -> list[tuple[int, str]]:
+    """Columns that are a class each, with their titles: in every line one is 1, the others 0."""
+    titles = [title.strip() for title in header or ()]
+    if set(map(_title, titles)) & set(_LABEL_WORDS):
+        return []
+    marks = _ONES | _ZEROS
+    hot = [
+        (at, title)
+        for at, title in enumerate(titles)
+        if title and at != column and all(at < len(c) and c[at].strip() in marks for _, c in rows)
+    ]
+    ones = (sum(cells[at].strip() in _ONES for at, _ in hot) for _, cells in rows)
+    return hot if len(hot) > 1 and all(count == 1 for count in ones) else []
 
 
 def _asked_column(path: Path, asked: str, width: int, header: _Cells | None) -> int:

@@ -100,7 +100,7 @@ def label_listed(source: Source, labels: Path, label_column: str | None = None) 
             f"--labels has a class beside each name, got names alone in {labels}; --files takes "
             f"such a list"
         )
-    _refuse_repeated(lines, listed, table)
+    num_repeated = _count_repeated(lines, listed, table)
     found: list[Label | NoLabel] = [NoLabel(f"not in {labels.name}")] * len(source)
     for line in lines:
         assert line.image is not None
@@ -116,6 +116,8 @@ def label_listed(source: Source, labels: Path, label_column: str | None = None) 
         Counter(x.why for x in found if isinstance(x, NoLabel)), len(found)
     )
     notes += [unlabelled] if unlabelled else []
+    if num_repeated:
+        notes.append(f"{num_repeated:,} of {len(listed.lines):,} lines repeat a name and its class")
     unmatched = [line for line in listed.lines if line.image is None]
     if unmatched:
         notes.append(
@@ -136,27 +138,37 @@ def _table(source: Source, option: str, path: Path) -> NameTable:
     return NameTable(source.names)
 
 
-def _refuse_repeated(lines: list[ListedLine], listed: ImageList, table: NameTable) -> None:
-    first: dict[int, int] = {}
-    repeated = []
+def _count_repeated(lines: list[ListedLine], listed: ImageList, table: NameTable) -> int:
+    """Lines that say what an earlier one said; UsageError where they say something else."""
+    first: dict[int, ListedLine] = {}
+    others, num_repeated = [], 0
     for line in lines:
         assert line.image is not None
-        if line.image in first:
-            repeated.append(line)
-        first.setdefault(line.image, line.number)
-    if repeated:
-        line = repeated[0]
+        before = first.setdefault(line.image, line)
+        num_repeated += before is not line
+        if before.label != line.label:
+            others.append((line, before))
+    if others:
+        line, before = others[0]
         assert line.image is not None
         raise UsageError(
-            f"--labels gives each image one class, got {len(repeated):,} lines for images that "
-            f"have one: {table.name(line.image)} in lines {first[line.image]} and {line.number} of "
-            f"{listed.path}; keep one of them"
+            f"--labels gives each image one class, got another one in {len(others):,} of the lines "
+            f"that repeat a name: {table.name(line.image)} in lines {before.number} and "
+            f"{line.number} of {listed.path}; keep one of them"
         )
+    return num_repeated
 
 
 def _class_of(line: ListedLine, listed: ImageList) -> Label | NoLabel:
     try:
-        return label_from_text((line.label or "").encode("utf-8", "replace"))
+        text = (line.label or "").encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8: two names could become one
+        raise DataError(
+            f"a list of images is a text in UTF-8, got a class in another encoding in line "
+            f"{line.number} of {listed.path}; save it as CSV (UTF-8)"
+        ) from None
+    try:
+        return label_from_text(text)
     except ImageError as error:
         raise DataError(f"in line {line.number} of {listed.path}: {error}; mend it") from None
 

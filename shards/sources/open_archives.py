@@ -6,6 +6,7 @@ from its start, and samples are packed in a shuffled order; so it is unpacked fi
 
 import functools
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shards.errors import DataError, UsageError
-from shards.samples.image_header import ImageError
+from shards.samples.image_header import IMAGE_ENDINGS, ImageError
 from shards.sources.raw import LazyPayload, Payload
 from shards.sources.unpack import DAMAGE, READERS, check_growth, damage, unpack
+from shards.sources.walk import walk_files
 from shards.tars.local_files import Descriptor
 from shards.tars.members import TarMember, read_members, split_name
 
@@ -33,7 +35,12 @@ _MAGIC = {
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
 }
+# x.zip.001, x.tar.gz.aa, x.tar.part1: as split, 7z and browsers call the pieces of one file.
+_PIECE = re.compile(r"(.+\.(?:tar|t?gz|bz2|xz|zip|7z))\.(?:\d{2,3}|[a-f][a-z]|part-?\d*)", re.I)
 _MAX_MEMBER_BYTES = 1 << 30
+_ENCRYPTED = 0x1 | 0x40  # flags of a zip's member (APPNOTE 4.4.4)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_OTHER_METHODS = {9: "Deflate64", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}  # 4.4.5
 
 
 class Archive(Protocol):
@@ -61,6 +68,7 @@ def open_archive(path: Path, scratch: Path | None) -> Archive:
         UsageError: a format that is not read here.
         DataError: it is damaged, no archive, or grows beyond all bounds.
     """
+    _refuse_piece(path)
     kind = compression_of(path)
     if kind is None:
         return _Tar(path)
@@ -71,6 +79,22 @@ def open_archive(path: Path, scratch: Path | None) -> Archive:
     raise UsageError(
         f"an archive is a tar (plain, gzip, bzip2, xz) or a zip, got {path} ({kind}); unpack it "
         f"into a folder and give that"
+    )
+
+
+def _refuse_piece(path: Path) -> None:
+    """Refuse one of the files that an archive was split into; raises UsageError."""
+    named = _PIECE.fullmatch(path.name)
+    if named:
+        whole, remedy = named[1], f"cat {named[1]}.* > {named[1]}"
+    elif path.suffix.lower() == ".zip" and path.with_suffix(".z01").exists():
+        whole = f"{path.stem}-whole.zip"
+        remedy = f"zip -s 0 {path.name} --out {whole}"
+    else:
+        return
+    raise UsageError(
+        f"an archive is one file, got {path}, one of the pieces it was split into; join them "
+        f"({remedy}) and give {path.with_name(whole)}"
     )
 
 
@@ -88,11 +112,26 @@ def compression_of(path: Path) -> str | None:
 
 def find_archives(folder: Path, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> list[Path]:
     """Files below a folder that are called like archives, at any depth, sorted."""
-    found = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(here) / name for name in names if is_archive_name(name, endings)]
-    return sorted(found)
+    return sorted(folder / n for n, e in walk_files(folder) if is_archive_name(e.name, endings))
+
+
+def find_loose(folder: Path) -> list[str]:
+    """Images that lie in a folder outside of its archives, sorted."""
+    return sorted(
+        name
+        for name, entry in walk_files(folder)
+        if os.path.splitext(entry.name)[1][1:].lower() in IMAGE_ENDINGS
+    )
+
+
+def loose_notes(folder: Path) -> Iterator[str]:
+    """A sentence about images that lie beside archives and are not read with them."""
+    if loose := find_loose(folder):
+        are = "image lies" if len(loose) == 1 else "images lie"
+        yield (
+            f"{len(loose):,} {are} beside the archives of {folder} and stay out, {loose[0]} first; "
+            f"move the archives elsewhere to pack them"
+        )
 
 
 def is_archive_name(name: str, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> bool:
@@ -164,7 +203,18 @@ class _Zip:
         if split and not info.is_dir():
             is_link = stat.S_ISLNK(info.external_attr >> 16)
             problem = "a symbolic link, which is not followed in a zip" if is_link else ""
+            problem = problem or _foreign(info)
             yield TarMember(name, *split, number, info.file_size, is_link, problem)
+
+
+def _foreign(info: zipfile.ZipInfo) -> str:
+    """Why a member cannot be read by anybody here; empty when it can."""
+    if info.flag_bits & _ENCRYPTED:
+        return "encrypted: unpack the zip with its password, and give the folder"
+    if info.compress_type not in _ZIP_METHODS:
+        how = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
+        return f"compressed by {how}, which is not read here: unpack the zip, and give the folder"
+    return ""
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -11,6 +11,7 @@ read with its whole row group, so these are the source's blocks, and the latest 
 import glob
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.samples.image_header import ImageError
 from shards.sources.parquet_columns import (
     choose_columns,
     class_names,
     image_bytes,
     number_labels,
 )
-from shards.sources.raw import WINDOW_SAMPLES, RawSample, fingerprint_of
+from shards.sources.raw import WINDOW_SAMPLES, Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
 
 PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
@@ -91,8 +93,7 @@ class ParquetSource:
         data, path = image_bytes(value)
         name = path or f"{self._paths[self._groups[block][0]].name} row {number}"
         label = int(self.labels[number])
-        # A row that only names a file elsewhere has no bytes, and is refused as an empty image.
-        return RawSample(str(name), label, data)
+        return RawSample(str(name), label, data or partial(_refuse, path))
 
     def _table(self, block: int) -> Any:
         table = self._tables.get(block)
@@ -117,6 +118,15 @@ class ParquetSource:
     def _read_labels(self, column: str) -> list[Any]:
         tables = (file.read(columns=[column]) for file in self._files)
         return [value for table in tables for value in table.column(column).to_pylist()]
+
+
+def _refuse(path: str | None) -> Payload:
+    if path is None:
+        raise ImageError("its row holds no image")
+    raise ImageError(
+        "its row names a file and holds no bytes: write the Parquet files with the bytes in them, "
+        "or pack the folder of the files"
+    )
 
 
 def find_parquet_files(spec: str) -> list[Path]:

@@ -36,9 +36,11 @@ def choose_columns(schema: Any, path: object) -> tuple[str, str | None]:
     images = structs or plain
     named = [name for name in _IMAGE_COLUMNS if name in (*structs, *plain)]
     if not named and len(images) != 1:
+        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        remedy = "rename the one you mean to image" if images else "write the images as bytes"
         raise UsageError(
             f"a Parquet file of images has a column image of bytes or of struct(bytes, path), got "
-            f"the columns {', '.join(schema.names)} in {path}; rename the one you mean"
+            f"{columns} in {path}; {remedy}"
         )
     image = (named or images)[0]
     declared = [name for name in schema.names if class_names(schema, name)]

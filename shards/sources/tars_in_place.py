@@ -7,6 +7,7 @@ import glob
 from pathlib import Path
 
 from shards.errors import UsageError
+from shards.tars.tar_names import is_tar_name, tars_of
 
 _GLOB_CHARACTERS = "*?["
 
@@ -36,16 +37,16 @@ def find_tar_folder(spec: str) -> Path | None:
     """
     path = Path(spec)
     if path.is_dir():
-        return path if next(path.glob("*.tar"), None) else None
+        return path if tars_of(path) else None
     if path.exists() or not spec.endswith(".tar"):
         return None
     if not any(character in spec for character in _GLOB_CHARACTERS):
         return None
-    matches = sorted(Path(match) for match in glob.glob(spec))
+    matches = [match for match in map(Path, sorted(glob.glob(spec))) if is_tar_name(match.name)]
     if not matches:
         raise UsageError(f"a glob must match tars, got none for {spec}; check the path")
     folders = {match.parent for match in matches}
-    tars = {tar for folder in folders for tar in folder.glob("*.tar")}
+    tars = {tar for folder in folders for tar in tars_of(folder)}
     if len(folders) > 1 or tars != set(matches):
         raise UsageError(
             f"a folder of tars is indexed as a whole, got {spec}, which matches {len(matches)} of "

@@ -53,6 +53,33 @@ def test_what_is_left_out_is_said_each_time(
     assert "all is well with what is indexed: 2 images" in said
 
 
+def test_images_beside_the_tars_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of images with one tar in it is indexed for the tar, and the images are counted."""
+    write_tar(tmp_path / "backup.tar", "p.jpg")
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"")
+    assert main([str(tmp_path)]) == 0
+    assert "note: 1 image lies beside the archives of" in capsys.readouterr().out
+
+
+def test_a_hidden_tar_is_no_tar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What macOS puts beside each file on another's disk: indexed tars and packed ones go on."""
+    write_tar(tmp_path / "in" / "x.tar", "p.jpg")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "1"]) == 0
+    for folder in (tmp_path / "in", tmp_path / "out"):
+        (folder / "._x.tar").write_bytes(b"\0\5\x16\7")
+    assert main([str(tmp_path / "in")]) == 0
+    assert main([str(tmp_path / "in" / "*.tar")]) == 0
+    assert check_shards.main([str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert len(ShardIndex.open(tmp_path / "out")) == 1
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "._x.tar").write_bytes(b"\0\5\x16\7")
+    assert main([str(tmp_path / "only")]) == 2
+    assert "OUT is needed" in capsys.readouterr().err
+
+
 def test_an_image_key_chooses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is left to say then; a wrong one is refused before anything is read."""
     write_tar(tmp_path / "x.tar", "p.1.jpg", "p.2.jpg", "q.1.jpg", "q.2.jpg")

@@ -105,3 +105,13 @@ def test_two_images_of_one_name_are_refused(
     assert make(photos, tmp_path / "out") == 2
     assert "which differ in the ending alone" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_mask_at_all_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no image decodes there is nothing to pack with, and the exit code says so."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(b"<html>")
+    assert make(tmp_path / "photos", tmp_path / "masks") == 1
+    said = capsys.readouterr()
+    assert "next:" not in said.out
+    assert "got none of 1, the first is 1.jpg: a web page in place of an image" in said.err

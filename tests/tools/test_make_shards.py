@@ -46,7 +46,7 @@ def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(arguments) == 0
     capsys.readouterr()
     assert main(arguments) == 0
-    assert "complete already, nothing was written" in capsys.readouterr().out
+    assert "complete already, nothing was packed" in capsys.readouterr().out
     assert main([*arguments, "--seed", "1"]) == 2
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
 

@@ -47,6 +47,16 @@ def test_seed_epoch_and_ids_choose_the_picture(shard_folder, tmp_path):
     assert len(pictures) == len(settings)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 60000)])
+def test_the_smallest_and_the_longest_images_are_drawn(size):
+    """A window thinner than a pixel of the picture is still framed."""
+    policy = load_policy("swav").with_views((2, 6), (32, 16))
+    plan = draw_plan(policy, np.arange(1), np.zeros(1), np.array([size]), 0)
+    flat = [np.zeros((s, s, 3), dtype=np.uint8) for s in plan.size_px]
+    row = SheetRow(np.zeros((*size, 3), np.uint8), tuple(flat), ("sample 0", "key"))
+    assert draw_sheet([row], plan, "title", "subtitle").width > 300
+
+
 def test_every_view_is_framed_in_its_colour_and_shown():
     """Each view's pixels stand in the sheet inside a frame of its colour, and its window too."""
     policy = load_policy("swav").with_views((2, 6), (32, 16))

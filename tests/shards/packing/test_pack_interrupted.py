@@ -151,3 +151,16 @@ def test_a_kill_ends_the_workers_and_the_next_run_continues(tmp_path: Path) -> N
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "continued an interrupted run" in done.stdout
     assert len(ShardIndex.open(tmp_path / "out")) == 1200
+
+
+@pytest.mark.parametrize("left", [None, b"torn"])
+def test_a_finished_set_whose_index_is_lost_gets_it_again(
+    tmp_path: Path, left: bytes | None
+) -> None:
+    """The same command makes it of the tars, as the first reader would."""
+    pack_small(Noise(), tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    path = tmp_path / "out" / "index.npy"
+    path.unlink() if left is None else path.write_bytes(left)
+    assert pack_small(Noise(), tmp_path / "out").was_complete
+    assert contents(tmp_path / "out")["index.npy"] == whole["index.npy"]

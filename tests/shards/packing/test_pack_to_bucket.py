@@ -94,7 +94,7 @@ def test_a_bucket_gets_the_bytes_of_a_disk(
     assert ShardIndex.open(OUT).fingerprint == ShardIndex.open(tmp_path / "one").fingerprint
     assert not list(scratch_root().iterdir())
     packs(photos, OUT, *SMALL, "--hold-out", "5")
-    assert capsys.readouterr().out.count("is complete already, nothing was written") == 2
+    assert capsys.readouterr().out.count("is complete already, nothing was packed") == 2
     line = refused(capsys, 2, photos, OUT, *SMALL)
     assert line.startswith(f"error: OUT holds a set of another source or other options, got {OUT},")
     assert line.endswith("name another OUT, or remove it first")

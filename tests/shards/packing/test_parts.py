@@ -44,7 +44,7 @@ def test_joined_parts_are_the_set_of_one_process(
     capsys.readouterr()
     packs("--join", out)
     packs(photos, out, *SMALL, "--part", f"1/{num_parts}")
-    assert capsys.readouterr().out.count("complete already, nothing was written") == 2
+    assert capsys.readouterr().out.count("complete already, nothing was packed") == 2
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from shards.samples.labels import (
     label_from_json,
     label_from_text,
     label_of,
+    tell_alike,
     tell_unlabelled,
 )
 from shards.upkeep.folder_check import check_folder
@@ -108,3 +109,12 @@ def test_a_set_that_has_no_labels_is_not_told_so() -> None:
     assert tell_unlabelled(Counter({NO_MEMBER: 5}), 5) is None
     assert tell_unlabelled(Counter(), 5) is None
     assert tell_unlabelled(Counter({NO_MEMBER: 4}), 5) is not None
+
+
+def test_names_that_look_alike_are_told() -> None:
+    """Case, blanks and the two ways to write an accent; the rest is another class."""
+    assert tell_alike(("cat", "dog", "cafe")) is None
+    told = tell_alike(("Dog", "cat", "dog", "dog ", "\u00fcber", "u\u0308ber"))
+    assert told is not None
+    assert told.startswith("5 class names differ from another one only in case, blanks or the way")
+    assert "'Dog' and 'dog' first" in told

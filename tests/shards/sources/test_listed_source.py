@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.sources.detect import open_source
 
@@ -59,7 +59,7 @@ def test_mismatches_are_counted_and_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("1,x\n2,x\n1,y\n", "got 1 lines for images that have one: a/1.jpg in lines 1 and 3"),
+        ("1,x\n2,x\n1,y\n", "got another one in 1 of the lines that repeat a name: a/1.jpg in"),
         ("x,y\nz,y\n", "got none of 4"),
         ("1\n2\n", "names alone"),
         ("1,\n2,\n", "got none in"),
@@ -117,3 +117,45 @@ def test_a_class_for_nearly_each_image_is_told(folder: Path) -> None:
     """As when a column of sizes is taken for the classes."""
     source = open_source(str(folder), labels=write(folder, "1,a 3\n2,b 4\n3,b 5\n4,c\n"))
     assert "there are 4 classes for 4 images" in source.notes[1]
+
+
+def test_a_class_in_another_encoding_is_refused(folder: Path) -> None:
+    """Its letters would become one sign, and two classes one; names of files may be any bytes."""
+    labels = folder.parent / "list.csv"
+    labels.write_bytes("file,label\n1,café\n2,cafè\n3,x\n4,x\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"UTF-8, got a class in another encoding in line 2 of"):
+        open_source(str(folder), labels=labels)
+    assert len(open_source(str(folder), files=labels)) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"file_name": "1.jpg", "label": "x"}\n{"file_name": "2.jpg", "label": "y"}\n', '["1.jpg"]'],
+)
+def test_json_is_no_list_and_says_what_is(folder: Path, text: str) -> None:
+    """As a list of names and as one of classes, by what is in it."""
+    for option in ("files", "labels"):
+        with pytest.raises(UsageError, match=r"got JSON in .*; save it as CSV"):
+            open_source(str(folder), **{option: write(folder, text)})
+
+
+def test_a_line_that_says_the_same_again_is_counted(folder: Path) -> None:
+    """Joined tables have them; only another class for the same image is refused."""
+    source = open_source(str(folder), labels=write(folder, "1,y\n2,x\n3,x\n4,y\n1,y\n"))
+    assert source.labels.tolist() == [1, 0, 0, 1]
+    assert source.notes[1:] == ("1 of 5 lines repeat a name and its class",)
+
+
+def test_a_column_a_class_is_read(folder: Path) -> None:
+    """One of the columns is 1 in each line, and its title is the class; else the rule holds."""
+    table = "image,MEL,NV,BCC\n1,0.0,1.0,0.0\n2,1.0,0.0,0.0\n3,0.0,1.0,0.0\n4,0.0,0.0,1.0\n"
+    source = open_source(str(folder), labels=write(folder, table))
+    assert source.classes == ("BCC", "MEL", "NV")
+    assert source.labels.tolist() == [2, 1, 2, 0]
+    assert source.notes[0].endswith(
+        "the titles of 3 columns, MEL first, one of them 1 in each line"
+    )
+    asked = open_source(str(folder), labels=write(folder, table), label_column="NV")
+    assert asked.labels.tolist() == [1, 0, 1, 0]
+    several = table.replace("2,1.0,0.0", "2,1.0,1.0")
+    assert open_source(str(folder), labels=write(folder, several)).classes == ("0", "1")

@@ -9,6 +9,7 @@ import pytest
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.samples.image_header import ImageError
 from shards.sources.parquet import ParquetSource
 
 pa = pytest.importorskip("pyarrow")
@@ -73,7 +74,7 @@ def test_labels_of_other_kinds(tmp_path: Path) -> None:
 def test_what_is_no_image_set_is_refused(tmp_path: Path) -> None:
     """No image column; a file that is no Parquet; files of several schemas; no rows."""
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "text.parquet")
-    with pytest.raises(UsageError, match="columns text"):
+    with pytest.raises(UsageError, match=r"got text \(string\) in .*; write the images as bytes"):
         ParquetSource(str(tmp_path / "text.parquet"))
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(DataError, match=r"torn\.parquet"):
@@ -94,3 +95,14 @@ def test_without_pyarrow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UsageError, match="pip install pyarrow"):
         ParquetSource(str(tmp_path))
+
+
+def test_a_row_without_bytes_says_why(tmp_path: Path) -> None:
+    """Sets that were written without their files have paths alone, or nothing."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": None, "path": "a.png"}, None]
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "x.parquet")
+    source = ParquetSource(str(tmp_path))
+    for number, said in ((0, "its row names a file and holds no bytes: write"), (1, "no image")):
+        with pytest.raises(ImageError, match=said):
+            source[number].load()
