@@ -120,6 +120,16 @@ def test_one_typed_size_is_of_views_of_one_size() -> None:
     assert (fitted["policy.views"], fitted["policy.sizes"]) == ("4", "64")
 
 
+def test_views_of_no_count_change_nothing() -> None:
+    """2+0 is 2: large crops alone, which begin smaller than those beside local ones."""
+    alone, counted = (
+        resolve(merge(fit(facts(), 10, typed).values, typed)).policy.load()
+        for typed in ({"policy": {"views": views}} for views in ("2", "2+0"))
+    )
+    assert counted == alone
+    assert alone.groups[0].views[0].scale == (0.2, 1.0)
+
+
 def test_a_policy_in_full_is_left_alone() -> None:
     """Groups that are written out say everything."""
     groups = [{"count": 2, "size_px": 48, "views": [{"scale": [0.5, 1.0]}]}]
@@ -172,6 +182,16 @@ def test_a_gpu_with_a_large_set_takes_the_published_recipe() -> None:
     assert fitted == {"loop.epochs": 100, "loop.batch_size": 128, "data.workers": 8}
     typed = fit_published(large, read_recipe("byol"), 100, {"loop": {"batch_size": 512}})
     assert "loop.batch_size" not in leaves(typed)
+
+
+def test_a_score_is_promised_where_there_are_images_for_it() -> None:
+    """Without --eval-data the reason says what it would take."""
+    reasons = [
+        {key: why for key, _, why in fit(facts(), 10, typed).reasons}["eval.every_epochs"]
+        for typed in ({}, {"eval": {"data": "sets/val"}})
+    ]
+    score = "a kNN score halfway and at the end"
+    assert reasons == [f"{score}, where --eval-data is given", score]
 
 
 def test_the_length_without_a_word() -> None:
