@@ -10,6 +10,7 @@ from trainer.fitted.choices import Fitted
 from trainer.fitted.fit_rule import METHOD, Facts, default_epochs, fit, fit_published
 from trainer.fitted.method_rules import RULES
 from trainer.methods.method_table import METHODS
+from trainer.optim.schedule import peak_lr
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.settings.strict import flatten, merge
 
@@ -226,6 +227,18 @@ def test_the_optimizer_follows_the_encoder(
     fitted = leaves(fit(facts(), 10, typed))
     assert fitted.get("optim.name") == name
     assert fitted.get("optim.base_lr") == base_lr
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_rates_follow_a_typed_scaling(name: str) -> None:
+    """The peak of a batch of 256 is the same whether rates grow with the batch or its root."""
+    peaks = []
+    for scaling in ("linear", "sqrt"):
+        typed = {"optim": {"name": name, "scaling": scaling}, "loop": {"batch_size": 256}}
+        optim = resolve(merge(fit(facts(), 10, typed).values, typed)).optim
+        rates = [rate for rate in (optim.base_lr, optim.base_lr_1d) if rate is not None]
+        peaks.append([peak_lr(rate, 256, optim.scaling) for rate in rates])
+    assert peaks[0] == pytest.approx(peaks[1])
 
 
 def test_one_image_is_refused() -> None:
