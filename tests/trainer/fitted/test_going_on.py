@@ -88,7 +88,7 @@ def test_a_published_recipe_goes_on_too(given: dict[str, Any]) -> None:
 
 
 def test_a_rate_goes_on_by_the_recipe_s_own_scaling() -> None:
-    """DCL's recipe has the root of the batch: AdamW's rate for a batch of 256 is still a quarter."""
+    """DCL's has the root of the batch: AdamW's rate for a batch of 256 is still a quarter."""
     at = facts({"arch": "vit_base16"}, device="cuda", median_px=400)
     recipe = read_recipe("dcl")
     optim = resolve(overlay(recipe, fit_published(at, recipe, 100, {}).values)[0]).optim
