@@ -42,7 +42,7 @@ from trainer.setup.data_sets import (
 )
 from trainer.setup.decoding import settle_decoding, views_device
 from trainer.setup.device import choose_device, choose_kernels, use_bf16
-from trainer.setup.length import check_length, warn_of_few_steps
+from trainer.setup.length import check_length, warn_of_few_steps, warn_of_long_warmup
 from trainer.setup.networks import build_method
 from trainer.setup.recompute import recompute_blocks
 from trainer.setup.sharedcache import Neighbours
@@ -118,7 +118,11 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     knn = _build_knn(config, index, policy, decoding.decoder, device)
     label_free = _build_label_free(config, index, policy, decoding.decoder, device, knn)
     notes += (label_free.note,) if label_free else ()
-    warnings = (warn_of_few_steps(config.loop, index.epoch_samples), _warn_of_overlap(knn))
+    warnings = (
+        warn_of_few_steps(config.loop, index.epoch_samples),
+        warn_of_long_warmup(config.optim, config.loop),
+        _warn_of_overlap(knn),
+    )
     loop = config.loop
     return Parts(
         config=config,

@@ -164,11 +164,24 @@ def find(run: Path, which: str = "last") -> Path:
     else:
         path = _path(run, int(which)) if which.isdigit() else Path(which)
     if not path.is_file():
-        names = ", ".join(str(_step(p)) for p in available) or "none"
-        raise UsageError(
-            f"a checkpoint is last, best, a step number or a file, got {which}; {run} has: {names}"
-        )
+        raise UsageError(_not_there(run, which, available))
     return path
+
+
+def _not_there(run: Path, which: str, available: list[Path]) -> str:
+    """What is missing in a run, and what there is to take in its place."""
+    if not available:
+        return (
+            f"a checkpoint is needed, got {run} without one: the run ended before its first; begin "
+            "it again, with its --data and --overwrite"
+        )
+    names = ", ".join(str(_step(path)) for path in available)
+    if which == "best":
+        return (
+            f"the best checkpoint is that of the highest kNN while training, got none in {run}; "
+            f"take last or one of the steps {names}, or train with --eval-data"
+        )
+    return f"a checkpoint is last, best, a step number or a file, got {which}; {run} has: {names}"
 
 
 def steps(run: Path) -> list[Path]:

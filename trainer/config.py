@@ -14,6 +14,7 @@ from augengine.plan import MAX_SIZE_PX
 from shards.plugins.find import check_name
 from shards.remote.address import default_window, remote_folder
 from trainer.checks import choose, require
+from trainer.nets.backbones import check_options
 from trainer.optim.create_optimizer import OptimSettings
 from trainer.settings.data_config import DataConfig
 from trainer.settings.policy_config import PolicyConfig
@@ -47,6 +48,7 @@ class BackboneConfig:
     freeze_blocks: int = 0  # so many first blocks stay as they are, and the stem before them
 
     def __post_init__(self) -> None:
+        check_options(self.stem, self.width, self.position, self.init, self.drop_path)
         least = self.freeze_blocks
         require(
             least >= 0, "backbone.freeze_blocks is at least 0", least, "try 0 (all are trained)"

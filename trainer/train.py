@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -91,7 +90,8 @@ def train(
         warnings += parts.warnings
         footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
-        on_first(partial(open_out, out, parts.config, start, resume=step is not None))
+        opened = open_out(out, parts.config, start, resume=step is not None)
+        on_first(lambda: stack.enter_context(opened))
         outcome = Outcome(parts.timeline.total_steps, step or 0, cursor)
         interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
         loader = stack.enter_context(open_loader(parts, cursor))

@@ -31,6 +31,13 @@ MAX_WEIGHT = 1000.0
 FormerWeights = Sequence[tuple[int, Sequence[float]]]
 
 
+def joint_fingerprint(fingerprints: Sequence[str]) -> str:
+    """The fingerprint of sets in this order; of one set alone its own."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256(json.dumps(list(fingerprints)).encode()).hexdigest()
+
+
 class MixedIndex(ShardIndex):
     """A table of the samples of several sets; records and manifests are those of its `parts`."""
 
@@ -62,8 +69,7 @@ class MixedIndex(ShardIndex):
         self.shards = tuple(shard for part in parts for shard in part.shards)
         self.class_union = ClassUnion(self.parts)
         self.classes = self.class_union.names
-        content = json.dumps([part.fingerprint for part in parts])
-        self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
+        self.fingerprint = joint_fingerprint([part.fingerprint for part in parts])
         self.first_ids = np.cumsum([0, *(len(part) for part in parts)])  # [S + 1] int64
         self._first_shards = np.cumsum([0, *(len(part.shards) for part in parts)])  # [S + 1] int64
 

@@ -5,6 +5,7 @@ nearest flag, or the key of the config that says what was meant.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,9 +44,10 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, namespace: Any = None
     ) -> Any:
-        """As argparse's; remembers the arguments, which a message may quote."""
-        self._given = self._given or list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
+        """As argparse's; a home folder by its name, and the arguments kept for messages."""
+        given = [_at_home(word) for word in (sys.argv[1:] if args is None else args)]
+        self._given = self._given or given
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found as one line with a remedy."""
@@ -92,6 +94,15 @@ def typed_name(prog: str) -> str:
 
 def _name(flag: str) -> str:
     return flag.lstrip("-").replace("-", "_")
+
+
+def _at_home(word: str) -> str:
+    """`--out=~/runs/x` and `key=~/x` as the path they mean: a shell knows `~` only at the front.
+
+    Else a folder of the name `~` would be made where the command is typed.
+    """
+    name, sign, value = word.rpartition("=") if re.match(r"[-\w.]+=~", word) else ("", "", word)
+    return f"{name}{sign}{os.path.expanduser(value)}" if value[:1] == "~" else word
 
 
 def version() -> str:

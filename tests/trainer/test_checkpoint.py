@@ -183,3 +183,16 @@ def test_find_by_name_number_and_path(tmp_path: Path) -> None:
         checkpoint.find(tmp_path, "5")
     with pytest.raises(UsageError, match="has a checkpoints folder"):
         checkpoint.find(tmp_path / "elsewhere")
+
+
+def test_a_missing_checkpoint_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Of a run that ended before its first one, and of one whose kNN nobody asked for."""
+    (tmp_path / "checkpoints").mkdir()
+    for which in ("last", "best", "3"):
+        with pytest.raises(UsageError, match=r"ended before its first; begin it again.*overwrite"):
+            checkpoint.find(tmp_path, which)
+    (tmp_path / "checkpoints" / "step-00000003.pt").touch()
+    with pytest.raises(UsageError, match=r"got none in .*; take last or one of the steps 3"):
+        checkpoint.find(tmp_path, "best")
+    with pytest.raises(UsageError, match=r"got 4; .* has: 3"):
+        checkpoint.find(tmp_path, "4")

@@ -7,7 +7,7 @@ the data and the machine. `run.py` has the flags; which key each stands for is s
 import argparse
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,7 @@ def command_of(args: argparse.Namespace, flags: Iterable[str] = tuple(FLAGS)) ->
             command = merge(command, parse_override(f"{FLAGS[flag]}={_quoted(value)}"))
     for override in args.overrides:
         _refuse_folder(override)
+        _refuse_bare_key(override)
         command = merge(command, parse_override(override))
     if given["views"] is not None and given["sizes"] is not None:
         _check_pairs(str(given["views"]), str(given["sizes"]))
@@ -216,6 +217,16 @@ def _refuse_folder(word: str) -> None:
             f"every set has its own --data, got {word} after another; give --data {word}, or a "
             "pattern in quotes: --data 'sets/*'"
         )
+
+
+def _refuse_bare_key(override: str) -> None:
+    """A key without its section, or by another program's name, is told with what it is here."""
+    name, equals, value = override.partition("=")
+    if not equals or "." in name or name in {found.name for found in fields(TrainConfig)}:
+        return
+    if meant := key_names().get(name.replace("-", "_")):
+        shown = " or ".join(f"{key}={value}" for key in meant)
+        raise UsageError(f"a key has its section before it, got {override}; did you mean {shown}?")
 
 
 def _quoted(value: object) -> str:

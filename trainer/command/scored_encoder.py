@@ -28,6 +28,7 @@ from trainer.encoders.encoder_reader import untrained
 from trainer.encoders.load_encoder import check_source, load_encoder
 from trainer.eval.evaluation import Evaluation, Score
 from trainer.eval.features import describe_raw_pixels, raw_pixels
+from trainer.settings.weighted_sets import in_words
 
 
 def score_encoder(args: argparse.Namespace) -> int:
@@ -52,7 +53,8 @@ def _score(encoder: Encoder, args: argparse.Namespace, device: torch.device) -> 
     evaluation = open_as_wanted(encoder, args, device=device)
 
     def conditions() -> dict[str, Any]:
-        names = {"train": args.data, "test": args.eval_data, "encoder": encoder.name}
+        train = in_words(args.data)
+        names = {"train": train, "test": args.eval_data, "encoder": encoder.name}
         if args.baselines:
             names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)
         return evaluation.conditions() | names | {"weights_sha256": encoder.digest()}

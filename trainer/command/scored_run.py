@@ -34,6 +34,7 @@ from trainer.eval.finetune import finetune_run
 from trainer.eval.labelled_pair import open_labelled
 from trainer.record.rundir import CONFIG_NAME, read_config
 from trainer.record.starts import weights_taken
+from trainer.settings.weighted_sets import in_words
 from trainer.setup.beginning import GIVEN, RANDOM, encoder_as_begun
 from trainer.setup.decoding import open_decoder
 from trainer.setup.device import choose_device
@@ -59,8 +60,7 @@ def _score(
 
     def conditions() -> dict[str, Any]:
         # As they were named: where the demo set is cached says nothing to another reader.
-        labelled = config.eval.train or config.data.train
-        train = labelled if isinstance(labelled, str) else ", ".join(labelled or ())
+        train = in_words(config.eval.train or config.data.train)
         names = {"train": train, "test": str(config.eval.data)}
         if args.baselines:
             names["raw_pixels"] = describe_raw_pixels(evaluation.views.size_px)

@@ -141,7 +141,7 @@ def _write_hub(args: argparse.Namespace, encoder: Encoder, out: Path) -> int:
     config, texts = read_config(run), encoder.metadata
     if args.scores is not None:
         read_scores(args.scores, state["step"])
-    use = use_of(encoder, out.name)
+    use = use_of(encoder, out.name)  # the card's: where the folder lies here says nothing there
     card = model_card(
         out.name,
         run,
@@ -162,7 +162,7 @@ def _write_hub(args: argparse.Namespace, encoder: Encoder, out: Path) -> int:
         f"note: {licence}read README.md before you publish it: it has the commands as they were "
         "typed",
         "load it with:",
-        *(f"  {line}" for line in use),
+        *(f"  {line}" for line in use_of(encoder, str(out))),
     )
     return 0
 

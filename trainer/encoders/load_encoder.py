@@ -4,6 +4,7 @@ Kinds are told apart by what lies there. `trainer.load_encoder`, `trainer.evalua
 and `trainer.export` all come here.
 """
 
+import shlex
 from pathlib import Path
 
 import trainer.checkpoint as checkpoint
@@ -53,6 +54,11 @@ def check_source(source: str | Path) -> None:
     is_name = not path.exists() and ":" in str(source)
     if is_run(source) or is_file or is_name or (path / HUB_WEIGHTS).is_file():
         return
+    if path.parent.name == checkpoint.FOLDER_NAME and is_run(run := path.parent.parent):
+        raise UsageError(
+            f"an encoder of a run is named by the run's folder, got its checkpoint {source}; type "
+            f"{shlex.quote(str(run))} --checkpoint {shlex.quote(str(source))}"
+        )
     found = "another file" if path.is_file() else "another folder"
     raise UsageError(
         f"a run is a folder with {CONFIG_NAME}, got {source}, "

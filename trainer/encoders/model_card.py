@@ -12,11 +12,13 @@ import yaml
 
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, Manifest
+from shards.mixture.mixed_index import joint_fingerprint
 from trainer.config import TrainConfig
 from trainer.recipes.recipe import as_mapping
 from trainer.record.log import read_metrics
 from trainer.record.rundir import CONFIG_NAME
 from trainer.record.starts import read_starts
+from trainer.settings.weighted_sets import WeightedSet, expand
 
 # What a recipe says of one disk or machine, and nobody else needs.
 _LOCAL = {"data": ("train", "remote_cache", "skip_list"), "eval": ("data",), "run": ()}
@@ -90,24 +92,46 @@ def read_scores(path: Path, step: int) -> dict[str, Any]:
 
 
 def _data(config: TrainConfig, state: Mapping[str, Any]) -> str:
-    where = str(config.data.train)
-    name = where.rstrip("/").rpartition("/")[2]
-    told = f"`{name}`, fingerprint `{state['data_fingerprint']}`"
-    path = Path(where) / MANIFEST_NAME
-    if not path.is_file():
-        return f"{told}; the set itself was not there any more when this was written."
-    manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    """What the run was trained on: one set, or a line for each of several."""
+    fingerprint = state["data_fingerprint"]
+    sets = expand(config.data.train or "unknown")
+    manifests = [_manifest(found) for found in sets]
+    there = [manifest for manifest in manifests if manifest is not None]
+    is_other = len(there) == len(sets) and fingerprint != joint_fingerprint(
+        [manifest.fingerprint for manifest in there]
+    )
+    changed = "What lies there now is other than what the run was trained on." if is_other else ""
+    if len(sets) == 1:
+        told = f"{_name_of(sets[0])}, fingerprint `{fingerprint}`{_content(manifests[0])}"
+        return f"{told} {changed}".rstrip()
+    head = f"{len(sets)} sets, together of fingerprint `{fingerprint}`. {changed}".rstrip()
+    lines = [
+        f"- {_name_of(found)}, weight {found.weight:g}{_content(manifest)}"
+        for found, manifest in zip(sets, manifests, strict=True)
+    ]
+    return "\n".join([f"{head}\n", *lines])
+
+
+def _name_of(found: WeightedSet) -> str:
+    return f"`{found.place.rstrip('/').rpartition('/')[2]}`"
+
+
+def _manifest(found: WeightedSet) -> Manifest | None:
+    path = Path(found.place) / MANIFEST_NAME
+    return Manifest.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _content(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return "; the set itself was not there any more when this was written."
     classes = ", ".join(manifest.classes[:_SHOWN_CLASSES])
     more = len(manifest.classes) - _SHOWN_CLASSES
     classes += f" and {more} more" if more > 0 else ""
     kind = f"packed from a {manifest.made.get('kind')}" if manifest.is_packed else "tars of others"
     labels = f"{len(manifest.classes)} classes ({classes}), which training does not look at"
-    changed = "" if manifest.fingerprint == state["data_fingerprint"] else (
-        " The set that lies there now is another one than the run was trained on."
-    )  # fmt: skip
     return (
-        f"{told}: {manifest.num_samples:,} images, {kind}; "
-        f"{labels if manifest.classes else 'no classes'}.{changed}"
+        f": {manifest.num_samples:,} images, {kind}; "
+        f"{labels if manifest.classes else 'no classes'}."
     )
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from shards.index import ShardIndex
+from shards.mixture.mixed_index import MixedIndex
 from trainer.fitted.fit_rule import Facts
 from trainer.setup.device import choose_device
 from trainer.setup.threads import available_cores
 
-_SAMPLE = 10_000  # images, evenly spread, whose sizes give the median
+_SAMPLE = 10_000  # images of each set, evenly spread, whose sizes give the median
 
 
 def look_at(index: ShardIndex, device_name: str) -> Facts:
@@ -31,9 +32,31 @@ def look_at(index: ShardIndex, device_name: str) -> Facts:
 
 
 def _median_px(index: ShardIndex) -> int:
+    """As an epoch has them: an image of a set of weight 0.2 counts a fifth."""
     if not len(index):
         return 1
-    return int(np.median(index.sizes(index.spread(_SAMPLE)).min(axis=1)))
+    parts, quotas = [index], [index.epoch_samples]
+    if isinstance(index, MixedIndex):
+        parts, quotas = list(index.parts), list(index.quotas)
+    sides = [part.sizes(part.spread(_SAMPLE)).min(axis=1) for part in parts]
+    weights = [
+        np.full(len(own), quota / len(own)) for own, quota in zip(sides, quotas, strict=True)
+    ]
+    return int(_weighted_median(np.concatenate(sides), np.concatenate(weights)))
+
+
+def _weighted_median(
+    values: np.ndarray,  # [N]
+    weights: np.ndarray,  # [N] float64, positive
+) -> float:
+    """The value with half of the weight on either side; between two such values their mean."""
+    order = np.argsort(values)
+    values, reached = values[order], np.cumsum(weights[order])
+    # Sums of the same weights in another order differ in their last bits.
+    half = reached[-1] / 2
+    low = np.searchsorted(reached, half * (1 - 1e-9))
+    high = np.searchsorted(reached, half * (1 + 1e-9))
+    return float(values[low] + values[min(high, len(values) - 1)]) / 2
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from trainer.fitted.going_on import (
 )
 from trainer.fitted.method_rules import OTHER
 from trainer.fitted.rule_scale import Rule
-from trainer.optim.schedule import peak_lr
+from trainer.optim.schedule import REFERENCE_BATCH, peak_lr
 
 MUON_STEP = 0.02  # of matrices, at the peak
 _RESNET = re.compile(r"resnet\d+(x\d+|_sk)?")
@@ -35,6 +35,7 @@ def fit_optimizer(
     *,
     goes_on: bool,  # from given weights
     takes_muon: bool = False,  # a network and a machine for which it was measured
+    scaling: str = "linear",  # of the rates with the batch, unless it is typed
 ) -> None:
     """Muon or SGD for ResNets, AdamW for others; of an optimizer that was typed, what we know."""
     fitted, why = "adamw", "transformers and their kin want it"
@@ -43,7 +44,10 @@ def fit_optimizer(
         if takes_muon and not goes_on:
             fitted, why = "muon", "learned more in equal time than SGD"
     name = choices.take("optim.name", fitted, why)
-    share = RATE if goes_on else 1.0
+    scaling = str(choices.typed.get("optim.scaling", scaling))
+    # Rates are known for a batch of 256: where they grow with its root, a base is a sixteenth.
+    part = RATE if goes_on else 1.0
+    share = part / peak_lr(1.0, REFERENCE_BATCH, scaling)
     if name == "adamw":
         why = WHY_RATE if goes_on else "DINO's and MoCo v3's order, for a batch of 256"
         choices.take("optim.base_lr", share * 5e-4, why)
@@ -54,9 +58,9 @@ def fit_optimizer(
         choices.take("optim.weight_decay", rule.weight_decay, "as published for small batches")
         choices.take("optim.decay_1d", rule.decay_1d, "as published for small batches")
     elif name == "muon":
-        of_base = peak_lr(1.0, batch, choices.typed.get("optim.scaling", "linear"))
+        of_base = peak_lr(1.0, batch, scaling)
         why = WHY_RATE if goes_on else f"{MUON_STEP} a step, whatever the batch"
-        choices.take("optim.base_lr", rounded(share * MUON_STEP / of_base), why)
+        choices.take("optim.base_lr", rounded(part * MUON_STEP / of_base), why)
         choices.take("optim.base_lr_1d", share * rule.lr, "SGD's: biases and norms take its steps")
         choices.take("optim.momentum", 0.95, "its authors'")
         choices.take("optim.weight_decay", rule.weight_decay, "SGD's")
@@ -76,7 +80,8 @@ def go_on(
     arch = str(choices.typed.get("backbone.arch", given.get("arch", "resnet50")))
     if optim.get("name") != "adamw" and not is_resnet(arch):
         batch = int(recipe.get("loop", {}).get("batch_size", 256))
-        fit_optimizer(choices, OTHER, epochs, arch, batch, goes_on=True)
+        scaling = str(optim.get("scaling", "linear"))
+        fit_optimizer(choices, OTHER, epochs, arch, batch, goes_on=True, scaling=scaling)
         return
     if "base_lr" in optim:
         choices.take("optim.base_lr", RATE * float(optim["base_lr"]), WHY_RATE)

@@ -100,7 +100,11 @@ def fit(
     scale = Scale(batch=batch, features=features, steps=steps, images=facts.images)
     for key, (value, why) in rule.settings(scale).items():
         choices.take(f"method.{key}", value, why)
-    choices.take("eval.every_epochs", rounded(epochs / 2), "a kNN score halfway and at the end")
+    has_data = "eval.data" in choices.typed
+    why = "a kNN score halfway and at the end" + (
+        "" if has_data else ", where --eval-data is given"
+    )
+    choices.take("eval.every_epochs", rounded(epochs / 2), why)
     choices.take("run.save_every_epochs", rounded(max(1, epochs / 10)), "ten checkpoints or fewer")
     _take_workers(choices, facts)
     return choices.fitted()
@@ -176,7 +180,8 @@ def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
         choices.take(f"policy.{key}", value, "half the usual strength, for small views")
     choices.take("policy.blur", 0.0, "small views are blurred enough")
     if "policy.scale" not in typed:
-        crops = [{"scale": list(crop)} for crop in rule.crops(num_groups)]
+        filled = sum(count > 0 for count in counts[:num_groups])  # of 2+0 one
+        crops = [{"scale": list(crop)} for crop in rule.crops(max(1, filled))]
         choices.take("policy.groups", crops, "large crops, or small images show nothing in them")
     return size_px
 

@@ -35,6 +35,17 @@ def backbone_names() -> list[str]:
     return list(BACKBONES)
 
 
+def check_options(stem: str, width: float, position: str, init: str, drop_path: float) -> None:
+    """UsageError for an option that no encoder has; a config asks before anything is built."""
+    choose("stem", stem, ("auto", *STEMS))
+    choose("position embedding", position, POSITIONS)
+    choose("backbone.init", init, INITS)
+    low, high = WIDTHS
+    rule = f"backbone.width lies in [{low:g}, {high:g}]"
+    require(low <= width <= high, rule, width, "try backbone.width=1")
+    require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
+
+
 def create_backbone(
     arch: str,
     *,
@@ -54,13 +65,7 @@ def create_backbone(
     Raises:
         UsageError: an unknown name, or an option this kind of backbone does not have.
     """
-    choose("stem", stem, ("auto", *STEMS))
-    choose("position embedding", position, POSITIONS)
-    choose("backbone.init", init, INITS)
-    low, high = WIDTHS
-    rule = f"backbone.width lies in [{low:g}, {high:g}]"
-    require(low <= width <= high, rule, width, "try backbone.width=1")
-    require(0 <= drop_path < 1, "backbone.drop_path lies in [0, 1)", drop_path, "try 0.1")
+    check_options(stem, width, position, init, drop_path)
     if arch.startswith("timm:"):
         _refuse_resnet_options(arch, stem, width, zero_init_residual)
         _refuse_vit_options(arch, position, freeze_patch, drop_path, init, heads)

@@ -12,7 +12,8 @@
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shards.plugins.importing import never_from
 from trainer.config import TrainConfig
 from trainer.recipes.former import as_it_was
 from trainer.recipes.recipe import read_recipe, resolve, to_yaml
+from trainer.record.run_lock import alone_in
 from trainer.record.samplelog import PATTERNS
 from trainer.record.starts import head_of, read_starts
 
@@ -60,15 +62,28 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
             )
 
 
-def open_out(out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume: bool) -> None:
+@contextmanager
+def open_out(
+    out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume: bool
+) -> Iterator[None]:
     """Make the folder and write config.yaml (atomically), replacing a former run's files.
 
-    The starts before this one stay in its head; on a full disk the former file does.
+    The starts before this one stay in its head; on a full disk the former file does. No other
+    process opens it meanwhile.
     """
+    with ExitStack() as stack:
+        _write_config(out, config, start, stack, resume=resume)
+        yield
+
+
+def _write_config(
+    out: Path, config: TrainConfig, start: Mapping[str, Any], stack: ExitStack, *, resume: bool
+) -> None:
     try:
-        if out.is_dir() and not resume:
-            _remove_run(out)
         out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone_in(out))
+        if not resume:
+            _remove_run(out)
         path = out / CONFIG_NAME
         former = path.read_text(encoding="utf-8") if resume and path.is_file() else ""
         write_whole(path, head_of([*read_starts(former), start]) + to_yaml(config))

@@ -61,7 +61,9 @@ def _facts(run: RunRecord) -> Markup:
     done = f"{max(steps):,.0f}" if steps else "no record yet"
     length = f"{done} of {of_steps:,.0f} steps" if of_steps else f"{done} steps"
     optim = [key("optim.name"), _named("base rate", key("optim.base_lr"))]
-    optim += [_named("momentum", key("optim.momentum"))] if "sgd" in optim[0] else []
+    if optim[0] != "adamw":
+        optim += [_named("base rate of biases and norms", key("optim.base_lr_1d"))]
+        optim += [_named("momentum", key("optim.momentum"))]
     optim += [_named("weight decay", key("optim.weight_decay"))]
     return definitions(
         [

@@ -70,6 +70,11 @@ def expand(given: str | Sequence[str]) -> tuple[WeightedSet, ...]:
     return sets
 
 
+def in_words(given: str | Sequence[str] | None) -> str:
+    """The names of sets as a sentence has them."""
+    return given if isinstance(given, str) else ", ".join(given or ())
+
+
 def written(
     sets: Sequence[WeightedSet], absolute: Callable[[str], str] = lambda place: place
 ) -> str | tuple[str, ...]:

@@ -8,8 +8,10 @@ import math
 from shards.errors import UsageError
 from shards.index import ShardIndex
 from trainer.config import LoopConfig
+from trainer.optim.create_optimizer import OptimSettings
 
 FEW_STEPS = 100  # of a whole run: fewer leave an encoder about where it began
+WARMUP_SHARE = 0.1  # of a run, as SimCLR's and BYOL's ten epochs of a hundred
 SMALL_BATCH = 32  # batch norm and contrast want no smaller one
 
 
@@ -37,6 +39,20 @@ def warn_of_few_steps(loop: LoopConfig, num_images: int) -> str | None:
     return (
         f"a run of {steps} steps learns next to nothing: --batch-size {loop.batch_size} of "
         f"{num_images:,} images for {loop.epochs:g} epochs; type {_advice(loop, num_images)}"
+    )
+
+
+def warn_of_long_warmup(optim: OptimSettings, loop: LoopConfig) -> str | None:
+    """A sentence for a run that ends while its rate still rises, with what to type instead."""
+    warmup = optim.warmup_epochs
+    if warmup < loop.epochs:
+        return None
+    start = optim.warmup_start
+    reached = start + (1 - start) * loop.epochs / warmup
+    return (
+        f"the rate rises for {warmup:g} epochs and the run has {loop.epochs:g}: it ends at "
+        f"{reached:.0%} of its peak and never falls; type optim.warmup_epochs="
+        f"{WARMUP_SHARE * loop.epochs:.2g}"
     )
 
 

@@ -74,3 +74,18 @@ def test_every_command_has_it(module: str, capsys: pytest.CaptureFixture[str]) -
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"augengine {version()}\n"
+
+
+def test_a_home_folder_is_the_one_it_means_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind a flag's or a key's equals sign too, where shells leave it; no other word changes."""
+    monkeypatch.setenv("HOME", "/home/me")
+    parser = CommandParser("cmd", "what it does")
+    parser.add_argument("--out")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_intermixed_args(["--out=~/runs/x", "data.train=~/sets/a:0.3", "a=b~"])
+    assert given.out == "/home/me/runs/x"
+    assert given.overrides == ["data.train=/home/me/sets/a:0.3", "a=b~"]
+    assert parser.parse_intermixed_args(["--out", "~/x", "x=1=~"]).out == "/home/me/x"
+    assert parser.parse_intermixed_args(["x=1=~"]).overrides == ["x=1=~"]

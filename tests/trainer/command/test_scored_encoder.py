@@ -29,6 +29,7 @@ def test_an_exported_encoder_scores_as_its_run(shard_folder: Path, tmp_path: Pat
     assert of_file["random encoder"] == of_run["random encoder"]
     conditions = json.loads((tmp_path / "file.json").read_text())["conditions"]
     assert len(conditions["weights_sha256"]) == 64
+    assert conditions["train"] == data
 
 
 def test_a_module_of_others_is_scored_as_it_wants_its_views(

@@ -9,6 +9,7 @@ import yaml
 from made_run import made_run
 from safetensors.torch import load_file
 from tiny_run import tiny_config
+from tiny_sets import write_set
 
 import trainer
 from trainer.evaluate import main as evaluate
@@ -148,3 +149,30 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(
     hub(run, out, code=1)
     assert "No space left on device" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_card_tells_of_every_set_of_a_mixture(shard_folder: Path, tmp_path: Path) -> None:
+    """Each by its name, share and content; what is gone, or other than it was, is said of it."""
+    write_set(tmp_path / "other", [0] * 16)
+    sets = (str(shard_folder), f"{tmp_path / 'other'}:0.5")
+    config = tiny_config(
+        shard_folder, "simsiam", data={"train": sets}, loop={"epochs": 0.5, "batch_size": 8},
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    hub(tmp_path / "run", tmp_path / "one")
+    _, sections = parts_of((tmp_path / "one" / "README.md").read_text())
+    first, second = (line for line in sections["Data"].splitlines() if line.startswith("- "))
+    assert first.startswith(f"- `{shard_folder.name}`, weight 1: 37 images")
+    assert second.startswith("- `other`, weight 0.5")
+    assert "other than what" not in sections["Data"]
+    assert "not there any more" not in first
+
+
+def test_the_printed_lines_load_the_folder_that_was_written(
+    shard_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From where the command was typed; the card, which travels, has the folder's name alone."""
+    made_run(tmp_path / "run", shard_folder)
+    hub(tmp_path / "run", tmp_path / "mine")
+    assert f'load_encoder("{tmp_path / "mine"}")' in capsys.readouterr().out
+    assert 'load_encoder("mine")' in (tmp_path / "mine" / "README.md").read_text()

@@ -1,6 +1,7 @@
 """`trainer.load_encoder`: a run, an exported file or folder, others' modules."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,18 @@ def test_a_checkpoint_is_chosen_of_a_run_only(shard_folder: Path, tmp_path: Path
     assert trainer.load_encoder(tmp_path / "run", "3").metadata["step"] == "3"
     with pytest.raises(UsageError, match="--checkpoint chooses"):
         trainer.load_encoder(tmp_path / "e.safetensors", "3")
+
+
+def test_a_checkpoint_of_a_run_is_told_by_what_to_type(shard_folder: Path, tmp_path: Path) -> None:
+    """The folder and the file, which then are taken; a name with a space in quotes."""
+    run = tmp_path / "my run"
+    made_run(run, shard_folder)
+    path = run / "checkpoints" / "step-00000003.pt"
+    with pytest.raises(UsageError, match="named by the run's folder") as found:
+        trainer.load_encoder(path)
+    source, flag, which = shlex.split(str(found.value).rpartition("; type ")[2])
+    assert flag == "--checkpoint"
+    assert trainer.load_encoder(source, which).feature_dim == 512
 
 
 def test_an_arch_of_one_s_own_is_read_back_and_never_from_beside_the_file(

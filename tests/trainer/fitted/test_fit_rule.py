@@ -10,6 +10,7 @@ from trainer.fitted.choices import Fitted
 from trainer.fitted.fit_rule import METHOD, Facts, default_epochs, fit, fit_published
 from trainer.fitted.method_rules import RULES
 from trainer.methods.method_table import METHODS
+from trainer.optim.schedule import peak_lr
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.settings.strict import flatten, merge
 
@@ -120,6 +121,16 @@ def test_one_typed_size_is_of_views_of_one_size() -> None:
     assert (fitted["policy.views"], fitted["policy.sizes"]) == ("4", "64")
 
 
+def test_views_of_no_count_change_nothing() -> None:
+    """2+0 is 2: large crops alone, which begin smaller than those beside local ones."""
+    alone, counted = (
+        resolve(merge(fit(facts(), 10, typed).values, typed)).policy.load()
+        for typed in ({"policy": {"views": views}} for views in ("2", "2+0"))
+    )
+    assert counted == alone
+    assert alone.groups[0].views[0].scale == (0.2, 1.0)
+
+
 def test_a_policy_in_full_is_left_alone() -> None:
     """Groups that are written out say everything."""
     groups = [{"count": 2, "size_px": 48, "views": [{"scale": [0.5, 1.0]}]}]
@@ -174,6 +185,16 @@ def test_a_gpu_with_a_large_set_takes_the_published_recipe() -> None:
     assert "loop.batch_size" not in leaves(typed)
 
 
+def test_a_score_is_promised_where_there_are_images_for_it() -> None:
+    """Without --eval-data the reason says what it would take."""
+    reasons = [
+        {key: why for key, _, why in fit(facts(), 10, typed).reasons}["eval.every_epochs"]
+        for typed in ({}, {"eval": {"data": "sets/val"}})
+    ]
+    score = "a kNN score halfway and at the end"
+    assert reasons == [f"{score}, where --eval-data is given", score]
+
+
 def test_the_length_without_a_word() -> None:
     """On a CPU it is a time; on a GPU fewer passes of more images."""
     assert default_epochs(facts()) is None
@@ -206,6 +227,18 @@ def test_the_optimizer_follows_the_encoder(
     fitted = leaves(fit(facts(), 10, typed))
     assert fitted.get("optim.name") == name
     assert fitted.get("optim.base_lr") == base_lr
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_rates_follow_a_typed_scaling(name: str) -> None:
+    """The peak of a batch of 256 is the same whether rates grow with the batch or its root."""
+    peaks = []
+    for scaling in ("linear", "sqrt"):
+        typed = {"optim": {"name": name, "scaling": scaling}, "loop": {"batch_size": 256}}
+        optim = resolve(merge(fit(facts(), 10, typed).values, typed)).optim
+        rates = [rate for rate in (optim.base_lr, optim.base_lr_1d) if rate is not None]
+        peaks.append([peak_lr(rate, 256, optim.scaling) for rate in rates])
+    assert peaks[0] == pytest.approx(peaks[1])
 
 
 def test_one_image_is_refused() -> None:

@@ -70,6 +70,11 @@ def test_ranks_fit_the_same_and_measure_together(shards: Path) -> None:
         ("--data train optim.base_lr=x", "optim.base_lr is a finite number"),
         ("--data train --method swv", "unknown method 'swv'"),
         ("--data train policy.groups=5", "policy.groups is"),
+        ("--data train backbone.width=0", "backbone.width lies in [0.125, 16], got 0.0"),
+        ("--data train backbone.width=-1 --print-config", "backbone.width lies in [0.125, 16]"),
+        ("--data train lr=0.1", "got lr=0.1; did you mean optim.base_lr=0.1?"),
+        ("--data train batch-size=8", "did you mean loop.batch_size=8 or eval.batch_size=8?"),
+        ("--data train backbone.stem=x --print-config", "unknown stem 'x'"),
         ("--data train --views 2+6+1+1", "policy swav describes 2 crop groups"),
     ],
 )

@@ -11,6 +11,7 @@ from typed import typed
 
 from trainer.fitted.fit_rule import Facts, fit, fit_published
 from trainer.fitted.method_rules import RULES
+from trainer.optim.schedule import peak_lr
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.record.rundir import read_config
@@ -84,6 +85,15 @@ def test_a_published_recipe_goes_on_too(given: dict[str, Any]) -> None:
     assert config.optim.name == ("adamw" if is_vit else "lars")
     whole = 5e-4 if is_vit else recipe["optim"]["base_lr"]
     assert config.optim.base_lr == pytest.approx(whole / 4)
+
+
+def test_a_rate_goes_on_by_the_recipe_s_own_scaling() -> None:
+    """DCL's has the root of the batch: AdamW's rate for a batch of 256 is still a quarter."""
+    at = facts({"arch": "vit_base16"}, device="cuda", median_px=400)
+    recipe = read_recipe("dcl")
+    optim = resolve(overlay(recipe, fit_published(at, recipe, 100, {}).values)[0]).optim
+    assert (optim.name, optim.scaling) == ("adamw", "sqrt")
+    assert peak_lr(optim.base_lr, 256, optim.scaling) == pytest.approx(5e-4 / 4)
 
 
 def test_weights_alone_are_enough(tmp_path: Path) -> None:

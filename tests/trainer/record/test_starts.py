@@ -83,7 +83,8 @@ def test_a_full_disk_leaves_the_former_file(
 ) -> None:
     """All former starts are there when the new file cannot be written, and nothing else is."""
     config = resolve({})
-    open_out(tmp_path / "run", config, START, resume=False)
+    with open_out(tmp_path / "run", config, START, resume=False):
+        pass
     before = (tmp_path / "run" / "config.yaml").read_bytes()
 
     def full(_: int) -> None:
@@ -91,9 +92,11 @@ def test_a_full_disk_leaves_the_former_file(
 
     with monkeypatch.context() as patch:
         patch.setattr("shards.atomic.os.fsync", full)
-        with pytest.raises(DataError, match="No space left"):
-            open_out(tmp_path / "run", config, START, resume=True)
+        full_disk = pytest.raises(DataError, match="No space left")
+        with full_disk, open_out(tmp_path / "run", config, START, resume=True):
+            pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
-    open_out(tmp_path / "run", config, START, resume=True)
+    with open_out(tmp_path / "run", config, START, resume=True):
+        pass
     assert head(tmp_path / "run") == [START, START]

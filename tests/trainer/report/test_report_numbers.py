@@ -15,6 +15,8 @@ from trainer.embed.__main__ import main as embed
 from trainer.embed.feature_table import read_features
 from trainer.encoders.load_encoder import run_encoder
 from trainer.eval.knn import knn_predict
+from trainer.recipes.recipe import read_recipe, resolve, to_yaml
+from trainer.record.starts import head_of
 from trainer.report.__main__ import main
 from trainer.report.charts import MOST_POINTS, thinned
 from trainer.report.embedding_map import in_unit_square, principal_plane, umap_plane
@@ -24,6 +26,7 @@ from trainer.report.run_record import read_run
 from trainer.report.seen_views import views_seen
 from trainer.report.time_panel import times_of
 from trainer.report.what_was_run import differing_keys
+from trainer.settings.strict import merge
 
 CPU = torch.device("cpu")
 
@@ -219,3 +222,15 @@ def test_two_runs_are_told_apart_by_their_keys(tmp_path: Path) -> None:
     page = (first / "report.html").read_text(encoding="utf-8")
     assert "loop.seed 0 7" in panel(page, "run")
     assert f"Loss A {plain(3.0)} B {plain(3.0)}" in panel(page, "learning")
+
+
+def test_an_optimizer_is_told_with_all_its_rates(tmp_path: Path) -> None:
+    """Muon's momentum, and the rate of biases and norms beside that of matrices."""
+    run, _ = reported_run(tmp_path)
+    path = run / "config.yaml"
+    values = merge(read_recipe(str(path)), {"optim": {"name": "muon", "base_lr_1d": 0.375}})
+    path.write_text(head_of([]) + to_yaml(resolve(values)))
+    told = panel(page_of(run, "--records-only"), "run")
+    assert "muon" in told
+    assert "base rate of biases and norms 0.375" in told
+    assert f"momentum {values['optim']['momentum']}" in told

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from trainer.config import LoopConfig
+from trainer.optim.create_optimizer import OptimSettings
 from trainer.run import main
-from trainer.setup.length import FEW_STEPS, warn_of_few_steps
+from trainer.setup.length import FEW_STEPS, warn_of_few_steps, warn_of_long_warmup
 
 
 @pytest.mark.parametrize(("batch", "epochs", "images", "typed"), [
@@ -47,3 +48,29 @@ def test_a_run_says_it_before_it_begins(
     said = capsys.readouterr().err
     assert "warning: a run of 2 steps learns next to nothing: --batch-size 16 of 37 images" in said
     assert said.index("warning:") < said.index("step 2/2")
+
+
+@pytest.mark.parametrize(
+    ("warmup", "start", "epochs", "words"),
+    [
+        (10, 0.0, 5, "10 epochs and the run has 5: it ends at 50% of its peak"),
+        (10, 0.5, 5, "it ends at 75% of its peak and never falls; type optim.warmup_epochs=0.5"),
+        (0.1, 0.0, 0.1, "it ends at 100% of its peak"),
+    ],
+)
+def test_a_rate_that_only_rises_is_said(
+    warmup: float, start: float, epochs: float, words: str
+) -> None:
+    """As with a paper's warm-up in a short run; what is typed then ends the warning."""
+    loop = LoopConfig(epochs=epochs)
+    said = warn_of_long_warmup(OptimSettings(warmup_epochs=warmup, warmup_start=start), loop)
+    assert said is not None
+    assert words in said
+    better = OptimSettings(warmup_epochs=float(said.rpartition("=")[2]))
+    assert warn_of_long_warmup(better, loop) is None
+
+
+def test_a_rate_that_falls_again_needs_no_word() -> None:
+    """Nor does a run without a warm-up."""
+    assert warn_of_long_warmup(OptimSettings(warmup_epochs=10), LoopConfig(epochs=10.1)) is None
+    assert warn_of_long_warmup(OptimSettings(warmup_epochs=0), LoopConfig(epochs=0.1)) is None
