@@ -35,6 +35,7 @@ from benchmarks.ablations.ablation_table import ABLATIONS
 from benchmarks.methods.lacking_rows import check_out, make_lacking, read_seeds
 from benchmarks.methods.one_run import read_rows, train_once
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console, table_console
 from trainer.checks import choose, require
 
@@ -45,17 +46,12 @@ ALL = "all"
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ablations.run_ablation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.ablations.run_ablation", __doc__)
     add = parser.add_argument
     add("--which", metavar="NAME,NAME|all", help="of --list")
     add("--list", action="store_true", help="the ablations, what the papers found, and the cells")

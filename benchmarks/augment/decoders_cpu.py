@@ -29,6 +29,7 @@ from augengine.decoders.create_decoder import create_decoder
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "decoders_cpu.json"
@@ -40,8 +41,7 @@ Decode = Callable[[Sequence[bytes]], list[Any]]  # to arrays or tensors [H, W, 3
 
 def main(argv: list[str] | None = None) -> int:
     """Compare, time, print and write; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
 def contenders() -> dict[str, Decode]:
@@ -195,12 +195,8 @@ def _version(name: str) -> str:
     return str(importlib.import_module(known.get(name, name)).__version__)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.augment.decoders_cpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.augment.decoders_cpu", __doc__)
     add = parser.add_argument
     add("--photos", type=Path, metavar="FILE", help="Parquet with JPEGs; default: made here")
     add("--peers", type=Path, metavar="FOLDER", help="where further libraries are installed")

@@ -30,6 +30,7 @@ from augengine.devices.installed import has_dali, has_nvimgcodec
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.record.conditions import conditions
 
 SLEEP_S = 0.5
@@ -38,16 +39,11 @@ NUM_COMPARED = 32  # images that are decoded alone too
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write the figures; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.decoders_gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.decoders_gpu", __doc__)
     add = parser.add_argument
     add("--device", default="cuda", choices=("cuda", "cpu"), help="default: %(default)s")
     add("--images", type=int, default=256, metavar="N", help="a batch (default: %(default)s)")

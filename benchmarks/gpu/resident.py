@@ -21,6 +21,7 @@ from augengine.views import Views
 from shards.atomic import write_whole
 from shards.cursor import Cursor
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.build import Parts, build_parts, open_loader
@@ -34,8 +35,7 @@ REAL, RESIDENT = "real data", "one batch, resident"
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write the ratio; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
 def compare(parts: Parts, num_steps: int, seconds: float, num_rounds: int) -> dict[str, Any]:
@@ -99,12 +99,8 @@ def _benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.resident",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.resident", __doc__)
     add = parser.add_argument
     add("--data", required=True, metavar="DIR", help="a folder of shards")
     add("--config", default="swav", metavar="RECIPE", help="default: %(default)s")

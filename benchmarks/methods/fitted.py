@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks.methods.lacking_rows import make_lacking, read_seeds
 from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.fitted.method_rules import OTHER, RULES
@@ -40,17 +41,12 @@ EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.fitted",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.methods.fitted", __doc__)
     add = parser.add_argument
     add("--set", dest="sets", action="append", default=[], metavar="NAME=TRAIN,EVAL")
     add("--methods", metavar="A,B", help="default: all")

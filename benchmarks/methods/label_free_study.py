@@ -28,6 +28,7 @@ from benchmarks.methods.study_run import train_and_score
 from benchmarks.methods.study_tables import ACCURACIES, analysis, in_words, name_of
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
@@ -38,17 +39,12 @@ _KEYS = ("set", "method", "views", "seed", "epochs")
 
 def main(argv: list[str] | None = None) -> int:
     """Train and score what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _study(options))
+    return run_command(lambda: _study(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.label_free_study",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.methods.label_free_study", __doc__)
     add = parser.add_argument
     add("--set", dest="sets", action="append", default=[], metavar="NAME=TRAIN,EVAL")
     add("--methods", default="simclr,swav,byol,vicreg,simsiam", metavar="A,B", help="%(default)s")

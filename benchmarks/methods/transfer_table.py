@@ -23,6 +23,7 @@ from benchmarks.methods.fitted import read_set
 from benchmarks.methods.one_run import python, read_rows
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.record.conditions import conditions
 from trainer.record.rundir import read_config
 
@@ -31,18 +32,13 @@ RESULTS = Path(__file__).parents[1] / "results" / "transfer.json"
 
 def main(argv: list[str] | None = None) -> int:
     """Probe what lacks, write, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.transfer_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.methods.transfer_table", __doc__)
     add = parser.add_argument
     add("--run", dest="runs", action="append", required=True, metavar="NAME=RUN")
     add("--to", action="append", required=True, metavar="NAME=TRAIN,EVAL")
     add("--seeds", default="0,1,2", metavar="N,N", help="of the probe (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _transfer(options))
+    return run_command(lambda: _transfer(parser.parse_args(argv)))
 
 
 def _transfer(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ images follow from the ratio of both costs (processor_cost.py), its epochs and w
 Scored is kNN (k=20, T=0.07, 10,000 of the training images vote) on held-out training images.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
 from benchmarks.minutes.processor_cost import costs
 from shards.errors import run_command
+from shards.terminal.commandline import CommandParser
 from trainer.config import TrainConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.labelled_pair import open_labelled
@@ -112,20 +112,16 @@ def score(config: TrainConfig, run: Path, held_out: str) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Make a row and print it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.minutes.minute_trial",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.minutes.minute_trial", __doc__)
     add = parser.add_argument
     add("--train", required=True, metavar="SET")
     add("--held-out", required=True, metavar="SET", help="of training images, never the test set's")
     add("--core-seconds", type=float, default=60.0, metavar="S", help="default: %(default)s")
     add("--warmup", type=float, default=WARMUP, metavar="SHARE", help="default: %(default)s")
     add("keys", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_intermixed_args(argv)
 
     def make() -> int:
+        options = parser.parse_intermixed_args(argv)
         sets = (options.train, options.held_out)
         row = run_trial(*sets, options.core_seconds, options.keys, options.warmup)
         print(json.dumps(row))

@@ -24,6 +24,7 @@ from benchmarks.methods.one_run import read_rows
 from benchmarks.minutes.ideas import IDEAS, WARMUPS
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose, require
 
@@ -32,17 +33,12 @@ RESULTS = Path(__file__).parents[1] / "results" / "minutes.json"
 
 def main(argv: list[str] | None = None) -> int:
     """Make the rows that lack, write, print; returns 1 when a trial failed."""
-    options = _parser().parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.minutes.minutes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.minutes.minutes", __doc__)
     add = parser.add_argument
     add("--train", metavar="SET", help="shards to train on")
     add("--held-out", metavar="SET", help="labelled shards to choose by")

@@ -32,6 +32,7 @@ from benchmarks.parity.sides import COMMANDS, ROOT, Job, Place, train
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.commandline import CommandParser
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -41,16 +42,11 @@ KEY = ("set", "epochs", "method", "seed", "side")
 
 def main(argv: list[str] | None = None) -> int:
     """Make what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parity.run_parity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.parity.run_parity", __doc__)
     add = parser.add_argument
     add("--set", metavar="NAME=TRAIN,EVAL")
     add("--peer-python", metavar="PATH", help="a Python with lightly; none: our side alone")

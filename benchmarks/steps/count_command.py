@@ -9,6 +9,7 @@ from typing import Any
 
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
 from trainer.record.conditions import conditions
@@ -29,17 +30,13 @@ class KeptCount:
 
     def main(self, argv: list[str] | None) -> int:
         """Count, and write or compare; returns the exit code."""
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}",
-            description=self.description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = CommandParser(f"python -m {self.module}", self.description)
         parser.add_argument("--methods", default=",".join(self.names), metavar="NAMES")
         parser.add_argument("--check", action="store_true", help="compare, write nothing")
-        options = parser.parse_args(argv)
-        return run_command(lambda: self._run(options.methods.split(","), check=options.check))
+        return run_command(lambda: self._run(parser.parse_args(argv)))
 
-    def _run(self, names: list[str], *, check: bool) -> int:
+    def _run(self, options: argparse.Namespace) -> int:
+        names, check = options.methods.split(","), options.check
         for name in names:
             choose("method", name, METHODS)
         results = self.results
