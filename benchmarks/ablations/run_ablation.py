@@ -32,8 +32,8 @@ from benchmarks.ablations.ablation_rows import (
     scores_of,
 )
 from benchmarks.ablations.ablation_table import ABLATIONS
-from benchmarks.methods.lacking_rows import check_out, make_lacking, read_seeds
-from benchmarks.methods.one_run import read_rows, train_once
+from benchmarks.methods.lacking_rows import make_lacking, read_seeds, rows_to_print
+from benchmarks.methods.one_run import train_once
 from shards.errors import UsageError, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console, table_console
@@ -70,16 +70,12 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     chosen = _chosen(options.which)
     if options.print:
-        rows = read_rows(options.out, "rows") or []
-        if not rows:
-            raise UsageError(f"{options.out} has no rows; run without --print first")
-        _print(chosen, rows)
+        _print(chosen, rows_to_print(options.out))
         return 0
     name, places = _folders(options.set)
     length = Length(name, options.epochs)
     require(options.epochs > 0, "--epochs is positive", options.epochs, f"try {EPOCHS:g}")
     require(options.jobs >= 1, "--jobs is at least 1", options.jobs, "try --jobs 1")
-    check_out(options.out)
     keys = {
         tuple(key.items()): (key, cell)
         for seed in read_seeds(options.seeds)

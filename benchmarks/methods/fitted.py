@@ -21,8 +21,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.methods.lacking_rows import make_lacking, read_seeds
-from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
+from benchmarks.methods.lacking_rows import gain, make_lacking, read_seeds, read_set, rows_to_print
+from benchmarks.methods.one_run import NEED_A_RUN, train_once
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
@@ -61,7 +61,7 @@ def _parser() -> CommandParser:
 
 def _benchmark(options: argparse.Namespace) -> int:
     if options.print:
-        _print(read_rows(options.out, "rows") or [])
+        _print(rows_to_print(options.out))
         return 0
     sets = dict(read_set(text) for text in options.sets)
     names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
@@ -112,15 +112,6 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
     return found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
-def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:
-    """A set's name, and the folders that it is trained and scored on; UsageError for other text."""
-    name, _, folders = text.partition("=")
-    train, _, test = folders.partition(",")
-    if not (name and train and test):
-        raise UsageError(f"{flag} reads NAME=TRAIN,EVAL, got {text!r}")
-    return name, (train, test)
-
-
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
     of_method = [*METHODS].index(row["method"]), row["optimizer"]
     return row["set"], *of_method, row["views"], row["seed"]
@@ -130,8 +121,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     head = ("set", "method", "optimizer", "views", "seed", "epochs", "random", "kNN", "gain")
     table = Table(*head, "seconds")
     for row in sorted(rows, key=_place):
-        gain = 100 * (row["knn"] - row["random_knn"])
-        scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain:+.1f}")
+        scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain(row):+.1f}")
         words = (row["set"], row["method"], row["optimizer"], row["views"], str(row["seed"]))
         words = (*words, f"{row['epochs']:g}")
         table.add_row(*words, *scores, f"{row['seconds']:.0f}")
