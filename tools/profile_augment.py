@@ -23,12 +23,13 @@ from augengine.backends.create_backend import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.plugins.find import check_name
+from shards.plugins.optional_library import optional_library
 from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console, words
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
 from tools.profiling.augment_cases import Settings
-from tools.profiling.profile_picture import draw_profile, require_matplotlib
+from tools.profiling.profile_picture import draw_profile
 from tools.profiling.profile_report import markdown_table, print_report, report_of
 from tools.profiling.profile_run import profile
 from tools.profiling.trace import record, write_trace
@@ -107,7 +108,7 @@ def _output(options: argparse.Namespace, name: str) -> Path | None:
     if not Path(value).parent.is_dir():
         raise UsageError(f"--{name} lies in a folder that exists, got {value}; make it first")
     if name == "png":
-        require_matplotlib()
+        optional_library("matplotlib", "--png", "matplotlib")
     return Path(value)
 
 
