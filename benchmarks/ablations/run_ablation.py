@@ -35,7 +35,7 @@ from benchmarks.ablations.ablation_table import ABLATIONS
 from benchmarks.methods.lacking_rows import make_lacking, read_seeds, rows_to_print
 from benchmarks.methods.one_run import train_once
 from shards.errors import UsageError, run_command
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_console, table_console
 from trainer.checks import choose, require
 
@@ -58,7 +58,7 @@ def _parser() -> CommandParser:
     add("--set", metavar="TRAIN,EVAL", help="labelled shards; a row has the name of TRAIN's folder")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
     add("--epochs", type=float, default=EPOCHS, metavar="N", help="default: %(default)g")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once, each on its own core")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once, each on its own core")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
     add("--print", action="store_true", help="the tables as they are, and nothing else")
     return parser
@@ -75,7 +75,6 @@ def _run(options: argparse.Namespace) -> int:
     name, places = _folders(options.set)
     length = Length(name, options.epochs)
     require(options.epochs > 0, "--epochs is positive", options.epochs, f"try {EPOCHS:g}")
-    require(options.jobs >= 1, "--jobs is at least 1", options.jobs, "try --jobs 1")
     keys = {
         tuple(key.items()): (key, cell)
         for seed in read_seeds(options.seeds)

@@ -29,7 +29,7 @@ from augengine.decoders.create_decoder import create_decoder
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "decoders_cpu.json"
@@ -155,9 +155,6 @@ def _from_parquet(path: Path, num_images: int) -> list[bytes]:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    for name in ("images", "rounds"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is at least 1, got {getattr(options, name)}")
     if options.peers is not None:
         sys.path.append(str(options.peers))
     decoders = contenders()
@@ -200,8 +197,8 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add("--photos", type=Path, metavar="FILE", help="Parquet with JPEGs; default: made here")
     add("--peers", type=Path, metavar="FOLDER", help="where further libraries are installed")
-    add("--images", type=int, default=200, metavar="N", help="default: %(default)s")
-    add("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
+    add("--images", type=count, default=200, metavar="N", help="default: %(default)s")
+    add("--rounds", type=count, default=7, metavar="N", help="default: %(default)s")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
     return parser
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.methods.lacking_rows import gain, make_lacking, read_seeds, read_set, rows_to_print
 from benchmarks.methods.one_run import NEED_A_RUN, train_once
 from shards.errors import DataError, UsageError, run_command
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.fitted.method_rules import OTHER, RULES
@@ -53,7 +53,7 @@ def _parser() -> CommandParser:
     add("--views", default="2+6", metavar="V,V", help="default: %(default)s")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
     add("--epochs", type=float, metavar="N", help="default: EPOCHS of the set and the views")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once, each on its own core")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once, each on its own core")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
     add("--print", action="store_true", help="the table as it is, and nothing else")
     return parser

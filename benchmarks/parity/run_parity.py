@@ -39,7 +39,7 @@ from benchmarks.parity.sides import COMMANDS, ROOT, Job, Place, train
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -58,8 +58,8 @@ def _parser() -> CommandParser:
     add("--peer-python", metavar="PATH", help="a Python with lightly; none: our side alone")
     add("--methods", default=",".join(PAIRS), metavar="A,B", help="default: all")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
-    add("--epochs", type=int, default=4, metavar="N", help="default: %(default)s")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once")
+    add("--epochs", type=count, default=4, metavar="N", help="default: %(default)s")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once")
     work = ROOT / "runs" / "parity"
     add("--work", type=Path, default=work, metavar="FOLDER", help="images and runs")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
@@ -127,10 +127,6 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     for method in options.methods.split(","):
         choose("method", method, PAIRS)
     read_seeds(options.seeds)
-    for flag in ("epochs", "jobs"):
-        if getattr(options, flag) < 1:
-            got = getattr(options, flag)
-            raise UsageError(f"--{flag} is at least 1, got {got}; try --{flag} 1")
     check_out(options.out)
     python = options.peer_python
     if python is not None and not Path(python).is_file():
