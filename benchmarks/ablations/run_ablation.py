@@ -14,7 +14,6 @@ one quiet core, more with small crops or small batches.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -46,7 +45,6 @@ ALL = "all"
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run_command(lambda: _run(_parser().parse_args(argv)))
 
 

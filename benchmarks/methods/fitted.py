@@ -13,7 +13,6 @@ shows the table (python docs/make.py methods). docs/recipes.md says how anyone g
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -41,7 +40,6 @@ EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
@@ -64,9 +62,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         _print(rows_to_print(options.out))
         return 0
     sets = dict(read_set(text) for text in options.sets)
-    names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
-    for name in names:
-        choose("method", name, METHODS)
+    alone = ",".join(name for name in METHODS if name not in NEED_A_RUN)
+    names = [choose("method", name, METHODS) for name in (options.methods or alone).split(",")]
     wanted = [
         {
             "set": name,

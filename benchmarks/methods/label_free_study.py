@@ -14,7 +14,6 @@ it (python docs/make.py evaluation). Five runs of four epochs of 10,000 images o
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ _KEYS = ("set", "method", "views", "seed", "epochs")
 
 def main(argv: list[str] | None = None) -> int:
     """Train and score what lacks, write, print; returns 1 when a run failed."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run_command(lambda: _study(_parser().parse_args(argv)))
 
 
@@ -80,9 +78,8 @@ def _wanted(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str
     sets = dict(read_set(text) for text in options.sets)
     if not sets:
         raise UsageError("a study trains on a set, got no --set; give --set NAME=TRAIN,EVAL")
-    names = options.methods.split(",")
-    for name in names:
-        choose("method", name, [name for name in METHODS if name not in NEED_A_RUN])
+    alone = [name for name in METHODS if name not in NEED_A_RUN]
+    names = [choose("method", name, alone) for name in options.methods.split(",")]
     if options.epochs < 2:
         raise UsageError(
             f"a run of the study has two epochs or more, got --epochs {options.epochs:g}; an order "

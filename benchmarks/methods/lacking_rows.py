@@ -4,6 +4,7 @@ Hours of runs may be stopped and started: a later call goes on with those that l
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +33,11 @@ def make_lacking(
     """All rows of the file, with those of `wanted` that it had not; and the names of failed ones.
 
     A row is there when the file has one with the same values, whatever else stands in it. A failed
-    one leaves the file as it was, and the others are made.
+    one leaves the file as it was, and the others are made. Each has one core, unless
+    OMP_NUM_THREADS says otherwise.
     """
     check_out(out)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows: list[Row] = read_rows(out, "rows") or []
     failed: list[str] = []
     lock = Lock()

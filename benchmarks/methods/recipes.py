@@ -46,10 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    alone = [name for name in METHODS if name not in NEED_A_RUN]
-    names = options.methods.split(",") if options.methods else alone
-    for name in names:
-        choose("method", name, METHODS)
+    alone = ",".join(name for name in METHODS if name not in NEED_A_RUN)
+    names = [choose("method", name, METHODS) for name in (options.methods or alone).split(",")]
     if not options.out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
     rows: dict[str, dict[str, Any]] = read_rows(options.out, "methods") or {}

@@ -12,7 +12,6 @@ A row is a process (minute_trial.py), written when it is there; a later call mak
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ RESULTS = Path(__file__).parents[1] / "results" / "minutes.json"
 
 def main(argv: list[str] | None = None) -> int:
     """Make the rows that lack, write, print; returns 1 when a trial failed."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
@@ -52,9 +50,8 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.print:
         _print(rows_to_print(options.out))
         return 0
-    seconds, names = options.core_seconds, options.ideas.split(",")
-    for name in names:
-        choose("idea", name, IDEAS)
+    names = [choose("idea", name, IDEAS) for name in options.ideas.split(",")]
+    seconds = options.core_seconds
     require(seconds > 0, "--core-seconds is positive", seconds, "try 60")
     if options.train is None or options.held_out is None:
         raise UsageError("a trial needs two sets, got none; give --train SET --held-out SET")

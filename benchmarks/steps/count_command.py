@@ -36,9 +36,8 @@ class KeptCount:
         return run_command(lambda: self._run(parser.parse_args(argv)))
 
     def _run(self, options: argparse.Namespace) -> int:
-        names, check = options.methods.split(","), options.check
-        for name in names:
-            choose("method", name, METHODS)
+        names = [choose("method", name, METHODS) for name in options.methods.split(",")]
+        check: bool = options.check
         results = self.results
         kept = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
         if check and not kept:
