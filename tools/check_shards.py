@@ -17,7 +17,7 @@ from shards.errors import DataError, one_line, run_command
 from shards.index import ShardIndex
 from shards.indexing.tar_folder import local_folder
 from shards.processes.cluster import maybe_cluster
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from shards.upkeep.folder_check import FolderReport, check_folder
 from shards.upkeep.foreign_indexes import EXPORTS
 
@@ -55,7 +55,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "--workers",
-        type=_positive,
+        type=count,
         metavar="N",
         help="processes that check shards side by side (default: one a core)",
     )
@@ -123,13 +123,6 @@ def _summary(directory: str, report: FolderReport, decode: bool, seconds: float)
         f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
         f"in {seconds:.1f} s"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 def _exports(text: str) -> tuple[str, ...]:

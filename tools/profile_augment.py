@@ -23,12 +23,13 @@ from augengine.backends.create_backend import BACKENDS, DTYPES, backends_on
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.plugins.find import check_name
+from shards.plugins.optional_library import optional_library
 from shards.processes.parallel import usable_cores
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_bar, new_console, table_console, words
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
 from tools.profiling.augment_cases import Settings
-from tools.profiling.profile_picture import draw_profile, require_matplotlib
+from tools.profiling.profile_picture import draw_profile
 from tools.profiling.profile_report import markdown_table, print_report, report_of
 from tools.profiling.profile_run import profile
 from tools.profiling.trace import record, write_trace
@@ -66,10 +67,10 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
     add("--backends", metavar="A,B", help="default: all that run on the device")
     add("--device", default="auto", metavar="NAME", help="cpu, cuda or auto (default)")
     add("--dtype", default="float32", choices=DTYPE_NAMES, help="of views (default: %(default)s)")
-    add("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    add("--batch-size", type=count, default=32, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=10, metavar="S", help="per row (default: %(default)s)")
-    add("--threads", type=int, metavar="N", help="decoder's and backends' (default: the cores)")
-    add("--workers", type=int, default=2, metavar="N", help="loader's (default: %(default)s)")
+    add("--threads", type=count, metavar="N", help="decoder's and backends' (default: the cores)")
+    add("--workers", type=count, default=2, metavar="N", help="loader's (default: %(default)s)")
     add("--peers-python", metavar="PATH", help="a Python with lightly, torchvision: time them too")
 
 
@@ -107,7 +108,7 @@ def _output(options: argparse.Namespace, name: str) -> Path | None:
     if not Path(value).parent.is_dir():
         raise UsageError(f"--{name} lies in a folder that exists, got {value}; make it first")
     if name == "png":
-        require_matplotlib()
+        optional_library("matplotlib", "--png", "matplotlib")
     return Path(value)
 
 
@@ -124,10 +125,6 @@ def settings_of(options: argparse.Namespace, seed: int) -> Settings:
     backends = tuple(dict.fromkeys(options.backends.split(","))) if options.backends else there
     for name in backends:
         check_name("backends", name, BACKENDS)
-    for name in ("batch_size", "workers", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is at least 1, got {value}")
     if not options.seconds > 0:
         raise UsageError(f"--seconds is positive, got {options.seconds}")
     return Settings(

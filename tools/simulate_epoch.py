@@ -24,7 +24,7 @@ import numpy as np
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
-from shards.terminal.commandline import CommandParser
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_bar, new_console, table_console
 from tools.epoch.epoch_memory import measure_memory
 from tools.epoch.epoch_run import EPOCH, plan_failures, run_epoch, steps_of_epoch
@@ -152,22 +152,22 @@ def _parser() -> CommandParser:
     )
     add = parser.add_argument
     add("--samples", default="1e6", metavar="N,N", help="sizes (default: %(default)s)")
-    add("--shard-samples", type=_count, default=10_000, metavar="N", help="default: %(default)s")
+    add("--shard-samples", type=count, default=10_000, metavar="N", help="default: %(default)s")
     add(
         "--window",
-        type=_count,
+        type=count,
         default=64,
         metavar="SHARDS",
         help="shards shuffled together, beside the global order (default: %(default)s)",
     )
     add(
         "--batch-size",
-        type=_count,
+        type=count,
         default=12_288,
         metavar="N",
         help="over all ranks (default: %(default)s, which many numbers of ranks divide)",
     )
-    add("--max-ranks", type=_count, default=4096, metavar="N", help="default: %(default)s")
+    add("--max-ranks", type=count, default=4096, metavar="N", help="default: %(default)s")
     add("--failures", type=int, default=40, metavar="K", help="an epoch (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="also write the figures (default: none)")
@@ -216,13 +216,6 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
         num_shards = -(-size // options.shard_samples)
         for window in (None, options.window):
             yield Case(size, num_shards, window, batch, worlds, options.failures, options.seed)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 if __name__ == "__main__":

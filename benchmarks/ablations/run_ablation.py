@@ -14,7 +14,6 @@ one quiet core, more with small crops or small batches.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -32,9 +31,10 @@ from benchmarks.ablations.ablation_rows import (
     scores_of,
 )
 from benchmarks.ablations.ablation_table import ABLATIONS
-from benchmarks.methods.lacking_rows import check_out, make_lacking, read_seeds
-from benchmarks.methods.one_run import read_rows, train_once
+from benchmarks.methods.lacking_rows import make_lacking, read_seeds, rows_to_print
+from benchmarks.methods.one_run import train_once
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_console, table_console
 from trainer.checks import choose, require
 
@@ -45,24 +45,18 @@ ALL = "all"
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ablations.run_ablation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.ablations.run_ablation", __doc__)
     add = parser.add_argument
     add("--which", metavar="NAME,NAME|all", help="of --list")
     add("--list", action="store_true", help="the ablations, what the papers found, and the cells")
     add("--set", metavar="TRAIN,EVAL", help="labelled shards; a row has the name of TRAIN's folder")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
     add("--epochs", type=float, default=EPOCHS, metavar="N", help="default: %(default)g")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once, each on its own core")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once, each on its own core")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
     add("--print", action="store_true", help="the tables as they are, and nothing else")
     return parser
@@ -74,16 +68,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     chosen = _chosen(options.which)
     if options.print:
-        rows = read_rows(options.out, "rows") or []
-        if not rows:
-            raise UsageError(f"{options.out} has no rows; run without --print first")
-        _print(chosen, rows)
+        _print(chosen, rows_to_print(options.out))
         return 0
     name, places = _folders(options.set)
     length = Length(name, options.epochs)
     require(options.epochs > 0, "--epochs is positive", options.epochs, f"try {EPOCHS:g}")
-    require(options.jobs >= 1, "--jobs is at least 1", options.jobs, "try --jobs 1")
-    check_out(options.out)
     keys = {
         tuple(key.items()): (key, cell)
         for seed in read_seeds(options.seeds)

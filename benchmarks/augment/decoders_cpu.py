@@ -29,6 +29,7 @@ from augengine.decoders.create_decoder import create_decoder
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser, count
 from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "decoders_cpu.json"
@@ -40,8 +41,7 @@ Decode = Callable[[Sequence[bytes]], list[Any]]  # to arrays or tensors [H, W, 3
 
 def main(argv: list[str] | None = None) -> int:
     """Compare, time, print and write; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
 def contenders() -> dict[str, Decode]:
@@ -155,9 +155,6 @@ def _from_parquet(path: Path, num_images: int) -> list[bytes]:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    for name in ("images", "rounds"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is at least 1, got {getattr(options, name)}")
     if options.peers is not None:
         sys.path.append(str(options.peers))
     decoders = contenders()
@@ -195,17 +192,13 @@ def _version(name: str) -> str:
     return str(importlib.import_module(known.get(name, name)).__version__)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.augment.decoders_cpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.augment.decoders_cpu", __doc__)
     add = parser.add_argument
     add("--photos", type=Path, metavar="FILE", help="Parquet with JPEGs; default: made here")
     add("--peers", type=Path, metavar="FOLDER", help="where further libraries are installed")
-    add("--images", type=int, default=200, metavar="N", help="default: %(default)s")
-    add("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")
+    add("--images", type=count, default=200, metavar="N", help="default: %(default)s")
+    add("--rounds", type=count, default=7, metavar="N", help="default: %(default)s")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
     return parser
 

@@ -40,6 +40,7 @@ from benchmarks.augment.photographs import SIZE_PX, pack_photographs, pack_tiles
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from tools.profiling.augment_cases import KINDS, Settings, Workload
 from tools.profiling.measure import Case, Result, measure, times_as_fast
@@ -70,14 +71,11 @@ TARGETS = (
 
 def main(argv: list[str] | None = None) -> int:
     """Check, time, print the ratios, write the JSON; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.augment.fused_cpu", __doc__)
     add = parser.add_argument
     add("--peers-python", metavar="PATH", help="a Python with lightly and torchvision")
     add("--photographs", metavar="DIR", help="shards of a camera's photographs to time besides")

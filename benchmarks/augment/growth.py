@@ -28,6 +28,7 @@ from benchmarks.augment.photographs import SIZE_PX, pack_photographs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from tools.profiling.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
 from tools.profiling.measure import Case, measure
@@ -71,16 +72,11 @@ SWEEPS: dict[str, tuple[Point, ...]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write the JSON and the picture; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.augment.growth",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.augment.growth", __doc__)
     add = parser.add_argument
     add("--seconds", type=float, default=1, metavar="S", help="a point (default: %(default)s)")
     add("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")

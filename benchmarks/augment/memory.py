@@ -38,6 +38,7 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.packing.pack import pack
 from shards.sources.detect import open_source
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.record.conditions import conditions
 
@@ -81,8 +82,7 @@ class Growth:
 
 def main(argv: list[str] | None = None) -> int:
     """Run every loader, print and write what was resident; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
 def resident_mib() -> float:
@@ -179,12 +179,8 @@ def pack_small(num_images: int, out: Path) -> None:
         file.write(bytes(entry.size // 4))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.augment.memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.augment.memory", __doc__)
     add = parser.add_argument
     add("--batches", type=int, default=2_000, metavar="N", help="default: %(default)s")
     add("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")

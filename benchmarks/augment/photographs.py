@@ -18,37 +18,34 @@ SIZE_PX, QUALITY = (375, 500), 90  # height, width
 WINDOW_SHARE = (0.6, 1.0)  # side of a cut over the largest that fits
 
 
-def photograph_jpegs(
-    num_images: int, seed: int = 0, size_px: tuple[int, int] = SIZE_PX
-) -> list[bytes]:
-    """JPEGs, cut at random from six photographs; the same for the same seed.
+def photograph_jpegs(num_images: int, size_px: tuple[int, int] = SIZE_PX) -> list[bytes]:
+    """JPEGs, cut at random from six photographs; always the same.
 
     The photographs have 300 to 512 rows: larger JPEGs are smoother than a camera's.
     """
-    photographs, rng = _photographs(), np.random.default_rng(seed)
+    photographs, rng = _photographs(), np.random.default_rng(0)
     return [_cut(photographs[i % len(photographs)], rng, size_px) for i in range(num_images)]
 
 
 def pack_photographs(
     num_images: int,
     out: Path,
-    seed: int = 0,
     size_px: tuple[int, int] = SIZE_PX,
     shard_size_bytes: int = DEFAULT_SHARD_BYTES,
     workers: int | None = None,  # None: as many as the machine has cores
 ) -> None:
     """Shards of such JPEGs, stored as they are."""
     with tempfile.TemporaryDirectory() as folder:
-        for i, data in enumerate(photograph_jpegs(num_images, seed, size_px)):
+        for i, data in enumerate(photograph_jpegs(num_images, size_px)):
             (Path(folder) / f"{i:05d}.jpg").write_bytes(data)
         pack(open_source(folder), out, shard_size_bytes=shard_size_bytes, workers=workers)
 
 
-def pack_tiles(num_images: int, out: Path, seed: int = 0) -> None:
+def pack_tiles(num_images: int, out: Path) -> None:
     """Shards of PNGs of 32x32, cut from such JPEGs made small."""
     pictures = [
         Image.open(io.BytesIO(data)).convert("RGB")
-        for data in photograph_jpegs(-(-num_images // TILES_A_PICTURE), seed)
+        for data in photograph_jpegs(-(-num_images // TILES_A_PICTURE))
     ]
     tiles = np.concatenate([_tiles(picture) for picture in pictures])[:num_images]
     with tempfile.TemporaryDirectory() as folder:

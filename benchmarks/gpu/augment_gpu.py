@@ -26,6 +26,7 @@ from augengine.plan import Plan
 from augengine.policies import load_policy
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from tools.profiling.byte_bound import count_bytes
 
 HEIGHT, WIDTH = 375, 500
@@ -39,12 +40,11 @@ GATE = 0.4 / 255 / 0.22 + 2**-6
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write the figures; returns the exit code."""
-    given = _parser().parse_args(argv)
-    return run_command(lambda: _run(given))
+    return run_command(lambda: _run(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.augment_gpu", __doc__)
     add = parser.add_argument
     add("--policy", default="swav", help="default: %(default)s")
     add("--views", default="2+6", help="default: %(default)s")

@@ -30,6 +30,7 @@ from augengine.devices.installed import has_dali, has_nvimgcodec
 from benchmarks.augment.photographs import photograph_jpegs
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser, count
 from trainer.record.conditions import conditions
 
 SLEEP_S = 0.5
@@ -38,21 +39,16 @@ NUM_COMPARED = 32  # images that are decoded alone too
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write the figures; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.decoders_gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.decoders_gpu", __doc__)
     add = parser.add_argument
     add("--device", default="cuda", choices=("cuda", "cpu"), help="default: %(default)s")
-    add("--images", type=int, default=256, metavar="N", help="a batch (default: %(default)s)")
-    add("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
-    add("--threads", type=int, default=8, metavar="N", help="on the host (default: %(default)s)")
+    add("--images", type=count, default=256, metavar="N", help="a batch (default: %(default)s)")
+    add("--rounds", type=count, default=5, metavar="N", help="default: %(default)s")
+    add("--threads", type=count, default=8, metavar="N", help="on the host (default: %(default)s)")
     add("--out", type=Path, required=True, metavar="FILE", help="JSON")
     return parser
 
@@ -134,9 +130,6 @@ def _benchmark(options: argparse.Namespace) -> int:
         raise UsageError("decoders_gpu needs an NVIDIA GPU, torch sees none; try --device cpu")
     if importlib.util.find_spec("nvidia") is None:
         raise UsageError("decoders_gpu times NVIDIA's decoders, none is installed; install DALI")
-    for name in ("images", "rounds", "threads"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is at least 1, got {getattr(options, name)}")
     device = torch.device(options.device)
     jpegs = photograph_jpegs(options.images)
     decoders = decoders_on(device, options.threads)

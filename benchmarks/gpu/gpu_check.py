@@ -30,6 +30,7 @@ from benchmarks.gpu.gpu_scale import FULL, TRIAL
 from benchmarks.gpu.gpu_steps import NEEDED, NOT_INSTALLED, Step, all_steps
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -39,16 +40,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def main(argv: list[str] | None = None) -> int:
     """Run all steps; returns the exit code: 1 when one failed, 2 without a GPU."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _check(options))
+    return run_command(lambda: _check(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.gpu_check",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.gpu_check", __doc__)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="default: benchmarks/results, by the GPU's name")
     add("--minutes", type=float, default=12, metavar="N", help="in all (default: %(default)s)")

@@ -20,7 +20,8 @@ import torch
 from augengine.views import Views
 from shards.atomic import write_whole
 from shards.cursor import Cursor
-from shards.errors import UsageError, run_command
+from shards.errors import run_command
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.build import Parts, build_parts, open_loader
@@ -34,8 +35,7 @@ REAL, RESIDENT = "real data", "one batch, resident"
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print and write the ratio; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
 def compare(parts: Parts, num_steps: int, seconds: float, num_rounds: int) -> dict[str, Any]:
@@ -67,9 +67,6 @@ def _steps(parts: Parts, batches: Iterator[Views], num_steps: int) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    for name in ("steps", "rounds"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} is at least 1, got {getattr(options, name)}")
     values = merge(read_recipe(options.config), parse_override(f"run.device={options.device}"))
     for text in (f"data.train='{options.data}'", "eval.data=null", *options.overrides):
         values = merge(values, parse_override(text))
@@ -99,18 +96,14 @@ def _benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu.resident",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.gpu.resident", __doc__)
     add = parser.add_argument
     add("--data", required=True, metavar="DIR", help="a folder of shards")
     add("--config", default="swav", metavar="RECIPE", help="default: %(default)s")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: %(default)s")
-    add("--steps", type=int, default=10, metavar="N", help="of a turn (default: %(default)s)")
-    add("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
+    add("--steps", type=count, default=10, metavar="N", help="of a turn (default: %(default)s)")
+    add("--rounds", type=count, default=5, metavar="N", help="default: %(default)s")
     add("--seconds", type=float, default=60, help="of each kind of step (default: %(default)s)")
     add("--out", type=Path, metavar="FILE", help="where to write the figures, as JSON")
     add("overrides", nargs="*", metavar="key=value", help="changes to the recipe")

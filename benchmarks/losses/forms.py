@@ -25,6 +25,7 @@ from benchmarks.losses.loss_problems import PROBLEMS, Form, Inputs, Problem
 from benchmarks.losses.peak_memory import peak_bytes
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.checks import choose
@@ -39,8 +40,7 @@ MAX_GRADIENT_ERROR = 2e-2
 
 def main(argv: list[str] | None = None) -> int:
     """Check, measure, print and write the figures; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
 def measure_problem(
@@ -218,12 +218,8 @@ def _table(found: dict[str, Any]) -> Table:
     return table
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.losses.forms",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.losses.forms", __doc__)
     add = parser.add_argument
     add("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
     add("--only", metavar="NAMES", help=f"of {', '.join(PROBLEMS)}; default: all")

@@ -8,7 +8,6 @@ its loss is taken as its own examples take it. Where a paper's convention differ
 how, and the error is taken after converting; without a formula between the two there is none.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from torch import nn
 from augengine.views import Views
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.methods.method_table import create_method
 from trainer.methods.protocol import Method, Progress
 from trainer.record.conditions import conditions
@@ -65,12 +65,9 @@ class Features:
 
 def main(argv: list[str] | None = None) -> int:
     """Compare all methods; returns the exit code: 1 when a loss differs unexplained."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser("python -m benchmarks.losses.lightly_losses", __doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _compare(options.out))
+    return run_command(lambda: _compare(parser.parse_args(argv).out))
 
 
 def _compare(out: Path) -> int:

@@ -13,7 +13,6 @@ shows the table (python docs/make.py methods). docs/recipes.md says how anyone g
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.methods.lacking_rows import make_lacking, read_seeds
-from benchmarks.methods.one_run import NEED_A_RUN, read_rows, train_once
+from benchmarks.methods.lacking_rows import gain, make_lacking, read_seeds, read_set, rows_to_print
+from benchmarks.methods.one_run import NEED_A_RUN, train_once
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.fitted.method_rules import OTHER, RULES
@@ -40,24 +40,18 @@ EPOCHS = {"tiny7k": {"2": 32.0, "2+6": 18.0}, "cifar10k": {"2": 26.0, "2+6": 14.
 
 def main(argv: list[str] | None = None) -> int:
     """Train what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.fitted",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.methods.fitted", __doc__)
     add = parser.add_argument
     add("--set", dest="sets", action="append", default=[], metavar="NAME=TRAIN,EVAL")
     add("--methods", metavar="A,B", help="default: all")
     add("--views", default="2+6", metavar="V,V", help="default: %(default)s")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
     add("--epochs", type=float, metavar="N", help="default: EPOCHS of the set and the views")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once, each on its own core")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once, each on its own core")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
     add("--print", action="store_true", help="the table as it is, and nothing else")
     return parser
@@ -65,12 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _benchmark(options: argparse.Namespace) -> int:
     if options.print:
-        _print(read_rows(options.out, "rows") or [])
+        _print(rows_to_print(options.out))
         return 0
     sets = dict(read_set(text) for text in options.sets)
-    names = (options.methods or ",".join(m for m in METHODS if m not in NEED_A_RUN)).split(",")
-    for name in names:
-        choose("method", name, METHODS)
+    alone = ",".join(name for name in METHODS if name not in NEED_A_RUN)
+    names = [choose("method", name, METHODS) for name in (options.methods or alone).split(",")]
     wanted = [
         {
             "set": name,
@@ -116,15 +109,6 @@ def _measure(what: dict[str, Any], train: str, test: str, options: argparse.Name
     return found | {"epochs": epochs, "jobs": options.jobs, "config": kept}
 
 
-def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:
-    """A set's name, and the folders that it is trained and scored on; UsageError for other text."""
-    name, _, folders = text.partition("=")
-    train, _, test = folders.partition(",")
-    if not (name and train and test):
-        raise UsageError(f"{flag} reads NAME=TRAIN,EVAL, got {text!r}")
-    return name, (train, test)
-
-
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
     of_method = [*METHODS].index(row["method"]), row["optimizer"]
     return row["set"], *of_method, row["views"], row["seed"]
@@ -134,8 +118,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     head = ("set", "method", "optimizer", "views", "seed", "epochs", "random", "kNN", "gain")
     table = Table(*head, "seconds")
     for row in sorted(rows, key=_place):
-        gain = 100 * (row["knn"] - row["random_knn"])
-        scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain:+.1f}")
+        scores = (f"{row['random_knn']:.1%}", f"{row['knn']:.1%}", f"{gain(row):+.1f}")
         words = (row["set"], row["method"], row["optimizer"], row["views"], str(row["seed"]))
         words = (*words, f"{row['epochs']:g}")
         table.add_row(*words, *scores, f"{row['seconds']:.0f}")

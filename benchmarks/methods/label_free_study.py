@@ -14,20 +14,18 @@ it (python docs/make.py evaluation). Five runs of four epochs of 10,000 images o
 """
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmarks.methods.fitted import read_set
-from benchmarks.methods.one_run import NEED_A_RUN, read_rows
+from benchmarks.methods.lacking_rows import make_lacking, read_seeds, read_set, rows_to_print
+from benchmarks.methods.one_run import NEED_A_RUN
 from benchmarks.methods.study_run import train_and_score
 from benchmarks.methods.study_tables import ACCURACIES, analysis, in_words, name_of
-from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
@@ -38,17 +36,11 @@ _KEYS = ("set", "method", "views", "seed", "epochs")
 
 def main(argv: list[str] | None = None) -> int:
     """Train and score what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _study(options))
+    return run_command(lambda: _study(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.label_free_study",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.methods.label_free_study", __doc__)
     add = parser.add_argument
     add("--set", dest="sets", action="append", default=[], metavar="NAME=TRAIN,EVAL")
     add("--methods", default="simclr,swav,byol,vicreg,simsiam", metavar="A,B", help="%(default)s")
@@ -63,28 +55,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _study(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
     if options.print:
-        _print(rows)
+        _print(rows_to_print(options.out))
         return 0
     wanted, sets = _wanted(options)
-    done = [{key: row[key] for key in _KEYS} for row in rows]
-    failed = False
-    for what in wanted:
-        if what in done:
-            continue
-        try:
-            row = what | _measure(what, *sets[what["set"]], options.runs)
-        except DataError as error:
-            failed = True
-            print(f"{name_of(what)}: {error}", file=sys.stderr, flush=True)
-            continue
-        rows = sorted([*rows, row], key=lambda row: [row[key] for key in _KEYS])
-        report = {"rows": rows, "analysis": analysis(rows)}
-        write_whole(options.out, json.dumps(report, indent=2) + "\n")
-        scores = ", ".join(f"{point['knn']:.1%}" for point in row["points"])
-        print(f"{name_of(what)}: kNN {scores}", file=sys.stderr, flush=True)
-    _print(rows)
+    rows, failed = make_lacking(
+        wanted,
+        options.out,
+        lambda what: _measure(what, *sets[what["set"]], options.runs),
+        name=name_of,
+        tell=lambda row: "kNN " + ", ".join(f"{point['knn']:.1%}" for point in row["points"]),
+        place=lambda row: [row[key] for key in _KEYS],
+        report=lambda rows: {"rows": rows, "analysis": analysis(rows)},
+    )
+    if rows:
+        _print(rows)
     return 1 if failed else 0
 
 
@@ -93,20 +78,17 @@ def _wanted(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str
     sets = dict(read_set(text) for text in options.sets)
     if not sets:
         raise UsageError("a study trains on a set, got no --set; give --set NAME=TRAIN,EVAL")
-    names = options.methods.split(",")
-    for name in names:
-        choose("method", name, [name for name in METHODS if name not in NEED_A_RUN])
-    if not all(seed.isdecimal() for seed in options.seeds.split(",")):
-        raise UsageError(f"--seeds are whole numbers, got {options.seeds}; try 0,1,2")
+    alone = [name for name in METHODS if name not in NEED_A_RUN]
+    names = [choose("method", name, alone) for name in options.methods.split(",")]
     if options.epochs < 2:
         raise UsageError(
             f"a run of the study has two epochs or more, got --epochs {options.epochs:g}; an order "
             "needs checkpoints: give 4"
         )
     wanted: list[dict[str, Any]] = [
-        dict(zip(_KEYS, (name, method, views, int(seed), options.epochs), strict=True))
+        dict(zip(_KEYS, (name, method, views, seed, options.epochs), strict=True))
         for name in sets
-        for seed in options.seeds.split(",")
+        for seed in read_seeds(options.seeds)
         for views in options.views.split(",")
         for method in names
     ]
@@ -121,8 +103,6 @@ def _measure(what: dict[str, Any], train: str, test: str, runs: Path) -> dict[st
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        raise UsageError("--print shows what was measured, got no rows; run without --print first")
     points, console, found = Table("run", "step", *_POINT), table_console(), analysis(rows)
     for row in rows:
         for point in row["points"]:

@@ -4,6 +4,7 @@ Hours of runs may be stopped and started: a later call goes on with those that l
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,20 +25,25 @@ def make_lacking(
     measure: Callable[[Row], Mapping[str, Any]],  # the rest of a row; DataError when its run fails
     *,
     name: Callable[[Row], str],  # for people
+    tell: Callable[[Row], str] = lambda row: f"kNN {row['knn']:.1%}, {gain(row):+.1f}",
     place: Callable[[Row], Any] | None = None,  # in the file; None: as they were made
+    report: Callable[[list[Row]], Row] = lambda rows: {"rows": rows},  # what the file has
     jobs: int = 1,  # at once
 ) -> tuple[list[Row], list[str]]:
     """All rows of the file, with those of `wanted` that it had not; and the names of failed ones.
 
     A row is there when the file has one with the same values, whatever else stands in it. A failed
-    one leaves the file as it was, and the others are made.
+    one leaves the file as it was, and the others are made. Each has one core, unless
+    OMP_NUM_THREADS says otherwise.
     """
+    check_out(out)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows: list[Row] = read_rows(out, "rows") or []
     failed: list[str] = []
     lock = Lock()
 
     def make(what: Row) -> None:
-        print(f"{name(what)}: training", file=sys.stderr, flush=True)
+        print(f"{name(what)}: begins", file=sys.stderr, flush=True)
         try:
             row = {**what, **measure(what)}
         except DataError as error:
@@ -48,14 +54,39 @@ def make_lacking(
             rows.append(row)
             if place is not None:
                 rows.sort(key=place)
-            write_whole(out, json.dumps({"rows": rows}, indent=2) + "\n")
-        gain = 100 * (row["knn"] - row["random_knn"])
-        print(f"{name(what)}: kNN {row['knn']:.1%}, {gain:+.1f}", file=sys.stderr, flush=True)
+            write_whole(out, json.dumps(report(rows), indent=2) + "\n")
+        print(f"{name(what)}: {tell(row)}", file=sys.stderr, flush=True)
 
-    lacking = [what for what in wanted if not any(what.items() <= row.items() for row in rows)]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(make, lacking))
+        list(pool.map(make, lacking(wanted, rows)))  # Ctrl-C leaves those that have not begun
     return rows, failed
+
+
+def lacking(wanted: Iterable[Row], rows: list[Row]) -> list[Row]:
+    """Those that no row has the values of."""
+    return [what for what in wanted if not any(what.items() <= row.items() for row in rows)]
+
+
+def gain(row: Row) -> float:
+    """Points of kNN over the untrained encoder's."""
+    return 100 * (row["knn"] - row["random_knn"])
+
+
+def rows_to_print(out: Path) -> list[Row]:
+    """The rows that --print shows; UsageError where there are none."""
+    rows = read_rows(out, "rows")
+    if not rows:
+        raise UsageError(f"{out} has no rows; run without --print first")
+    return rows
+
+
+def read_set(text: str, flag: str = "--set") -> tuple[str, tuple[str, str]]:
+    """A set's name, and the folders that it is trained and scored on; UsageError for other text."""
+    name, _, folders = text.partition("=")
+    train, _, test = folders.partition(",")
+    if not (name and train and test):
+        raise UsageError(f"{flag} reads NAME=TRAIN,EVAL, got {text!r}")
+    return name, (train, test)
 
 
 def read_seeds(text: str) -> list[int]:

@@ -39,13 +39,14 @@ def train_once(words: list[str], run: Path, *more: str) -> dict[str, Any]:
     }
 
 
-def python(module: str, *arguments: str) -> None:
-    """Run a module to its end; DataError with its last words when it fails."""
+def python(module: str, *arguments: str) -> str:
+    """What a module that is run prints; DataError with its last words when it fails."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         words = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         raise DataError(f"{module} ended with code {done.returncode}: {words}")
+    return done.stdout
 
 
 def read_rows(out: Path, key: str) -> Any:

@@ -20,6 +20,7 @@ from rich.table import Table
 from benchmarks.methods.one_run import NEED_A_RUN, python, read_rows, train_once
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
@@ -33,11 +34,7 @@ COLUMNS |= {"images_per_s": ",.0f", "seconds": ",.0f", "peak_mib": ",.0f"}
 
 def main(argv: list[str] | None = None) -> int:
     """Train, evaluate, write, print; returns 1 when a run failed or learned too little."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.recipes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.methods.recipes", __doc__)
     add = parser.add_argument
     add("--methods", metavar="A,B", help="default: all")
     add("--epochs", type=float, metavar="N", help="default: the recipe's")
@@ -45,15 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: %(default)s")
     add("--no-linear", dest="linear", action="store_false", help="leave the linear probe out")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(parser.parse_args(argv)))
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    alone = [name for name in METHODS if name not in NEED_A_RUN]
-    names = options.methods.split(",") if options.methods else alone
-    for name in names:
-        choose("method", name, METHODS)
+    alone = ",".join(name for name in METHODS if name not in NEED_A_RUN)
+    names = [choose("method", name, METHODS) for name in (options.methods or alone).split(",")]
     if not options.out.parent.is_dir():
         raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
     rows: dict[str, dict[str, Any]] = read_rows(options.out, "methods") or {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.methods.one_run import read_rows, train_once
 from shards.atomic import write_whole
 from shards.errors import run_command
+from shards.terminal.commandline import CommandParser
 from trainer.checks import choose
 
 RESULTS = Path(__file__).parents[1] / "results" / "terms_demo.json"
@@ -29,16 +30,11 @@ BASES = {  # by recipe
 
 def main(argv: list[str] | None = None) -> int:
     """Train, write, print; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.term_recipes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.methods.term_recipes", __doc__)
     add = parser.add_argument
     add("--recipes", metavar="A,B", default=",".join(BASES), help="default: all")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(parser.parse_args(argv)))
 
 
 def _benchmark(options: argparse.Namespace) -> int:

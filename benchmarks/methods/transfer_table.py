@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods.fitted import read_set
-from benchmarks.methods.one_run import python, read_rows
-from shards.atomic import write_whole
+from benchmarks.methods.lacking_rows import make_lacking, read_set
+from benchmarks.methods.one_run import python
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.record.conditions import conditions
 from trainer.record.rundir import read_config
 
@@ -30,34 +30,27 @@ RESULTS = Path(__file__).parents[1] / "results" / "transfer.json"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Probe what lacks, write, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods.transfer_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Probe what lacks, write, print; returns 1 when a probe failed."""
+    parser = CommandParser("python -m benchmarks.methods.transfer_table", __doc__)
     add = parser.add_argument
     add("--run", dest="runs", action="append", required=True, metavar="NAME=RUN")
     add("--to", action="append", required=True, metavar="NAME=TRAIN,EVAL")
     add("--seeds", default="0,1,2", metavar="N,N", help="of the probe (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _transfer(options))
+    return run_command(lambda: _transfer(parser.parse_args(argv)))
 
 
 def _transfer(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
     runs = dict(_read_run(text) for text in options.runs)
     sets = {read_set(text, "--to")[0]: text for text in options.to}
-    for name, run in runs.items():
-        for to, words in sets.items():
-            if any((row["encoder"], row["set"]) == (name, to) for row in rows):
-                continue
-            row = {"encoder": name, "set": to} | _measure(run, words, options.seeds)
-            rows.append(row)
-            write_whole(options.out, json.dumps({"rows": rows}, indent=2) + "\n")
-            print(f"{name} on {to}: {row['linear']:.1%} linear, {row['knn']:.1%} kNN", flush=True)
-    return 0
+    _, failed = make_lacking(
+        [{"encoder": name, "set": to} for name in runs for to in sets],
+        options.out,
+        lambda what: _measure(runs[what["encoder"]], sets[what["set"]], options.seeds),
+        name=lambda what: "{encoder} on {set}".format(**what),
+        tell=lambda row: f"{row['linear']:.1%} linear, {row['knn']:.1%} kNN",
+    )
+    return 1 if failed else 0
 
 
 def _read_run(text: str) -> tuple[str, Path]:

@@ -7,7 +7,6 @@ images follow from the ratio of both costs (processor_cost.py), its epochs and w
 Scored is kNN (k=20, T=0.07, 10,000 of the training images vote) on held-out training images.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,14 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import trainer.checkpoint as checkpoint
-from augengine.backends.create_backend import create_backend
-from augengine.decoders.create_decoder import create_decoder
 from benchmarks.minutes.processor_cost import costs
 from shards.errors import run_command
+from shards.terminal.commandline import CommandParser
+from trainer.command.scored_run import open_evaluation
 from trainer.config import TrainConfig
-from trainer.eval.center_views import CenterViews
-from trainer.eval.labelled_pair import open_labelled
+from trainer.encoders.load_encoder import load_encoder
 from trainer.eval.online import OnlineKnn
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import read_recipe, resolve
@@ -32,8 +29,6 @@ from trainer.record.conditions import conditions
 from trainer.record.log import read_metrics
 from trainer.settings.strict import merge, parse_override
 from trainer.setup.data_sets import open_training
-from trainer.setup.device import choose_device
-from trainer.setup.networks import build_encoder, encoder_weights, load_weights
 from trainer.train import train
 
 BASE = Path(__file__).parent / "base.yaml"
@@ -99,33 +94,23 @@ def with_length(config: TrainConfig, images: float, warmup: float) -> TrainConfi
 def score(config: TrainConfig, run: Path, held_out: str) -> float:
     """KNN of the last checkpoint's encoder on a set's images; those trained on vote."""
     config = replace(config, eval=replace(config.eval, data=held_out, label_free=False))
-    device = choose_device(config.run.device)
-    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
-    decoder = create_decoder(config.data.decoder, device, num_threads=config.data.workers)
-    policy = config.policy.load()
-    weights = encoder_weights(config, checkpoint.load(checkpoint.find(run, "last")))
-    encoder = build_encoder(config, policy, weights).to(device)
-    load_weights(encoder, weights)
-    views = CenterViews(config.eval, config.data, policy, backend, decoder)
-    return OnlineKnn(views, open_labelled(config), device)(encoder).knn
+    asked = open_evaluation(config, probe_seconds=0)
+    encoder = load_encoder(run).module.to(asked.device)
+    return OnlineKnn(asked.views, asked.sets, asked.device)(encoder).knn
 
 
 def main(argv: list[str] | None = None) -> int:
     """Make a row and print it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.minutes.minute_trial",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.minutes.minute_trial", __doc__)
     add = parser.add_argument
     add("--train", required=True, metavar="SET")
     add("--held-out", required=True, metavar="SET", help="of training images, never the test set's")
     add("--core-seconds", type=float, default=60.0, metavar="S", help="default: %(default)s")
     add("--warmup", type=float, default=WARMUP, metavar="SHARE", help="default: %(default)s")
     add("keys", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_intermixed_args(argv)
 
     def make() -> int:
+        options = parser.parse_intermixed_args(argv)
         sets = (options.train, options.held_out)
         row = run_trial(*sets, options.core_seconds, options.keys, options.warmup)
         print(json.dumps(row))

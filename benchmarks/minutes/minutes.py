@@ -12,18 +12,17 @@ A row is a process (minute_trial.py), written when it is there; a later call mak
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmarks.methods.one_run import read_rows
+from benchmarks.methods.lacking_rows import make_lacking, rows_to_print
+from benchmarks.methods.one_run import python
 from benchmarks.minutes.ideas import IDEAS, WARMUPS
-from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose, require
 
@@ -32,17 +31,11 @@ RESULTS = Path(__file__).parents[1] / "results" / "minutes.json"
 
 def main(argv: list[str] | None = None) -> int:
     """Make the rows that lack, write, print; returns 1 when a trial failed."""
-    options = _parser().parse_args(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.minutes.minutes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.minutes.minutes", __doc__)
     add = parser.add_argument
     add("--train", metavar="SET", help="shards to train on")
     add("--held-out", metavar="SET", help="labelled shards to choose by")
@@ -54,46 +47,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = read_rows(options.out, "rows") or []
-    failed = []
-    if not options.print:
-        names = options.ideas.split(",")
-        for name in names:
-            choose("idea", name, IDEAS)
-        seconds = options.core_seconds
-        require(seconds > 0, "--core-seconds is positive", seconds, "try 60")
-        if options.train is None or options.held_out is None:
-            raise UsageError("a trial needs two sets, got none; give --train SET --held-out SET")
-        for name in lacking(names, options.core_seconds, rows):
-            row = _trial(name, options)
-            if row is None:
-                failed.append(name)
-                continue
-            rows.append(row)
-            write_whole(options.out, json.dumps({"rows": rows}, indent=2) + "\n")
-            print(f"{name}: kNN {row['knn']:.1%}", file=sys.stderr, flush=True)
+    if options.print:
+        _print(rows_to_print(options.out))
+        return 0
+    names = [choose("idea", name, IDEAS) for name in options.ideas.split(",")]
+    seconds = options.core_seconds
+    require(seconds > 0, "--core-seconds is positive", seconds, "try 60")
+    if options.train is None or options.held_out is None:
+        raise UsageError("a trial needs two sets, got none; give --train SET --held-out SET")
+    rows, failed = make_lacking(
+        [{"idea": name, "core_seconds": seconds, "keys": [*IDEAS[name]]} for name in names],
+        options.out,
+        lambda what: _trial(what["idea"], options),
+        name=lambda what: what["idea"],
+        tell=lambda row: f"kNN {row['knn']:.1%}",
+    )
     _print(rows)
     return 1 if failed else 0
 
 
-def lacking(names: list[str], core_seconds: float, rows: list[dict[str, Any]]) -> list[str]:
-    """Ideas without a row of this budget and of these keys."""
-    done = {(row["idea"], row["core_seconds"], tuple(row["keys"])) for row in rows}
-    return [name for name in names if (name, core_seconds, IDEAS[name]) not in done]
-
-
-def _trial(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """The row of an idea; None when its process failed, whose last words are then printed."""
-    command = [sys.executable, "-m", "benchmarks.minutes.minute_trial"]
-    command += ["--train", options.train, "--held-out", options.held_out]
-    command += ["--core-seconds", f"{options.core_seconds:g}", *IDEAS[name]]
-    command += ["--warmup", f"{WARMUPS[name]:g}"] if name in WARMUPS else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        print(f"{name}: {words}", file=sys.stderr, flush=True)
-        return None
-    return {"idea": name, **json.loads(done.stdout.splitlines()[-1])}
+def _trial(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What the process of an idea prints."""
+    words = ["--train", options.train, "--held-out", options.held_out]
+    words += ["--core-seconds", f"{options.core_seconds:g}", *IDEAS[name]]
+    words += ["--warmup", f"{WARMUPS[name]:g}"] if name in WARMUPS else []
+    return json.loads(python("benchmarks.minutes.minute_trial", *words).splitlines()[-1])
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -17,12 +17,19 @@ evaluation).
 import argparse
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from benchmarks.methods.fitted import read_set
+from benchmarks.methods.lacking_rows import (
+    Row,
+    check_out,
+    lacking,
+    make_lacking,
+    read_seeds,
+    read_set,
+    rows_to_print,
+)
 from benchmarks.parity.agreement_run import check_losses
 from benchmarks.parity.frozen_score import score, weights_of
 from benchmarks.parity.image_files import unpack
@@ -30,34 +37,29 @@ from benchmarks.parity.parity_table import print_agreement, print_table
 from benchmarks.parity.shared_settings import PAIRS
 from benchmarks.parity.sides import COMMANDS, ROOT, Job, Place, train
 from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.commandline import CommandParser, count
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
 RESULTS = Path(__file__).parents[1] / "results" / "parity.json"
-KEY = ("set", "epochs", "method", "seed", "side")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Make what lacks, write, print; returns 1 when a run failed."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parity.run_parity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.parity.run_parity", __doc__)
     add = parser.add_argument
     add("--set", metavar="NAME=TRAIN,EVAL")
     add("--peer-python", metavar="PATH", help="a Python with lightly; none: our side alone")
     add("--methods", default=",".join(PAIRS), metavar="A,B", help="default: all")
     add("--seeds", default="0", metavar="N,N", help="default: %(default)s")
-    add("--epochs", type=int, default=4, metavar="N", help="default: %(default)s")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once")
+    add("--epochs", type=count, default=4, metavar="N", help="default: %(default)s")
+    add("--jobs", type=count, default=1, metavar="N", help="runs at once")
     work = ROOT / "runs" / "parity"
     add("--work", type=Path, default=work, metavar="FOLDER", help="images and runs")
     add("--out", type=Path, default=RESULTS, metavar="FILE", help="default: %(default)s")
@@ -69,13 +71,10 @@ def _parser() -> argparse.ArgumentParser:
 def _benchmark(options: argparse.Namespace) -> int:
     report = read_report(options.out)
     if options.print:
-        if not report["rows"]:
-            raise UsageError(f"{options.out} has no rows; run without --print first")
-        print_table(report)
+        print_table(report | {"rows": rows_to_print(options.out)})
         return 0
     name, places = _check(options)
-    jobs = lacking(report, jobs_of(options, name))
-    lock, failed = Lock(), []
+    jobs, lock = lacking(_wanted(options, name), report["rows"]), Lock()
 
     def keep() -> None:
         write_whole(options.out, json.dumps(report, indent=2) + "\n")
@@ -86,7 +85,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         print_agreement(report["agreement"])
         return 0
     if options.peer_python and jobs:
-        check_losses(report, sorted({job.method for job in jobs}), options.peer_python)
+        check_losses(report, sorted({job["method"] for job in jobs}), options.peer_python)
         keep()
     options.work.mkdir(parents=True, exist_ok=True)
     images = options.work / f"images-{name}"
@@ -94,31 +93,28 @@ def _benchmark(options: argparse.Namespace) -> int:
         images = unpack(places[0], images)
     place = Place(options.work, places[0], images, options.peer_python)
 
-    def make(job: Job) -> None:
-        try:
-            row = train(job, place)
-            weights = weights_of(place.of(job))
-            with lock:  # torch's threads are shared
-                row |= score(weights, *places)
-        except DataError as error:
-            failed.append(job)
-            print(f"{job}: {error}", file=sys.stderr, flush=True)
-            return
-        with lock:
-            report["rows"].append(row | {"jobs": options.jobs})
-            report["rows"].sort(key=_order)
-            keep()
-        print(f"{job}: kNN {row['knn']:.1%}, linear {row['linear']:.1%}, {row['cpu_s']:.0f} CPU s",
-              file=sys.stderr, flush=True)  # fmt: skip
+    def measure(what: Row) -> Row:
+        job = Job(**what)
+        row = train(job, place)
+        weights = weights_of(place.of(job))
+        with lock:  # torch's threads are shared
+            return row | score(weights, *places) | {"jobs": options.jobs}
 
-    for seed in _numbers(options.seeds):
+    for seed in read_seeds(options.seeds):
         _score_untrained(report, name, seed, places)
         keep()
-    pool = ThreadPoolExecutor(options.jobs)
-    try:
-        list(pool.map(make, jobs))
-    finally:  # Ctrl-C leaves the jobs that have not begun
-        pool.shutdown(cancel_futures=True)
+    report["rows"], failed = make_lacking(
+        jobs,
+        options.out,
+        measure,
+        name=lambda what: str(Job(**what)),
+        tell=lambda row: (
+            f"kNN {row['knn']:.1%}, linear {row['linear']:.1%}, {row['cpu_s']:.0f} CPU s"
+        ),
+        place=_order,
+        report=lambda rows: report | {"rows": rows},
+        jobs=options.jobs,
+    )
     print_table(report)
     return 1 if failed else 0
 
@@ -130,13 +126,8 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     name, places = read_set(options.set)
     for method in options.methods.split(","):
         choose("method", method, PAIRS)
-    _numbers(options.seeds)
-    for flag in ("epochs", "jobs"):
-        if getattr(options, flag) < 1:
-            got = getattr(options, flag)
-            raise UsageError(f"--{flag} is at least 1, got {got}; try --{flag} 1")
-    if not options.out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    read_seeds(options.seeds)
+    check_out(options.out)
     python = options.peer_python
     if python is not None and not Path(python).is_file():
         raise UsageError(f"--peer-python is a Python with lightly, got {python}; make bench-peers")
@@ -147,21 +138,15 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     return name, places
 
 
-def jobs_of(options: argparse.Namespace, name: str) -> list[Job]:
-    """All jobs of the command, the two sides of a method and seed one after the other."""
+def _wanted(options: argparse.Namespace, name: str) -> list[Row]:
+    """What makes all jobs of the command, the two sides of a method and seed one by one."""
     sides = [side for side in COMMANDS if side == "ours" or options.peer_python]
     return [
-        Job(name, options.epochs, method, seed, side)
-        for seed in _numbers(options.seeds)
+        {"set": name, "epochs": options.epochs, "method": method, "seed": seed, "side": side}
+        for seed in read_seeds(options.seeds)
         for method in options.methods.split(",")
         for side in sides
     ]
-
-
-def lacking(report: dict[str, Any], jobs: list[Job]) -> list[Job]:
-    """Those that have no row yet."""
-    done = {tuple(row[key] for key in KEY) for row in report["rows"]}
-    return [job for job in jobs if tuple(getattr(job, key) for key in KEY) not in done]
 
 
 def read_report(out: Path) -> dict[str, Any]:
@@ -177,12 +162,6 @@ def _score_untrained(report: dict[str, Any], name: str, seed: int, places: tuple
         return
     row = {"set": name, "seed": seed} | score(seed, *places) | {"conditions": conditions()}
     report["untrained"].append(row)
-
-
-def _numbers(text: str) -> list[int]:
-    if not all(seed.isdigit() for seed in text.split(",")):
-        raise UsageError(f"--seeds are whole numbers, got {text}; write --seeds 0,1,2")
-    return [int(seed) for seed in text.split(",")]
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:

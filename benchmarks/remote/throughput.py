@@ -36,6 +36,7 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.reader import ShardReader
 from shards.remote.address import RemoteFolder
+from shards.terminal.commandline import CommandParser
 from tools.profiling.measure import Case, Result, Run, measure, times_as_fast
 from trainer.record.conditions import conditions
 
@@ -49,16 +50,11 @@ FIGURES = ("images_per_s", "images_per_s_min", "images_per_s_max", "cpu_ms_per_i
 
 def main(argv: list[str] | None = None) -> int:
     """Serve, compare, time, write the figures; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(_parser().parse_args(argv)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.remote.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m benchmarks.remote.throughput", __doc__)
     add = parser.add_argument
     add("--num-images", type=int, default=1024, help="default: %(default)s")
     add("--seconds", type=float, default=10, help="of each row, over 5 rounds (%(default)s)")

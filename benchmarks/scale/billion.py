@@ -32,6 +32,7 @@ from shards.format import (
     Manifest,
     ShardInfo,
 )
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.record.conditions import conditions
 
@@ -84,18 +85,13 @@ print(json.dumps({
 
 def main(argv: list[str] | None = None) -> int:
     """Make, open, print and write; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale.billion",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.scale.billion", __doc__)
     add = parser.add_argument
     add("--samples", type=int, default=10**9, metavar="N", help="default: %(default)s")
     add("--shards", type=int, default=10**5, metavar="N", help="default: %(default)s")
     add("--folder", type=Path, metavar="DIR", help="where room is (default: the system's)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(parser.parse_args(argv)))
 
 
 def make_folder(folder: Path, num_samples: int, num_shards: int) -> dict[str, int]:

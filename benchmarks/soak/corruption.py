@@ -34,6 +34,7 @@ from benchmarks.soak.damage import CORRUPT, DAMAGES, write_set
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.recipes.recipe import resolve
 from trainer.record.conditions import conditions
@@ -50,16 +51,11 @@ ONCE, EPOCH, DEFAULT = "every sample once", "an epoch", "an epoch, default budge
 
 def main(argv: list[str] | None = None) -> int:
     """Run all damages, print and write; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak.corruption",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.soak.corruption", __doc__)
     add = parser.add_argument
     add("--images", type=int, default=2_000, metavar="N", help="default: %(default)s")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(parser.parse_args(argv)))
 
 
 def try_damage(

@@ -28,6 +28,7 @@ from benchmarks.soak.faults_ranks import PLACES, Kill, start_ranks
 from benchmarks.soak.faults_run import BATCH, NUM_IMAGES, STEPS, expected_ids, write_tar
 from shards.atomic import write_whole
 from shards.errors import DataError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.record.conditions import conditions
 from trainer.record.samplelog import count_ids
 
@@ -49,18 +50,13 @@ class Found:
 
 def main(argv: list[str] | None = None) -> int:
     """Kill, compare, write the figures; 1 when a run differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak.faults_kills",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.soak.faults_kills", __doc__)
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     grace = "a rank that outlives a killed one by this is killed too (default: it ends by itself)"
     parser.add_argument("--grace", type=float, default=math.inf, metavar="SECONDS", help=grace)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="FILE")
-    options = parser.parse_args(argv)
-    return run_command(lambda: _benchmark(options))
+    return run_command(lambda: _benchmark(parser.parse_args(argv)))
 
 
 def _benchmark(options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from rich.table import Table
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.processes.parallel import usable_cores
+from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console
 from trainer.record.conditions import conditions
 
@@ -45,19 +46,18 @@ SILENCE_SECONDS = 3_600.0  # by the clock, of a part
 
 def main(argv: list[str] | None = None) -> int:
     """Read all files, print and write the counts; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak.fuzz",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("python -m benchmarks.soak.fuzz", __doc__)
     add = parser.add_argument
     add("--count", type=int, default=100_000, metavar="N", help="files (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     add("--workers", type=int, metavar="N", help="processes (default: one a core)")
     add("--case", metavar="KIND/N", help="this part only, its traceback and all")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE", help="default: %(default)s")
-    options = parser.parse_args(argv)
-    return run_command(lambda: (_one if options.case else _all)(options))
+    return run_command(lambda: _run(parser.parse_args(argv)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    return _one(options) if options.case else _all(options)
 
 
 def parts_of(total: int) -> list[tuple[str, int, int]]:

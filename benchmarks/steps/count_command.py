@@ -9,6 +9,7 @@ from typing import Any
 
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
+from shards.terminal.commandline import CommandParser
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
 from trainer.record.conditions import conditions
@@ -29,19 +30,14 @@ class KeptCount:
 
     def main(self, argv: list[str] | None) -> int:
         """Count, and write or compare; returns the exit code."""
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}",
-            description=self.description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = CommandParser(f"python -m {self.module}", self.description)
         parser.add_argument("--methods", default=",".join(self.names), metavar="NAMES")
         parser.add_argument("--check", action="store_true", help="compare, write nothing")
-        options = parser.parse_args(argv)
-        return run_command(lambda: self._run(options.methods.split(","), check=options.check))
+        return run_command(lambda: self._run(parser.parse_args(argv)))
 
-    def _run(self, names: list[str], *, check: bool) -> int:
-        for name in names:
-            choose("method", name, METHODS)
+    def _run(self, options: argparse.Namespace) -> int:
+        names = [choose("method", name, METHODS) for name in options.methods.split(",")]
+        check: bool = options.check
         results = self.results
         kept = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
         if check and not kept:

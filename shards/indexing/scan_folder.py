@@ -36,7 +36,6 @@ def scan_folder(
     *,
     image_key: str | None = None,
     progress: bool = False,
-    workers: int | None = None,
 ) -> tuple[np.ndarray, Manifest, list[Refused]]:
     """Scan the tars of a folder.
 
@@ -46,7 +45,6 @@ def scan_folder(
         image_key: which member of a sample is its image (`samples/image_key.py`); None takes
             what the index that is there was made with.
         progress: show a bar on a terminal.
-        workers: processes; None takes one a core.
 
     Returns:
         [N] INDEX_DTYPE records, the manifest, and the samples that were left out.
@@ -56,7 +54,7 @@ def scan_folder(
     """
     previous = read_manifest(folder)
     image_key = image_key or image_key_of(previous or read_manifest(cache_folder(folder)))
-    scans = _scan_all([folder / name for name in tars], image_key, progress, workers)
+    scans = _scan_all([folder / name for name in tars], image_key, progress)
     for number, scan in enumerate(scans):
         scan.records["shard"] = number
     records = np.concatenate([scan.records for scan in scans])
@@ -93,13 +91,11 @@ def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:
         yield f"{count:,} image{'s' * (count != 1)}: {what}, whenever read{_REMEDIES.get(what, '')}"
 
 
-def _scan_all(
-    paths: Sequence[Path], image_key: str, progress: bool, workers: int | None
-) -> list[TarScan]:
+def _scan_all(paths: Sequence[Path], image_key: str, progress: bool) -> list[TarScan]:
     scans: dict[int, TarScan] = {}
     errors: dict[int, DataError] = {}
     sizes = [path.stat().st_size for path in paths]
-    results = scan_tars(paths, workers, image_key)
+    results = scan_tars(paths, image_key=image_key)
     for position, result in with_bar(results, "indexing", sizes, show=progress):
         if isinstance(result, DataError):
             errors[position] = result

@@ -19,6 +19,7 @@ import numpy as np
 
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
+from shards.plugins.optional_library import optional_library
 from shards.samples.image_header import ImageError
 from shards.sources.parquet_columns import (
     choose_columns,
@@ -40,7 +41,7 @@ class ParquetSource:
     stores_names = True
 
     def __init__(self, spec: str, split: str | None = None) -> None:
-        parquet = _import_parquet()
+        parquet = optional_library("pyarrow.parquet", "a Parquet file", "pyarrow")
         every = find_parquet_files(spec)
         paths = choose_split(every, split, spec, "Parquet files")
         try:
@@ -166,13 +167,3 @@ def _notes(
             f"no column is called label: {', '.join(others[:4])} are not read; rename the one that "
             f"holds the class"
         )
-
-
-def _import_parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(
-            "Parquet files need pyarrow, which is not installed; pip install pyarrow"
-        ) from None
-    return pyarrow.parquet

@@ -51,6 +51,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found as one line with a remedy."""
+        message = re.sub("^argument (.+?): (?=is )", r"\1 ", message)  # what `count` refuses
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:
             message = self._unknown(unknown[0])
@@ -84,6 +85,13 @@ class CommandParser(argparse.ArgumentParser):
         given = list(self._given)
         following = given[given.index(flag) + 1 :] if flag in given else []
         return following[0] if following and not following[0].startswith("--") else "VALUE"
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on: the type of a flag."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is a whole number from 1 on, got {text}; try 1")
+    return int(text)
 
 
 def typed_name(prog: str) -> str:

@@ -6,13 +6,11 @@ waited stands after the plus. Of `alone` rows it is the calling thread's time, w
 inside. Right, images a second: median over the rounds, with a line from the lowest to the highest.
 """
 
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augengine.loader.meter import STAGES
-from shards.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,12 +28,6 @@ OURS_COLOUR, OTHER_COLOUR, INK, FAINT = "#2f6db3", "#b9b7b0", "#1c1f24", "#70767
 CUT = 1.6  # the left panel ends at so many times our own longest bar
 ROW_INCHES = 0.3
 GAP_ROWS = 0.5  # between kinds of cases
-
-
-def require_matplotlib() -> None:
-    """Raise UsageError with the install line unless matplotlib is there."""
-    if find_spec("matplotlib") is None:
-        raise UsageError("--png needs matplotlib, which is not installed: pip install matplotlib")
 
 
 def draw_profile(report: dict[str, Any], path: Path) -> None:

@@ -18,7 +18,7 @@ from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import print_line, progress_bar, write_json
 from trainer.command.scored_encoder import open_as_wanted, require_sets
 from trainer.command.scored_run import check_flags, open_evaluation, with_flags
-from trainer.command.scoring_ranks import refuse_ranks
+from trainer.command.scoring_ranks import refuse_ranks, say_first
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.load_encoder import check_source, is_run, load_encoder
 from trainer.eval.evaluation import Evaluation
@@ -36,7 +36,7 @@ def score_protocol(args: argparse.Namespace) -> int:
     told = origins(read_config(Path(args.run)), OF_EVALUATION) if is_run(args.run) else ()
     encoder = load_encoder(args.run, args.checkpoint)
     told += (getattr(encoder.module, "plugin_origin", ""),)
-    sys.stderr.writelines(f"{text}\n" for text in dict.fromkeys(told) if text)
+    say_first(text for text in dict.fromkeys(told) if text)
     # All are opened before the first is scored: a wrong name is said at once.
     evaluations = dict(_open(encoder, args))
     tasks = {name: _task(encoder, found, args) for name, found in evaluations.items()}

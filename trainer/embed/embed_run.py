@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from shards.terminal.console import new_console
 from trainer.checks import require
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.command.scoreboard import progress_bar
-from trainer.command.scoring_ranks import refuse_ranks
+from trainer.command.scoring_ranks import refuse_ranks, say_first
 from trainer.config import TrainConfig
 from trainer.distributed import all_reduce_, on_first, process_group, rank, world_size
 from trainer.embed.cluster_features import FeatureWords, make_on_cluster
@@ -55,8 +54,7 @@ def embed_run(args: argparse.Namespace) -> int:
             told += origins(read_config(Path(args.encoder)), OF_EXPORT)
         encoder = load_encoder(args.encoder, args.checkpoint)
         told += (getattr(encoder.module, "plugin_origin", ""),)
-        if os.environ.get("RANK", "0") == "0":
-            sys.stderr.writelines(f"{text}\n" for text in dict.fromkeys(told) if text)
+        say_first(text for text in dict.fromkeys(told) if text)
         if args.executor is not None:
             with maybe_cluster(args.executor) as cluster:
                 return _embed(args, config, encoder, out, torch.device("cpu"), cluster)
@@ -89,7 +87,7 @@ def _embed(
     if len(missing) < parts.num_parts:
         _say(f"going on: {parts.num_parts - len(missing)} of {parts.num_parts} parts are there")
     _say(f"{encoder.name}: views of {encoder.preprocessing}")
-    with _bar(args.data) as show:
+    with progress_bar(f"embedding {args.data}") as show:
         if cluster is not None:
             make_on_cluster(cluster, _words(args, config, cluster), parts, show)
         else:
@@ -232,10 +230,6 @@ def _finish(parts: FeatureParts, out: Path, facts: dict[str, Any], show: OnProgr
 def _meet(device: torch.device) -> None:
     """Wait until every rank is here."""
     all_reduce_(torch.zeros(1, device=device))
-
-
-def _bar(data: str) -> AbstractContextManager[OnProgress]:
-    return progress_bar(f"embedding {data}") if rank() == 0 else nullcontext(lambda *_: None)
 
 
 def _say(line: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from shards.atomic import atomic_file, write_whole
 from shards.errors import DataError, UsageError
+from shards.plugins.optional_library import optional_library
 from trainer.embed.feature_parts import FeatureParts
 
 SUFFIXES = (".parquet", ".npy")
@@ -81,13 +82,7 @@ def read_features(path: Path) -> FeatureTable:
 
 def require_pyarrow() -> Any:
     """The library; UsageError when it is not installed."""
-    try:
-        return importlib.import_module("pyarrow")
-    except ImportError:
-        raise UsageError(
-            "a .parquet needs pyarrow, got none; pip install 'pyarrow>=15', or let --out end with "
-            ".npy"
-        ) from None
+    return optional_library("pyarrow", "a .parquet", "'pyarrow>=15', or let --out end with .npy")
 
 
 def _dtype(parts: FeatureParts, widths: Mapping[str, int], neighbours: int) -> np.dtype:

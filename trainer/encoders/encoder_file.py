@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from trainer.config import TrainConfig
@@ -17,17 +16,6 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.resnet import ResNet
 from trainer.nets.vit import VisionTransformer
 from trainer.setup.networks import build_encoder, encoder_weights, load_weights
-
-
-def encoder_of(
-    config: TrainConfig, state: Mapping[str, Any]
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The encoder's own tensors out of a checkpoint, and how to build and to feed it."""
-    encoder = trained_encoder(config, state)
-    own = encoder_weights(config, state)
-    return {key: value.contiguous() for key, value in own.items()}, describe(
-        config, encoder, int(state["step"])
-    )
 
 
 def trained_encoder(config: TrainConfig, state: Mapping[str, Any]) -> nn.Module:

@@ -4,7 +4,6 @@ The file comes from other people: its texts are held to what an export writes, a
 compared with the tensors before it gets any memory.
 """
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from augengine.plan import MAX_SIZE_PX
 from shards.errors import DataError, UsageError
 from shards.plugins.importing import never_beside
+from shards.plugins.optional_library import optional_library
 from trainer.checks import require
 from trainer.encoders.encoder import Encoder, Preprocessing
 from trainer.nets.backbones import BACKBONES, create_backbone, feature_dim
@@ -135,13 +135,7 @@ def _options(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _build_timm(name: str, texts: Mapping[str, str]) -> nn.Module:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise UsageError(
-            f"an encoder of arch timm:{name} needs timm, which is not installed; pip install "
-            "'timm>=1.0'"
-        ) from None
+    timm = optional_library("timm", f"an encoder of arch timm:{name}", "'timm>=1.0'")
     options = json.loads(texts.get("timm_options", "{}"))
     if not isinstance(options, dict) or not set(options) <= _TIMM_OPTIONS:
         raise ValueError(f"timm_options are {', '.join(sorted(_TIMM_OPTIONS))}, got {options}")

@@ -6,7 +6,6 @@ mine.nets:encoder       an nn.Module in module `mine.nets`, or a function withou
                         are its preprocessing, else 224 px and ImageNet's colours
 """
 
-import importlib
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from augengine.policy import IMAGENET_MEAN, IMAGENET_STD
 from shards.errors import UsageError
 from shards.plugins.importing import attribute_of, import_own, tell_file
+from shards.plugins.optional_library import optional_library
 from trainer.checks import choose
 from trainer.encoders.encoder import Encoder, Preprocessing
 from trainer.nets.timm_models import feature_width
@@ -30,10 +30,7 @@ def timm_encoder(name: str) -> Encoder:
             had.
     """
     arch = name.removeprefix("timm:")
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise UsageError(f"{name} needs timm, got none; pip install 'timm>=1.0'") from None
+    timm = optional_library("timm", name, "'timm>=1.0'")
     choose("timm architecture", arch.partition(".")[0], timm.list_models())
     try:
         module = timm.create_model(arch, pretrained=True, num_classes=0)

@@ -18,19 +18,16 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, NotNegative, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values; the loss grows with out_dim, and so does what weights outside LARS see."""
 
     hidden_dim: Count = 8192
     out_dim: Count = 8192
     off_diagonal: NotNegative = 0.0051  # lambda; 0.005 in the paper
-
-    def __post_init__(self) -> None:
-        check_bounds("barlow", self)
 
 
 class BarlowTwins(Method):

@@ -20,11 +20,11 @@ from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
-from trainer.settings.bounds import Count, Positive, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's values for 1,000 epochs; 0.99 for 100 to 300 epochs."""
 
     hidden_dim: Count = 4096  # of projector and predictor
@@ -34,9 +34,6 @@ class Settings:
     predictor: bool = True  # false shows the collapse; never train so
     symmetric: bool = True  # false: the last global view is the target, the others predict it
     ramp: bool = True  # false: the momentum stays; at 0 both sides are one network (SimSiam)
-
-    def __post_init__(self) -> None:
-        check_bounds("byol", self)
 
 
 class BYOL(MomentumMethod):

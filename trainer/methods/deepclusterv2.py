@@ -25,13 +25,13 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.nets.shapes import random_unit_rows
-from trainer.settings.bounds import Count, Positive, at_most, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive, at_most
 
 MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values."""
 
     num_heads: Count = 3  # clusterings, from different first centroids
@@ -41,9 +41,6 @@ class Settings:
     temperature: Positive = 0.1
     iterations: Annotated[Count, at_most(MAX_ITERATIONS)] = 10  # of k-means
     num_assign: Count = 2  # leading views with a bank each; head h clusters bank h mod num_assign
-
-    def __post_init__(self) -> None:
-        check_bounds("deepclusterv2", self)
 
 
 class DeepClusterV2(Method):

@@ -21,11 +21,11 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import WeightNormLinear, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values, with the teacher temperature its authors recommend for long runs."""
 
     num_prototypes: Count = 65536
@@ -40,9 +40,6 @@ class Settings:
     warmup_epochs: NotNegative = 30.0  # linear from there to teacher_temperature
     momentum: Share = 0.996  # of the teacher at step 0; a cosine takes it to 1 at the end
     center_momentum: Share = 0.9
-
-    def __post_init__(self) -> None:
-        check_bounds("dino", self)
 
 
 class DINO(MomentumMethod):

@@ -22,12 +22,12 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.classifier import Classifier, load_classifier
 from trainer.nets.ema import frozen_copy
 from trainer.nets.multicrop import forward_groups
-from trainer.settings.bounds import Count, Positive, ShareAbove0, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive, ShareAbove0
 from trainer.settings.strict import PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's temperature is 1 from a big teacher, 0.1 from one like the student."""
 
     # File of a fine-tuned classifier; null: a random network.
@@ -35,9 +35,6 @@ class Settings:
     out_dim: Count = 1000  # classes of a random teacher
     temperature: Positive = 1.0
     alpha: ShareAbove0 = 1.0  # share of distillation; the rest is for the images' own labels
-
-    def __post_init__(self) -> None:
-        check_bounds("distill", self)
 
 
 class Distill(Method):

@@ -16,11 +16,11 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, NotNegative, Positive, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values. Near a collapse the rate's pull is as out_dim / distortion.
 
     So the weight of the invariance goes with out_dim: 200 of 64 features ends in one point.
@@ -31,9 +31,6 @@ class Settings:
     invariance: NotNegative = 200.0  # weights of both terms
     rate: NotNegative = 1.0
     distortion: Positive = 0.2  # smaller: near embeddings count as apart
-
-    def __post_init__(self) -> None:
-        check_bounds("empssl", self)
 
 
 class EMPSSL(Method):

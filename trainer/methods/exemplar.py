@@ -23,18 +23,15 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
-from trainer.settings.bounds import Count, ShareBelow1, check_bounds
+from trainer.settings.bounds import Bounded, Count, ShareBelow1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's larger networks end in 512 or 1,024 units; its dropout we could not verify."""
 
     out_dim: Count = 1024  # of the fully connected layer
     dropout: ShareBelow1 = 0.5
-
-    def __post_init__(self) -> None:
-        check_bounds("exemplar", self)
 
 
 class Exemplar(Method):

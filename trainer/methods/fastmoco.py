@@ -25,13 +25,13 @@ from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.settings.bounds import Count, Positive, Share, at_most, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive, Share, at_most
 
 NUM_PATCHES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values for ResNet-50."""
 
     combined: Annotated[Count, at_most(NUM_PATCHES)] = 2  # patches whose features are averaged
@@ -41,9 +41,6 @@ class Settings:
     predictor_dim: Count = 512  # the predictor's bottleneck
     temperature: Positive = 1.0
     momentum: Share = 0.99  # of the keys' network, constant
-
-    def __post_init__(self) -> None:
-        check_bounds("fastmoco", self)
 
 
 class FastMoCo(MomentumMethod):

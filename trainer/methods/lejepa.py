@@ -18,11 +18,11 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The head is MINIMAL.md's, the number of directions the README's.
 
     Lambda is ours: MINIMAL.md runs a ViT on Imagenette at 0.02, the README names none, and what the
@@ -33,9 +33,6 @@ class Settings:
     out_dim: Count = 128
     sigreg: Share = 0.05  # lambda; the prediction has what is left of 1
     num_directions: Count = 1024
-
-    def __post_init__(self) -> None:
-        check_bounds("lejepa", self)
 
 
 class LeJEPA(Method):

@@ -18,11 +18,11 @@ from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, NotNegative, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values for ImageNet; 2 layers of 512 and 128 and no target for CIFAR."""
 
     projector_layers: NumLayers = 3
@@ -30,9 +30,6 @@ class Settings:
     out_dim: Count = 512
     local: NotNegative = 0.0  # lambda: weight of the views' own spread
     momentum: Share | None = 0.99  # of the target, constant; null: without one
-
-    def __post_init__(self) -> None:
-        check_bounds("mmcr", self)
 
 
 class MMCR(MomentumMethod):

@@ -19,11 +19,11 @@ from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
-from trainer.settings.bounds import Count, Positive, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values for ResNet-50; a ViT has 3 layers, predictor_norm and temperature 0.2."""
 
     projector_layers: NumLayers = 2
@@ -32,9 +32,6 @@ class Settings:
     predictor_norm: bool = False  # batch norm after the predictor
     temperature: Positive = 1.0
     momentum: Share = 0.99  # of the keys' network at step 0; a cosine takes it to 1 at the end
-
-    def __post_init__(self) -> None:
-        check_bounds("mocov3", self)
 
 
 class MoCoV3(MomentumMethod):

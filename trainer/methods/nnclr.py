@@ -20,11 +20,11 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_views, project_groups
-from trainer.settings.bounds import Count, Positive, check_bounds
+from trainer.settings.bounds import Bounded, Count, Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's widths and longest queue; its temperature we could not verify."""
 
     projector_layers: NumLayers = 3
@@ -33,9 +33,6 @@ class Settings:
     predictor_dim: Count = 4096
     temperature: Positive = 0.1
     queue_length: Count = 98304  # over all ranks; more than there are kinds of images
-
-    def __post_init__(self) -> None:
-        check_bounds("nnclr", self)
 
 
 class NNCLR(Method):

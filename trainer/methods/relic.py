@@ -24,11 +24,11 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """Heads and momentum are BYOL's, the temperature ours: neither paper's are known to us."""
 
     hidden_dim: Count = 4096  # of the projector
@@ -38,9 +38,6 @@ class Settings:
     own_view: bool = False  # a view finds the image in its own target too (ReLICv2)
     num_negatives: Count | None = None  # drawn for each step (ReLICv2); null: the whole batch
     momentum: Share = 0.996  # of the target at step 0; a cosine takes it to 1 at the end
-
-    def __post_init__(self) -> None:
-        check_bounds("relic", self)
 
 
 class ReLIC(MomentumMethod):

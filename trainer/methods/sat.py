@@ -23,11 +23,11 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
-from trainer.settings.bounds import Count, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """BYOL's heads and momentum."""
 
     hidden_dim: Count = 4096  # of projector and predictor
@@ -35,9 +35,6 @@ class Settings:
     momentum: Share = 0.99  # of the network at step 0; a cosine takes it to 1 at the end
     target_momentum: Share = 0.7  # of an image's target, each time that the image comes
     update_first: bool = False  # the target has this view in it, as in the supervised part's code
-
-    def __post_init__(self) -> None:
-        check_bounds("sat", self)
 
 
 class SAT(MomentumMethod):

@@ -23,13 +23,13 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
-from trainer.settings.bounds import Count, NotNegative, Positive, Share, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
 
 _WIDTH_ROWS = 1024  # of all views and ranks, about; their pairs move the width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The code's values."""
 
     hidden_dim: Count = 4096  # of projector and predictor
@@ -38,9 +38,6 @@ class Settings:
     width: Positive = 1.0  # c of the kernel at the start
     width_rate: NotNegative = 3e-4  # Adam's, of c; 0 leaves it as it is
     momentum: Share = 0.99  # of the target at step 0; a cosine takes it to 1 at the end
-
-    def __post_init__(self) -> None:
-        check_bounds("sslhsic", self)
 
 
 class SSLHSIC(MomentumMethod):

@@ -25,13 +25,13 @@ from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.backbones import feature_dim
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_groups, forward_views
-from trainer.settings.bounds import Count, Natural, NotNegative, Positive, at_most, check_bounds
+from trainer.settings.bounds import Bounded, Count, Natural, NotNegative, Positive, at_most
 
 MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's values at batch 4096; at batch 256 it adds a queue of 3840."""
 
     num_prototypes: Count = 3000  # a few times batch + queue at most
@@ -44,9 +44,6 @@ class Settings:
     queue_length: Natural = 0  # embeddings over all ranks; 0: no queue
     queue_start_epoch: NotNegative = 15.0  # filled from here on, used once full
     num_assign: Count | None = None  # leading views that give codes; null: the global ones
-
-    def __post_init__(self) -> None:
-        check_bounds("swav", self)
 
 
 class SwAV(Method):

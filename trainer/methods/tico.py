@@ -20,11 +20,11 @@ from trainer.nets.backbones import feature_dim
 from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
-from trainer.settings.bounds import Count, NotNegative, Share, ShareBelow1, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Share, ShareBelow1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's beta and rho, as sayannag reports them; rho is 20 in that code and lightly's."""
 
     hidden_dim: Count = 4096  # of the projector
@@ -32,9 +32,6 @@ class Settings:
     rho: NotNegative = 8.0  # weight of the contrast
     beta: ShareBelow1 = 0.9  # share of the covariance that a step keeps
     momentum: Share = 0.99  # of the target at step 0; a cosine takes it to 1 at the end
-
-    def __post_init__(self) -> None:
-        check_bounds("tico", self)
 
 
 class TiCo(MomentumMethod):

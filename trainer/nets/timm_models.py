@@ -6,7 +6,6 @@ one are tried in turn, each by a forward of blank images of every size, and the 
 gives features [N, D] everywhere.
 """
 
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from shards.errors import UsageError
+from shards.plugins.optional_library import optional_library
 from trainer.checks import choose
 from trainer.nets.batchnorm import adopt_batch_norm
 
@@ -30,12 +30,7 @@ def create_timm(name: str, sizes_px: tuple[int, ...]) -> nn.Module:
     Raises:
         UsageError: timm is not installed, has no such model, or one that takes other images.
     """
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        missing = error.name in (None, "timm")
-        found = "which is not installed" if missing else f"got {type(error).__name__}: {error}"
-        raise UsageError(f"arch timm:{name} needs timm, {found}; pip install 'timm>=1.0'") from None
+    timm = optional_library("timm", f"arch timm:{name}", "'timm>=1.0'")
     choose("timm architecture", name, timm.list_models())
     refusals, misfits = [], []
     for options in _ways(sizes_px[0]):

@@ -6,7 +6,6 @@ has others. It takes images of 32 px a side and more. What it draws comes from n
 so each image's draw is made to depend on the seed, the kind, the severity and the image alone.
 """
 
-import importlib
 import zlib
 from collections.abc import Callable
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from shards.errors import UsageError
+from shards.plugins.optional_library import optional_library
 
 LEAST_PX = 32
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -41,13 +41,9 @@ def corruption_library(size_px: int) -> Corrupt:
             f"common corruptions are of views of {LEAST_PX} px or more, got {size_px}; evaluate "
             "an encoder of larger views"
         )
-    try:
-        library = importlib.import_module("imagecorruptions")
-    except ImportError as error:
-        raise UsageError(
-            f"--protocol corruptions needs imagecorruptions, got none ({error}); pip install "
-            "'augengine[corruptions]'"
-        ) from None
+    library = optional_library(
+        "imagecorruptions", "--protocol corruptions", "'augengine[corruptions]'"
+    )
 
     def corrupt(image: np.ndarray, kind: str, severity: int, seed: int, id: int) -> np.ndarray:
         draw = zlib.crc32(f"{seed} {kind} {severity} {id}".encode())

@@ -69,9 +69,3 @@ def close_all(loggers: Mapping[str, Logger]) -> None:
 
 def _class_of(name: str) -> type[Any]:
     return find_class("loggers", name, LOGGERS, has=("write", "close"))
-
-
-def needs(library: str, install: str, error: ImportError) -> UsageError:
-    """A line for a logger whose library is not installed, or not whole."""
-    found = "which is not installed" if error.name in (None, library) else f"got {error}"
-    return UsageError(f"logger {library} needs {library}, {found}: pip install {install}")

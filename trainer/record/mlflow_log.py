@@ -7,13 +7,13 @@ before our name for the experiment.
 import os
 import time
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from shards.atomic import write_whole
 from shards.errors import UsageError
-from trainer.record.loggers import Values, needs
+from shards.plugins.optional_library import optional_library
+from trainer.record.loggers import Values
 from trainer.settings.strict import flatten
 
 ID_NAME = "mlflow-run-id"
@@ -73,7 +73,4 @@ class MlflowLog:
 
 
 def _library() -> Any:
-    try:
-        return import_module("mlflow")
-    except ImportError as error:
-        raise needs("mlflow", "mlflow", error) from None
+    return optional_library("mlflow", "logger mlflow", "mlflow")

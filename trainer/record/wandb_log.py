@@ -7,13 +7,13 @@ run there too: its id stays in RUN/wandb. WANDB_PROJECT and WANDB_NAME go before
 import os
 import secrets
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from shards.atomic import write_whole
 from shards.errors import UsageError
-from trainer.record.loggers import Values, needs
+from shards.plugins.optional_library import optional_library
+from trainer.record.loggers import Values
 
 FOLDER_NAME = "wandb"
 _ID_NAME = "augengine-run-id"
@@ -58,10 +58,7 @@ class WandbLog:
 
 
 def _library() -> Any:
-    try:
-        return import_module("wandb")
-    except ImportError as error:
-        raise needs("wandb", "'wandb>=0.31'", error) from None
+    return optional_library("wandb", "logger wandb", "'wandb>=0.31'")
 
 
 def _id_of(run: Path, *, is_new: bool) -> str:

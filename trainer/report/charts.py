@@ -5,7 +5,6 @@ needs no script and about 10 kB; a library that draws in the browser brings 1 to
 page. No text that a run brings goes into a chart: names stand beside it.
 """
 
-import importlib
 import io
 import re
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from shards.errors import UsageError
 from trainer.report.markup import Markup
 
 WIDTH_PX, HEIGHT_PX = 440, 230
@@ -45,16 +43,6 @@ class Curve:
     points: Sequence[tuple[float, float]]
     run: int = 0  # 0 or 1
     is_reference: bool = False  # dashed: what the others are held against
-
-
-def require_matplotlib() -> None:
-    """UsageError when it is not installed."""
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError:
-        raise UsageError(
-            "a report's curves need matplotlib, got none; pip install 'augengine[report]'"
-        ) from None
 
 
 def draw_curves(

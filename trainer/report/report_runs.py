@@ -15,13 +15,13 @@ from typing import TypeVar
 import trainer.checkpoint as checkpoint
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
+from shards.plugins.optional_library import optional_library
 from shards.terminal.commandline import version
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import progress_bar
 from trainer.config import TrainConfig
 from trainer.encoders.load_encoder import run_encoder
-from trainer.report.charts import require_matplotlib
 from trainer.report.class_panels import classes_panel, problems_panel
 from trainer.report.curve_panels import learning, measures, scores
 from trainer.report.headline import describe, headline
@@ -77,7 +77,7 @@ def report_runs(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, folders: Sequence[Path]) -> Path:
     """Refuse what can be refused before anything is loaded; returns where the page goes."""
-    require_matplotlib()
+    optional_library("matplotlib", "a report", "'augengine[report]'")
     for folder in folders:
         read_run(folder)
     most = args.max_images

@@ -46,7 +46,7 @@ class SeenImage:
     views: tuple[SeenView, ...]
 
 
-def views_seen(config: TrainConfig, num_images: int = IMAGES) -> tuple[SeenImage, ...]:
+def views_seen(config: TrainConfig) -> tuple[SeenImage, ...]:
     """The first images that can be read.
 
     Raises:
@@ -54,7 +54,7 @@ def views_seen(config: TrainConfig, num_images: int = IMAGES) -> tuple[SeenImage
     """
     policy, index, seed = config.policy.load(), open_training(config), config.loop.seed
     # More than are shown: some may be bad.
-    count = min(4 * num_images, index.epoch_samples)
+    count = min(4 * IMAGES, index.epoch_samples)
     ids = index.windowed_order(seed, config.loop.window)(np.arange(count, dtype=np.int64))[1]
     with ShardReader(index) as reader:
         decoder = create_decoder("auto", torch.device("cpu"), num_threads=1)
@@ -62,7 +62,7 @@ def views_seen(config: TrainConfig, num_images: int = IMAGES) -> tuple[SeenImage
         masks: list[torch.Tensor | None] = [None] * len(ids)
         if policy.has_background:
             masks = MaskSource(index, reader, Meter()).load(ids, index.rows(ids), found)
-    good = [row for row, image in enumerate(found) if isinstance(image, torch.Tensor)][:num_images]
+    good = [row for row, image in enumerate(found) if isinstance(image, torch.Tensor)][:IMAGES]
     if not good:
         raise DataError(
             f"views are shown of images that can be read, got none in {index.directory}"

@@ -1,7 +1,7 @@
 """Bounds of settings in their types: `out_dim: Count = 256` is at least 1.
 
-A settings dataclass calls `check_bounds` in `__post_init__`, so that a wrong recipe stops before
-anything is built. What concerns several settings at once stays a `require` beside the call.
+A settings dataclass inherits `Bounded`, so that a wrong recipe stops before anything is built. One
+with rules of several settings at once has a `__post_init__` of its own, which calls `check_bounds`.
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,15 @@ Positive = Annotated[float, Bound("is positive", least=0, excluded=0)]
 Share = Annotated[float, Bound("lies in [0, 1]", least=0, most=1)]
 ShareBelow1 = Annotated[float, Bound("lies in [0, 1)", least=0, most=1, excluded=1)]
 ShareAbove0 = Annotated[float, Bound("lies in (0, 1]", least=0, most=1, excluded=0)]
+
+
+class Bounded:
+    """The base of settings that only their types bound; a message begins with their file's name."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        check_bounds(type(self).__module__.rpartition(".")[2], self)
 
 
 def check_bounds(name: str, settings: Any) -> None:

@@ -20,21 +20,18 @@ import torch
 
 from trainer.losses.cosine import pair_cosine
 from trainer.nets.von_mises_fisher import vmf_sample
-from trainer.settings.bounds import NotNegative, Positive, check_bounds
+from trainer.settings.bounds import Bounded, NotNegative, Positive
 from trainer.terms.term import Seen, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """scripts/csimclr.sh, for 256 features; the spread of a sample goes with D / kappa_e."""
 
     kappa_e: Positive = 1024.0  # concentration of a query around its projection
     kappa_b: Positive = 10.0  # of what the other view would say of it
     # In which the loss grows from 0 to its whole: the code's beta_schedule linear_warmup.
     warmup_epochs: NotNegative = 0.0
-
-    def __post_init__(self) -> None:
-        check_bounds("compress", self)
 
 
 class Compress(Term):

@@ -24,12 +24,12 @@ from trainer.losses.cosine import unit_rows
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views
 from trainer.nets.von_mises_fisher import vmf_sample
-from trainer.settings.bounds import Count, NotNegative, Positive, check_bounds
+from trainer.settings.bounds import Bounded, Count, NotNegative, Positive
 from trainer.terms.term import Seen, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """scripts/cbyol.sh, for 256 features."""
 
     kappa_e: Positive = 16384.0  # concentration of a sample around the predictor's output
@@ -37,9 +37,6 @@ class Settings:
     hidden_dim: Count = 4096  # of m, as the predictor's
     # In which the loss grows from 0 to its whole: the code's beta_schedule linear_warmup.
     warmup_epochs: NotNegative = 0.0
-
-    def __post_init__(self) -> None:
-        check_bounds("compress_predictor", self)
 
 
 class CompressPredictor(Term):

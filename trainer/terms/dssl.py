@@ -21,18 +21,15 @@ from augengine.policy import Policy
 from trainer.checks import require
 from trainer.losses.cosine import unit_rows
 from trainer.nets.multicrop import forward_views
-from trainer.settings.bounds import Share, check_bounds
+from trainer.settings.bounds import Bounded, Share
 from trainer.terms.term import Seen, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Bounded):
     """The paper's ImageNet form; its CIFAR-10 runs had 0.1."""
 
     reverse: Share = 0.0  # share of the other direction: sources predict their heavy views
-
-    def __post_init__(self) -> None:
-        check_bounds("dssl", self)
 
 
 class DSSL(Term):

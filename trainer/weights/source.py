@@ -7,7 +7,6 @@ timm's checkpoints have one). A file that needs more is refused, with how to con
 
 import argparse
 import hashlib
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import torch
 
 import trainer.checkpoint as checkpoint
 from shards.errors import DataError, UsageError
+from shards.plugins.optional_library import optional_library
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS, method_class
 from trainer.nets.finite import not_finite
@@ -193,12 +193,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _timm(name: str, key: str = "backbone.weights") -> Any:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise UsageError(
-            f"{key}={name} needs timm, which is not installed; pip install 'timm>=1.0'"
-        ) from None
+    timm = optional_library("timm", f"{key}={name}", "'timm>=1.0'")
     wanted = name.removeprefix(TIMM)
     tagged = list(timm.list_pretrained())
     known = [*dict.fromkeys(known.partition(".")[0] for known in tagged), *tagged]

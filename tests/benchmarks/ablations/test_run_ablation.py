@@ -112,7 +112,7 @@ def test_the_list_has_words_that_can_be_typed(capsys: pytest.CaptureFixture[str]
         ("--which all --print", "has no rows; run without --print first"),
         ("--which all --seeds one", "--seeds are whole numbers, got one"),
         ("--which all --epochs 0", "--epochs is positive, got 0.0"),
-        ("--which all --jobs 0", "--jobs is at least 1, got 0"),
+        ("--which all --jobs 0", "--jobs is a whole number from 1 on, got 0"),
         ("--which all --set a", "--set reads TRAIN,EVAL, got a"),
         ("--which all --set a,b,c", "--set reads TRAIN,EVAL, got a,b,c"),
         ("--which all --set .,.", "scores other images than it trains on, got '.'"),

@@ -58,7 +58,7 @@ def test_everyone_is_first_in_turn() -> None:
     [
         (["--photos", "none.parquet"], "--photos is a Parquet file with an image column"),
         (["--photos", "text.parquet"], "--photos is a Parquet file whose image column holds bytes"),
-        (["--images", "0"], "--images is at least 1, got 0"),
+        (["--images", "0"], "--images is a whole number from 1 on, got 0"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -85,7 +85,7 @@ def test_the_loss_of_a_checkpoint_is_of_the_half_epoch_before() -> None:
         ("--set a=b,c --methods distill", "unknown method 'distill'"),
         ("--set a=b,c --epochs 1", "two epochs or more, got --epochs 1"),
         ("--set a=b,c --seeds one", "--seeds are whole numbers, got one"),
-        ("--print", "got no rows; run without --print first"),
+        ("--print", "rows.json has no rows; run without --print first"),
     ],
 )
 def test_the_command_refuses_in_a_line(flags: str, said: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.minutes import minute_trial, minutes, processor_cost
 from benchmarks.minutes.ideas import IDEAS, WARMUPS
+from shards.errors import DataError
 from trainer.recipes.recipe import as_mapping
 
 
@@ -73,7 +74,7 @@ def test_length_and_warm_up_follow_the_images(shard_folder: Path) -> None:
     assert longer.optim.warmup_epochs == pytest.approx(0.9)
 
 
-ROW = {"core_seconds": 60.0, "cost": 1.0, "images": 9, "steps": 3, "rank": 4.0, "knn": 0.4}
+SCORES = {"cost": 1.0, "images": 9, "steps": 3, "rank": 4.0, "knn": 0.4}
 
 
 def test_rows_that_are_there_are_not_made_again(
@@ -82,10 +83,12 @@ def test_rows_that_are_there_are_not_made_again(
     """Each is in the file before the next begins; one that fails is made by the next call."""
     out, made, fails = tmp_path / "rows.json", [], {"half-stem"}
 
-    def trial(name: str, options: Any) -> dict[str, Any] | None:
+    def trial(name: str, options: Any) -> dict[str, float]:
         kept = [row["idea"] for row in json.loads(out.read_text())["rows"]] if made else []
         made.append((name, kept))
-        return None if name in fails else {**ROW, "idea": name, "keys": list(IDEAS[name])}
+        if name in fails:
+            raise DataError("no room")
+        return SCORES
 
     monkeypatch.setattr(minutes, "_trial", trial)
     words = ["--train", "a", "--held-out", "b", "--out", str(out), "--ideas", "base,half-stem,muon"]
@@ -100,12 +103,19 @@ def test_rows_that_are_there_are_not_made_again(
     assert capsys.readouterr().out.count("+0.0") >= 6
 
 
-def test_an_idea_whose_keys_have_changed_is_made_again() -> None:
+def test_an_idea_whose_keys_have_changed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its former row stays what it is: of other keys."""
-    row = {**ROW, "idea": "muon", "keys": ["optim.name=muon"]}
-    assert minutes.lacking(["muon"], 60.0, [row]) == ["muon"]
-    row["keys"] = list(IDEAS["muon"])
-    assert minutes.lacking(["muon"], 60.0, [row]) == []
+    out = tmp_path / "rows.json"
+    row = {"idea": "muon", "core_seconds": 60.0, "keys": ["optim.name=muon"]} | SCORES
+    out.write_text(json.dumps({"rows": [row]}))
+    monkeypatch.setattr(minutes, "_trial", lambda name, options: SCORES)
+    words = ["--train", "a", "--held-out", "b", "--out", str(out), "--ideas", "muon"]
+    for _ in range(2):
+        assert minutes.main(words) == 0
+        keys = [row["keys"] for row in json.loads(out.read_text())["rows"]]
+        assert keys == [["optim.name=muon"], [*IDEAS["muon"]]]
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def test_agreement_is_of_loss_and_gradient() -> None:
         ("", "--set names the images, got none"),
         ("--set a=b,c --methods simcrl", "unknown method 'simcrl'"),
         ("--set a=b,c --seeds one", "--seeds are whole numbers, got one"),
-        ("--set a=b,c --epochs 0", "--epochs is at least 1, got 0"),
-        ("--set a=b,c --jobs 0", "--jobs is at least 1, got 0"),
+        ("--set a=b,c --epochs 0", "--epochs is a whole number from 1 on, got 0"),
+        ("--set a=b,c --jobs 0", "--jobs is a whole number from 1 on, got 0"),
         (
             "--set a=b,c --peer-python nowhere",
             "--peer-python is a Python with lightly, got nowhere",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from shards.errors import UsageError
-from shards.terminal.commandline import CommandParser, version
+from shards.terminal.commandline import CommandParser, count, version
 
 COMMANDS = {
     "trainer.run": ["--bakend", "x"],
@@ -29,6 +29,7 @@ def parse() -> Callable[..., object]:
         keys = {"lr": ["optim.base_lr"], "momentum": ["optim.momentum", "method.momentum"]}
         parser = CommandParser("cmd", "what it does", keys=lambda: keys)
         parser.add_argument("--batch-size", type=int)
+        parser.add_argument("--rounds", type=count)
         parser.add_argument("--kind", choices=("alpha", "beta"))
         parser.add_argument("overrides", nargs="*")
         return parser.parse_intermixed_args(list(arguments))
@@ -49,6 +50,8 @@ def parse() -> Callable[..., object]:
         (["--zzz"], "cmd has no flag --zzz; cmd --help shows all"),
         (["--kind", "alphaa"], "--kind is one of alpha, beta, got 'alphaa'; did you mean alpha"),
         (["--batch-size", "x"], "invalid int value: 'x'; cmd --help shows all"),
+        (["--rounds", "0"], "--rounds is a whole number from 1 on, got 0; try 1"),
+        (["--rounds", "1.5"], "--rounds is a whole number from 1 on, got 1.5; try 1"),
         (["--batch-size"], "expected one argument; cmd --help shows all"),
     ],
 )

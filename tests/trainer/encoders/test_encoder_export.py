@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_run import tiny_config
 
 from trainer import checkpoint
-from trainer.encoders.encoder_file import encoder_of
+from trainer.encoders.encoder_file import describe, trained_encoder
 from trainer.export import main as export
 from trainer.nets.backbones import create_backbone
 from trainer.setup.networks import build_method
@@ -45,7 +45,8 @@ def test_a_vits_heads_are_told(shard_folder: Path, heads: int | None) -> None:
     backbone = {"arch": "vit_tiny4", "stem": "auto", "width": 1.0, "heads": heads}
     config = tiny_config(shard_folder, "simsiam", backbone=backbone)
     weights = build_method(config, config.policy.load()).state_dict()
-    _, metadata = encoder_of(config, {"method": weights, "step": 0})
+    encoder = trained_encoder(config, {"method": weights})
+    metadata = describe(config, encoder, step=0)
     assert metadata["heads"] == str(heads or 3)
 
 

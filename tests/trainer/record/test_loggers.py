@@ -103,7 +103,9 @@ def test_a_library_that_is_not_there_is_asked_for(
 ) -> None:
     """By the line that installs it, before anything is written."""
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=f"logger {name} needs {name}, .*: pip install"):
+    with pytest.raises(
+        UsageError, match=f"logger {name} needs {name}, which is not installed; pip install"
+    ):
         check_loggers([name])
     assert name in LOGGERS
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from shards.errors import DataError, UsageError
 from trainer import checkpoint
-from trainer.encoders.encoder_file import encoder_of
+from trainer.encoders.encoder_file import trained_encoder
 from trainer.evaluate import main as evaluate
 from trainer.export import main as export
 from trainer.methods import distill
@@ -93,8 +93,7 @@ def test_a_memory_is_not_made_to_export(method: str, setting: dict, tmp_path: Pa
     huge = resolve(merge(as_mapping(config), {"method": setting}))
     with pytest.raises(UsageError, match="fit into memory"):
         build_method(huge, policy)
-    weights, _ = encoder_of(huge, state)
-    encoder = build_encoder(huge, policy, weights)
+    encoder = trained_encoder(huge, state)
     head = build_head(huge, encoder, "projector")
     assert head is not None
     load_weights(head, checkpoint.child_weights(state, "projector"))
@@ -124,7 +123,7 @@ def test_another_network_is_one_line(shard_folder: Path, tmp_path: Path) -> None
     (run / "config.yaml").write_text(yaml.safe_dump(values))
     state = checkpoint.load(checkpoint.find(run))
     with pytest.raises(DataError, match=r"that its config\.yaml describes, got another"):
-        encoder_of(read_config(run), state)
+        trained_encoder(read_config(run), state)
 
 
 def test_encoder_name_is_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
