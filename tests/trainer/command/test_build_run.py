@@ -158,12 +158,13 @@ def test_what_cannot_be_is_one_line(
 
 
 def test_a_warning_speaks_of_arguments(shard_folder: Path) -> None:
-    """A run of four steps: what to write is not a flag."""
+    """A run of four steps that warms up for longer: what to write is not a flag."""
     run = build_run(tiny_config(shard_folder, "simclr"), epochs=1)
     assert run.total_steps == 4
-    (warning,) = run.warnings
-    assert "batch_size 8" in warning
-    assert "--" not in warning
+    few, rising = run.warnings
+    assert "batch_size 8" in few
+    assert "optim.warmup_epochs=0.1" in rising
+    assert "--" not in few + rising
     assert run.method.training
     assert all(p.device.type == "cpu" for p in run.method.parameters())
     assert torch.is_grad_enabled()

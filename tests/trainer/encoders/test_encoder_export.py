@@ -60,7 +60,10 @@ def test_what_cannot_be_exported_is_one_line(
     for argv, part in (
         ([str(run), "--out", str(tmp_path / "x.pt")], "ends with .safetensors"),
         ([str(tmp_path / "none"), "--out", str(out)], "which is not there"),
-        ([str(run), "--out", str(out), "--checkpoint", "best"], "got best"),
+        (
+            [str(run), "--out", str(out), "--checkpoint", "best"],
+            "highest kNN while training, got none in",
+        ),
     ):
         assert export(argv) == 2
         error = capsys.readouterr().err
