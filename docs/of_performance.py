@@ -1,6 +1,7 @@
 """The figures of performance.md: the CPU's here, the GPU's and the losses' in files beside this."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ TITLES = {
     "byol": "BYOL, 2x224 px, bicubic crops as published",
     "byol bilinear": "BYOL, 2x224 px, bilinear crops as lightly's",
     "tiny": "2 views of 32x32 px images, batch 256",
+}
+CAMERA_TITLES = {
+    "swav camera": "SwAV, 2x224 + 6x96 px, of photographs",
+    "swav": "the same of cuts of 500x375 px",
+    "byol camera": "BYOL, 2x224 px, of photographs",
+    "byol": "the same of cuts of 500x375 px",
+    "small": "2 views of 64x64 px JPEGs, batch 256",
 }
 PICTURED = {"swav": "profile-swav.png", "byol": "profile-byol.png"}
 
@@ -119,9 +127,9 @@ def _why(threads: str, found: dict[str, Any], row: dict[str, Any]) -> str:
     )
 
 
-def _tables() -> str:
-    report, tables = _by_threads(), []
-    for name, title in TITLES.items():
+def _tables(name_of_results: str, titles: dict[str, str]) -> str:
+    report, tables = results(name_of_results)["threads"], []
+    for name, title in titles.items():
         head, lines = [title], []
         for threads in report:
             head += [f"{_threads(threads)}: img/s", "x", "CPU ms"]
@@ -130,6 +138,20 @@ def _tables() -> str:
             lines.append([case, *(cell for row in rows for cell in _cells(row))])
         tables.append(table(head, lines))
     return "\n\n".join(tables)
+
+
+def _photographs() -> str:
+    report = results("camera_cpu")
+    done, settings, data = report["conditions"], report["settings"], report["data"]
+    photographs, cuts = (data[name]["mean_bytes"] / 1024 for name in ("camera", "photographs"))
+    return (
+        f"{data['camera']['images']} photographs of {photographs:.0f} KiB on average beside cuts "
+        f"of {cuts:.0f} KiB, in turns: {settings['rounds']} rounds, "
+        f"{settings['seconds_per_row']:g} s a row; load average {done['load_average_1min']} at "
+        f"the start, {done['date']}, commit {done['commit']} "
+        "([camera_cpu.json](../benchmarks/results/camera_cpu.json)).\n\n"
+        + _tables("camera_cpu", CAMERA_TITLES)
+    )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -190,7 +212,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "conditions": _conditions,
     "targets": targets,
     "missed": missed,
-    "tables": _tables,
+    "tables": partial(_tables, "fused_cpu", TITLES),
+    "photographs": _photographs,
     "growth": _growth,
     "decoder conditions": decoder_conditions,
     "decoder times": decoder_times,

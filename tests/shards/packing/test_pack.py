@@ -13,10 +13,9 @@ from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from shards.errors import DataError, UsageError
-from shards.format import NO_LABEL, QUARANTINE_NAME
+from shards.format import NO_LABEL, QUARANTINE_NAME, version_of
 from shards.index import ShardIndex
 from shards.indexing.scan_tar import scan_tar
-from shards.packing import pack_run
 from shards.packing.pack_report import PackReport
 from shards.reader import ShardReader
 
@@ -46,7 +45,11 @@ def test_a_source_tree_packs_without_being_installed(
         raise PackageNotFoundError(package)
 
     monkeypatch.setattr("shards.format.installed_version", nowhere)
-    versions = pack_small(Noise(), tmp_path / "out").manifest.made["versions"]
+    version_of.cache_clear()
+    try:
+        versions = pack_small(Noise(), tmp_path / "out").manifest.made["versions"]
+    finally:
+        version_of.cache_clear()
     assert isinstance(versions, dict)
     assert versions["augengine"] == "unknown"
 
@@ -119,7 +122,7 @@ def test_the_seed_mixes_the_samples(tmp_path: Path) -> None:
 
 def test_blocks_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source in blocks is shuffled within windows: few blocks are open at a time."""
-    monkeypatch.setattr(pack_run, "WINDOW_SAMPLES", 20)
+    monkeypatch.setattr("shards.packing.pack_settings.WINDOW_SAMPLES", 20)
     source = Noise(size=100, block_sizes=np.full(10, 10))
     pack_small(source, tmp_path / "out")
     assert sorted(source.asked) == list(range(100))
