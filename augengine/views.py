@@ -104,8 +104,8 @@ class Views:
         return f"Views(B={self.batch_size}, V={self.num_views}: {shapes} on {self.crops[0].device})"
 
 
-def join_views(parts: Sequence[Views], plan: Plan) -> Views:
-    """One batch of those images, in the order of the parts; `plan` is of all of them."""
+def join_views(parts: Sequence[Views], plan: Plan, bad: tuple[BadSample, ...]) -> Views:
+    """One batch of those images, in the order of the parts; `plan` and `bad` are of all of it."""
     groups = zip(*(part.crops for part in parts), strict=True)
     heavy = [part.heavy for part in parts if part.heavy is not None]
     return Views(
@@ -113,7 +113,7 @@ def join_views(parts: Sequence[Views], plan: Plan) -> Views:
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.labels for part in parts]),
         plan,
-        tuple(bad for part in parts for bad in part.bad),
+        bad,
         parts[-1].cursor,
         _joined(heavy) if heavy else None,
     )

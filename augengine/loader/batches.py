@@ -110,7 +110,7 @@ class BatchMaker:
         epochs = np.concatenate([part.plan.epochs for part in views])
         # Of an image alone, so it is what was drawn for each piece.
         plan = self._draw(ids, epochs, self._index.sizes(ids))
-        return Batch(replace(join_views(views, plan), bad=bad), bad, num_drawn)
+        return Batch(join_views(views, plan, bad), bad, num_drawn)
 
     def _handed_over(self, views: Views, device: torch.device) -> Views:
         with self._meter.measure("transfer", views.batch_size):

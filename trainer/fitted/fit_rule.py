@@ -30,9 +30,7 @@ SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no b
 TINY_PX = 40  # likewise: a stem that keeps the resolution
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
-MUON_FEATURES = (
-    256  # of the encoder, or fewer: a step of wider ones costs more, how much is unknown
-)
+MUON_FEATURES = 256  # or fewer: what a step of a wider encoder costs was not measured
 LEAST_BATCH = 32  # of a small set, of others twice as many
 MOST_CPU_PX, MOST_GPU_PX = 64, 224
 # Activations of a ResNet-50 at 224 px with their gradients in bf16; others follow their width.

@@ -79,6 +79,9 @@ def _trust_ratios(
 class LARS(WithMomentum):
     """Holds the momentum of `lars_update`; groups may set lr, weight_decay and adapt."""
 
+    update = staticmethod(lars_update)
+    rates = ("lr", "momentum", "weight_decay", "trust", "adapt", "form")
+
     def __init__(
         self,
         params: Any,
@@ -99,16 +102,3 @@ class LARS(WithMomentum):
             "form": choose("form of layer-wise adaptation", form, FORMS),
         }
         super().__init__(params, defaults)
-
-    def update(
-        self,
-        params: list[torch.Tensor],
-        grads: list[torch.Tensor],
-        buffers: list[torch.Tensor],
-        group: dict[str, Any],
-    ) -> None:
-        """`lars_update` by the group's rates."""
-        lars_update(params, grads, buffers, **{key: group[key] for key in _RULE})
-
-
-_RULE = ("lr", "momentum", "weight_decay", "trust", "adapt", "form")

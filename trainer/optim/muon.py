@@ -69,8 +69,24 @@ def muon_update(
     param.add_(step, alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
 
+def matrices_update(
+    params: list[torch.Tensor],
+    grads: list[torch.Tensor],
+    buffers: list[torch.Tensor],
+    **rates: float,  # lr, momentum and weight_decay
+) -> None:
+    """One step: Muon's rule for matrices and kernels, SGD's for the rest."""
+    for param, grad, buffer in zip(params, grads, buffers, strict=True):
+        # One row, as of a class token, is a vector that happens to have more axes.
+        is_matrix = param.ndim > 1 and len(param) > 1
+        (muon_update if is_matrix else _sgd_update)(param, grad, buffer, **rates)
+
+
 class Muon(WithMomentum):
     """Holds the momentum of `muon_update` and of SGD; groups may set lr and weight_decay."""
+
+    update = staticmethod(matrices_update)
+    rates = ("lr", "momentum", "weight_decay")
 
     def __init__(
         self,
@@ -81,20 +97,6 @@ class Muon(WithMomentum):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    def update(
-        self,
-        params: list[torch.Tensor],
-        grads: list[torch.Tensor],
-        buffers: list[torch.Tensor],
-        group: dict[str, Any],
-    ) -> None:
-        """Muon's rule for matrices and kernels, SGD's for the rest."""
-        rule = {key: group[key] for key in ("lr", "momentum", "weight_decay")}
-        for param, grad, buffer in zip(params, grads, buffers, strict=True):
-            # One row, as of a class token, is a vector that happens to have more axes.
-            is_matrix = param.ndim > 1 and len(param) > 1
-            (muon_update if is_matrix else _sgd_update)(param, grad, buffer, **rule)
 
 
 def _sgd_update(

@@ -22,7 +22,12 @@ class Uncompiled(torch.optim.Optimizer):
 
 
 class WithMomentum(Uncompiled):
-    """The base of ours: a momentum for every parameter, whose rule is `update`."""
+    """The base of ours: a momentum for every parameter, which `update` changes with it."""
+
+    # One step of a group: its parameters, their gradients and momenta (zeros at first), then what
+    # the group has under the names of `rates`. Parameters and momenta change in place.
+    update: Callable[..., None]
+    rates: tuple[str, ...]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -33,19 +38,9 @@ class WithMomentum(Uncompiled):
                 loss = closure()
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            grads = [p.grad for p in params]
-            self.update(params, grads, [self._momentum_buffer(p) for p in params], group)
+            grads, buffers = [p.grad for p in params], [self._momentum_buffer(p) for p in params]
+            self.update(params, grads, buffers, **{key: group[key] for key in self.rates})
         return loss
-
-    def update(
-        self,
-        params: list[torch.Tensor],  # changed in place
-        grads: list[torch.Tensor],
-        buffers: list[torch.Tensor],  # momentum, zeros at first; changed in place
-        group: dict[str, Any],  # with its rates
-    ) -> None:
-        """One step of a group's parameters."""
-        raise NotImplementedError(f"{type(self).__name__} does not define update")
 
     def _momentum_buffer(self, param: torch.Tensor) -> torch.Tensor:
         state = self.state[param]

@@ -78,10 +78,10 @@ def reading(data: DataConfig, decoder: Decoder) -> dict[str, Any]:
     """
     max_bytes = data.max_decoded_bytes
     if max_bytes is None:
-        free = _free_bytes(decoder.device)
         local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        sharing = 1 if decoder.device.type == "cuda" else local_ranks
-        max_bytes = None if free is None else int(SHARE * free / sharing)
+        on_cuda = decoder.device.type == "cuda"
+        free = free_bytes(decoder.device) if on_cuda else free_host_bytes()
+        max_bytes = None if free is None else int(SHARE * free / (1 if on_cuda else local_ranks))
     return {
         "decoder": decoder,
         "num_workers": data.workers,
@@ -96,18 +96,12 @@ def reading(data: DataConfig, decoder: Decoder) -> dict[str, Any]:
 
 def _free_share(device: torch.device) -> int | None:
     """A share of what is free for this process, on the device where images arrive."""
-    free = _free_bytes(device)
     if device.type == "cuda":
-        return None if free is None else int(SHARE * free)
-    neighbours = Neighbours()
+        return int(SHARE * free_bytes(device))
+    neighbours, free = Neighbours(), free_host_bytes()
     # What one of them has taken is no longer free for the next, so the first one's number counts.
     free = neighbours.agree(-1 if free is None else free)
     return None if free < 0 else int(SHARE * free / len(neighbours))
-
-
-def _free_bytes(device: torch.device) -> int | None:
-    """Bytes that could be had now; None: the system does not say."""
-    return free_bytes(device) if device.type == "cuda" else free_host_bytes()
 
 
 def _describe(
