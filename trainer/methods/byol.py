@@ -16,7 +16,6 @@ from trainer.losses.cosine import byol_loss, unit_rows
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
@@ -43,7 +42,7 @@ class BYOL(MomentumMethod):
     constant_is_best = True
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=1.0 if settings.ramp else None)
         dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
         self.settings = settings
         self.backbone = backbone
@@ -77,8 +76,3 @@ class BYOL(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right."""
         return 0.0
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        start = self.settings.momentum
-        return cosine_momentum(start, progress.fraction) if self.settings.ramp else start

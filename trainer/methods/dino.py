@@ -18,7 +18,6 @@ from trainer.losses.swapped import swapped_prediction
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import WeightNormLinear, mlp
 from trainer.nets.multicrop import forward_groups, forward_views
 from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
@@ -49,7 +48,7 @@ class DINO(MomentumMethod):
     center: torch.Tensor  # [K] float32 - moving mean of the teacher's scores
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         hidden, out, num = settings.hidden_dim, settings.out_dim, settings.num_prototypes
         dims = (feature_dim(backbone), hidden, hidden, out)
         self.settings = settings
@@ -90,10 +89,6 @@ class DINO(MomentumMethod):
         if progress.epoch < self.settings.freeze_epochs:
             # None, not zero: momentum and weight decay must rest as well.
             self.prototypes.zero_grad(set_to_none=True)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        return cosine_momentum(self.settings.momentum, progress.fraction)
 
     def _teacher_temperature(self, progress: Progress) -> float:
         start, end = self.settings.warmup_temperature, self.settings.teacher_temperature

@@ -6,7 +6,8 @@ backbone sees each on its own, at the cost of the whole view; every choice of so
 averaged before the projector and asks for the key of every other global view, which a momentum
 network says of the whole view. Views beyond two are our generalisation: local ones, which are parts
 already, ask as they are. Batch statistics are per view, of all its patches or all its choices, and
-over all ranks. The momentum network starts as a copy; the code's starts at random.
+over all ranks. The momentum network starts as a copy; the code's starts at random, and moves before
+a step's keys are made, which gives the same.
 """
 
 import math
@@ -51,7 +52,7 @@ class FastMoCo(MomentumMethod):
     unaligned = ("backbone", "projector", "predictor")  # they see patches, and choices of them
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=None)
         out, hidden = settings.out_dim, [settings.hidden_dim] * (settings.projector_layers - 1)
         dims = (feature_dim(backbone), *hidden, out)
         self.settings = settings
@@ -87,10 +88,6 @@ class FastMoCo(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All candidates are alike: the batch."""
         return math.log(num_images)
-
-    def momentum(self, progress: Progress) -> float:
-        """Constant; the code moves the network before a step's keys, which gives the same."""
-        return self.settings.momentum
 
     def _predict(self, features: torch.Tensor) -> torch.Tensor:
         z = forward_views(self.projector, features, per_view=True)

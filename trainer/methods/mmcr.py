@@ -38,7 +38,7 @@ class MMCR(MomentumMethod):
     batch_loss = "centroids"
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=None)
         hidden = [settings.hidden_dim] * (settings.projector_layers - 1)
         dims = (feature_dim(backbone), *hidden, settings.out_dim)
         self.settings = settings
@@ -57,7 +57,3 @@ class MMCR(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """One direction for all: a matrix of rank 1 (losses/nuclear.py)."""
         return -math.sqrt(num_images) + self.settings.local * math.sqrt(views[1])
-
-    def momentum(self, progress: Progress) -> float:
-        """Constant; without a target nothing moves."""
-        return self.settings.momentum or 0.0

@@ -26,7 +26,6 @@ from trainer.losses.own_negatives import Negatives, negatives_info_nce
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
@@ -72,7 +71,7 @@ class MoCo(MomentumMethod):
     states = ("queries", "negatives")
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=1.0 if settings.ramp else None)
         dim, out = feature_dim(backbone), settings.out_dim
         hidden, norm = settings.hidden_dim or dim, settings.head == "mlp_norm"
         dims = (dim, out) if settings.head == "linear" else (dim, hidden, out)
@@ -127,11 +126,6 @@ class MoCo(MomentumMethod):
         """All candidates are alike: the key and the queue."""
         directions = 2 if self.settings.symmetric else 1
         return directions * math.log(1 + self.settings.queue_length)
-
-    def momentum(self, progress: Progress) -> float:
-        """Constant, or a cosine from it to 1."""
-        start = self.settings.momentum
-        return cosine_momentum(start, progress.fraction) if self.settings.ramp else start
 
     def _entering(self, keys: torch.Tensor, step: int) -> torch.Tensor:
         """[K or 1, B, D]: the views whose keys enter the queue, a function of the step alone."""

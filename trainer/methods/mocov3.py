@@ -6,7 +6,7 @@ separate forwards, and over all ranks: every candidate is of this batch, so they
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -15,7 +15,6 @@ from trainer.losses.info_nce import batch_info_nce
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.stated import stated
@@ -41,7 +40,7 @@ class MoCoV3(MomentumMethod):
     states = ("predictions",)
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         hidden, out = settings.hidden_dim, settings.out_dim
         dims = (feature_dim(backbone), *[hidden] * (settings.projector_layers - 1), out)
         self.settings = settings
@@ -64,7 +63,8 @@ class MoCoV3(MomentumMethod):
         # The code sums two directions, each times 2 T, which keeps gradients alike at every T.
         loss = 2 * 2 * temperature * batch_info_nce(q, k, temperature)
         embeddings = z[: len(k)].detach().flatten(0, 1)
-        return StepResult(loss, embeddings, {"momentum": self._momentum(progress.step, progress)})
+        # By which the network of these keys was moved.
+        return StepResult(loss, embeddings, {"momentum": super().momentum(progress)})
 
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All candidates are alike: the batch."""
@@ -72,8 +72,4 @@ class MoCoV3(MomentumMethod):
 
     def momentum(self, progress: Progress) -> float:
         """The next step's: the code moves the keys' network before it makes keys."""
-        return self._momentum(progress.step + 1, progress)
-
-    def _momentum(self, step: int, progress: Progress) -> float:
-        """By which the network of this step's keys was moved."""
-        return cosine_momentum(self.settings.momentum, step / max(1, progress.total_steps))
+        return super().momentum(replace(progress, step=progress.step + 1))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from trainer.methods.protocol import Method, Progress
-from trainer.nets.ema import ema_update, frozen_copy
+from trainer.nets.ema import cosine_momentum, ema_update, frozen_copy
 from trainer.nets.multicrop import project_groups
 
 
@@ -14,8 +14,14 @@ class MomentumMethod(Method):
     A copy is a child like any other, so that a checkpoint holds it, and takes no gradient.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        start: float | None = None,  # momentum of the first step; None: `momentum` is overridden
+        *,
+        final: float | None = 1.0,  # to which a cosine takes it; None: it stays
+    ) -> None:
         super().__init__()
+        self._start, self._final = start, final
         self._followed: dict[str, str] = {}  # a copy's name: its original's
 
     def follow(self, prefix: str, *names: str) -> None:
@@ -26,7 +32,9 @@ class MomentumMethod(Method):
 
     def momentum(self, progress: Progress) -> float:
         """The share of a copy's weights that the step leaves, in [0, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} does not define momentum")
+        if self._start is None:
+            raise NotImplementedError(f"{type(self).__name__} does not define momentum")
+        return cosine_momentum(self._start, progress.fraction, self._final)
 
     def after_step(self, progress: Progress) -> None:
         """Move every copy towards the new weights."""

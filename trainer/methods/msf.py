@@ -56,7 +56,7 @@ class MSF(MomentumMethod):
     constant_is_best = True
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=None)
         dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
         self.settings = settings
         self.backbone = backbone
@@ -91,7 +91,3 @@ class MSF(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """Every prediction is right."""
         return 0.0
-
-    def momentum(self, progress: Progress) -> float:
-        """Constant."""
-        return self.settings.momentum

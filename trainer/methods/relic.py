@@ -21,7 +21,6 @@ from trainer.losses.relic import offsets_of_step, relic_losses
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
@@ -46,7 +45,7 @@ class ReLIC(MomentumMethod):
     batch_loss = "candidates"
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         dims = (feature_dim(backbone), settings.hidden_dim, settings.out_dim)
         self.settings = settings
         self.backbone = backbone
@@ -83,10 +82,6 @@ class ReLIC(MomentumMethod):
         """All candidates are alike, whichever views show them."""
         number = self.settings.num_negatives
         return math.log(num_images if number is None else 1 + number)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        return cosine_momentum(self.settings.momentum, progress.fraction)
 
     def _offsets(self, z: torch.Tensor, step: int) -> torch.Tensor | None:
         if self.settings.num_negatives is None:

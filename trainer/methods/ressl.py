@@ -19,7 +19,6 @@ from trainer.losses.relational import relational_loss
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
@@ -54,7 +53,7 @@ class ReSSL(MomentumMethod):
     unaligned = ("key_backbone", "key_projector")  # they see the images in another order
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=settings.final_momentum)
         dims = (feature_dim(backbone), settings.hidden_dim, settings.out_dim)
         self.settings = settings
         self.backbone = backbone
@@ -88,8 +87,3 @@ class ReSSL(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All rows of the queue are alike."""
         return math.log(self.settings.queue_length)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine, or constant."""
-        settings = self.settings
-        return cosine_momentum(settings.momentum, progress.fraction, settings.final_momentum)

@@ -20,7 +20,6 @@ from trainer.losses.cosine import unit_rows
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Bounded, Count, Share
@@ -44,7 +43,7 @@ class SAT(MomentumMethod):
     constant_is_best = True
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
         self.settings = settings
         self.backbone = backbone
@@ -83,7 +82,3 @@ class SAT(MomentumMethod):
             self.bank.update(ids, said, self.settings.target_momentum)
         self._seen.clear()
         super().after_step(progress)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        return cosine_momentum(self.settings.momentum, progress.fraction)

@@ -21,7 +21,6 @@ from trainer.losses.relational import similarity_loss
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import NumLayers, mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.nets.shuffle import check_groups, check_shuffle, forward_keys
@@ -56,7 +55,7 @@ class SCE(MomentumMethod):
     """Backbone, projector, predictor for queries; moving averages of the first two; the queue."""
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=settings.final_momentum)
         hidden, out = settings.hidden_dim, settings.out_dim
         dims = (feature_dim(backbone), *[hidden] * (settings.projector_layers - 1), out)
         norm, asks = settings.projector_norm, settings.predictor_dim
@@ -108,8 +107,3 @@ class SCE(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All candidates are alike: the key and the queue."""
         return math.log(1 + self.settings.queue_length)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine, or constant."""
-        settings = self.settings
-        return cosine_momentum(settings.momentum, progress.fraction, settings.final_momentum)

@@ -58,7 +58,7 @@ class SimCLR(MomentumMethod):
     """Backbone and projector; with a memory their moving averages and a queue."""
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum, final=None)
         self.settings = settings
         self.backbone = backbone
         self.projector = _projector(feature_dim(backbone), settings)
@@ -100,10 +100,6 @@ class SimCLR(MomentumMethod):
         else:  # DCL leaves the positive out
             candidates = 2 * num_images - (1 if settings.loss == "nt_xent" else 2)
         return (2 if settings.code_scale else 1) * math.log(candidates)
-
-    def momentum(self, progress: Progress) -> float:
-        """Constant, of the memory's network."""
-        return self.settings.momentum
 
 
 def _projector(dim: int, settings: Settings) -> nn.Module:

@@ -20,7 +20,6 @@ from trainer.losses.kernel_width import follow_slope, width_slope
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import forward_views, project_groups
 from trainer.settings.bounds import Bounded, Count, NotNegative, Positive, Share
@@ -48,7 +47,7 @@ class SSLHSIC(MomentumMethod):
     width_moments: torch.Tensor  # [3] float32 - of Adam
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         dim, hidden, out = feature_dim(backbone), settings.hidden_dim, settings.out_dim
         self.settings = settings
         self.backbone = backbone
@@ -76,10 +75,6 @@ class SSLHSIC(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """No pair is nearer than another (losses/hsic.py); rows are predictions and targets."""
         return -1 / (sum(views) - 1)
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        return cosine_momentum(self.settings.momentum, progress.fraction)
 
     @torch.no_grad()
     def _learn_width(self, rows: torch.Tensor) -> None:

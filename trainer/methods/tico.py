@@ -17,7 +17,6 @@ from trainer.losses.tico import running_covariance, tico_loss
 from trainer.methods.momentum_method import MomentumMethod
 from trainer.methods.protocol import Progress, StepResult
 from trainer.nets.backbones import feature_dim
-from trainer.nets.ema import cosine_momentum
 from trainer.nets.heads import mlp
 from trainer.nets.multicrop import project_groups
 from trainer.settings.bounds import Bounded, Count, NotNegative, Share, ShareBelow1
@@ -41,7 +40,7 @@ class TiCo(MomentumMethod):
     covariance: torch.Tensor  # [D, D] float32 - C
 
     def __init__(self, backbone: nn.Module, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(settings.momentum)
         dims = (feature_dim(backbone), settings.hidden_dim, settings.out_dim)
         self.settings = settings
         self.backbone = backbone
@@ -63,7 +62,3 @@ class TiCo(MomentumMethod):
     def constant_loss(self, num_images: int, views: tuple[int, int]) -> float | None:
         """All agree, in one direction, which the covariance has come to hold alone."""
         return self.settings.rho
-
-    def momentum(self, progress: Progress) -> float:
-        """A cosine from `momentum` to 1."""
-        return cosine_momentum(self.settings.momentum, progress.fraction)

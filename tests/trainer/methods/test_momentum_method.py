@@ -63,6 +63,14 @@ def test_targets_are_the_copies_projections(per_view: bool) -> None:
     torch.testing.assert_close(targets.flatten(0, 1), expected)
 
 
+@pytest.mark.parametrize(("final", "half_way"), [(1.0, 0.95), (0.5, 0.7), (None, 0.9)])
+def test_momentum_goes_from_start_to_final(final: float | None, half_way: float) -> None:
+    """A cosine over the run; without an end it stays."""
+    method = MomentumMethod(0.9, final=final)
+    at = [method.momentum(Progress(step, 10, steps_per_epoch=5.0)) for step in (0, 5, 10)]
+    assert at == pytest.approx([0.9, half_way, 0.9 if final is None else final])
+
+
 def test_without_copies_nothing_moves() -> None:
     """A method whose settings leave the copies out needs no momentum."""
     method = MomentumMethod()
