@@ -119,7 +119,7 @@ def train(
             interrupt=interrupt,
             log_every=config.run.log_every,
         )
-        scores = Scores(parts, out, reporter, samples, interrupt)
+        scores = Scores(parts, out, reporter)
         outcome.knn = scores.by_step
         save = Saver(parts, out, outcome, saved_step=step)
         try:

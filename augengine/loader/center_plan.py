@@ -4,22 +4,44 @@ One plain view of an image from any backend. Resize to 256 then crop 224, as Ima
 does, is `fraction=224 / 256` here, in one resize.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from augengine.loader.arguments import whole
 from augengine.plan import NO_SOLARIZE, Plan
 from augengine.policy import IMAGENET_MEAN, IMAGENET_STD
 from shards.errors import UsageError
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CenterSquare:
+    """The rule of most evaluations, for `iter_listed_views`: the same square in every epoch."""
+
+    size_px: int  # side of a view
+    mean: Colour = IMAGENET_MEAN
+    std: Colour = IMAGENET_STD
+    fraction: float = 1.0  # side of the square over the image's shorter side
+
+    def __post_init__(self) -> None:
+        whole("size_px", self.size_px)
+
+    def __call__(self, ids: np.ndarray, epochs: np.ndarray, image_sizes: np.ndarray) -> Plan:
+        """The plan of these images."""
+        looks = (self.mean, self.std)
+        return center_plan(ids, image_sizes, self.size_px, *looks, fraction=self.fraction)
 
 
 def center_plan(
     ids: np.ndarray,  # [B] int - sample ids
     image_sizes: np.ndarray,  # [B, 2] int - height, width of the upright images
     size_px: int,
-    mean: tuple[float, float, float] = IMAGENET_MEAN,
-    std: tuple[float, float, float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     *,
     fraction: float = 1.0,
-    bicubic: bool = False,
 ) -> Plan:
     """One view an image: the centre square of side `fraction * min(height, width)`, epoch 0.
 
@@ -56,7 +78,7 @@ def center_plan(
         group=np.zeros(1),
         size_px=np.array([size_px]),
         kernel_px=np.ones(1),
-        bicubic=np.array([bicubic]),
+        bicubic=np.zeros(1),
         mean=mean,
         std=std,
     )

@@ -1,7 +1,7 @@
 """The views of a list of images, once: what evaluation reads, by whatever rule views are drawn.
 
 The threads, the meter and the budget of bad samples are those of `ViewLoader`; its contract holds
-here too, but for the substitutes. `center_loader.py` has the rule of most evaluations.
+here too, but for the substitutes. `center_plan.py` has the rule of most evaluations.
 """
 
 from collections.abc import Callable, Generator

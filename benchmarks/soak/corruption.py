@@ -26,7 +26,8 @@ from rich.table import Table
 
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.loader.view_loader import ViewLoader
 from augengine.policies import load_policy
 from augengine.views import BadSample
@@ -93,8 +94,14 @@ def try_damage(
 def read_all(index: ShardIndex, **parts: Any) -> dict[str, Any]:
     """Every sample through the evaluation's path: bad ones are left out and named."""
     named: list[BadSample] = []
-    batches = iter_center_views(
-        index, 16, BATCH, bad_budget=1.0, on_warning=named.append, verify=True, **parts
+    batches = iter_listed_views(
+        index,
+        CenterSquare(16),
+        BATCH,
+        bad_budget=1.0,
+        on_warning=named.append,
+        verify=True,
+        **parts,
     )
     delivered = sum(views.batch_size for views in batches)
     return {"named": sorted(bad.id for bad in named), "delivered": delivered}

@@ -12,7 +12,8 @@ import torch
 
 from augengine.backends.create_backend import create_backend
 from augengine.loader.bad_samples import log_bad_sample
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.views import BadSample, Views
 from shards.errors import DataError
 from shards.index import ShardIndex
@@ -101,15 +102,12 @@ class FeatureStream:
 
     def _views(self, missing: Sequence[int]) -> Iterator[Views]:
         data, feeding = self._data, self._feeding
-        return iter_center_views(
+        return iter_listed_views(
             self._index,
-            feeding.size_px,
+            CenterSquare(feeding.size_px, feeding.mean, feeding.std, feeding.fraction),
             self.parts.facts["batch_size"],
             backend=create_backend(data.backend, self.device, num_threads=data.workers),
             ids=np.concatenate([np.array(self.parts.ids(part)) for part in missing]),
-            mean=feeding.mean,
-            std=feeding.std,
-            fraction=feeding.fraction,
             on_warning=self._on_bad,
             **reading(data, open_decoder(data, self.device)),
         )

@@ -16,7 +16,8 @@ import numpy as np
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
 from augengine.loader.bad_samples import BadSamples
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.policy import Policy
 from augengine.views import BadSample, Views
 from shards.errors import DataError
@@ -137,15 +138,13 @@ class CenterViews:
         data: DataConfig,
         note: Callable[[BadSample], None],
     ) -> Iterator[Views]:
-        for views in iter_center_views(
+        settings, policy = self.settings, self.policy
+        for views in iter_listed_views(
             part.index,
-            self.size_px,
-            self.settings.batch_size,
+            CenterSquare(self.size_px, policy.mean, policy.std, settings.fraction),
+            settings.batch_size,
             backend=self.backend,
             ids=ids,
-            mean=self.policy.mean,
-            std=self.policy.std,
-            fraction=self.settings.fraction,
             on_warning=note,
             **reading(data, self.decoder),
         ):

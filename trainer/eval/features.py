@@ -1,7 +1,7 @@
 """Features of a frozen encoder, or raw pixels: what kNN and the linear probe look at.
 
-The views are those of `iter_center_views`: every image once, its centre square,
-normalised. The encoder runs in eval mode (running BatchNorm statistics) and is left as it was.
+The views are those of `CenterSquare`: every image once, its centre square, normalised. The encoder
+runs in eval mode (running BatchNorm statistics) and is left as it was.
 
 Legend: N images, C channels, S view side, D feature width.
 """

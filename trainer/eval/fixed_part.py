@@ -21,7 +21,7 @@ from torch import nn
 from augengine.backends.backend import Backend
 from augengine.decoders.decoder import Decoder
 from augengine.draw import draw_plan
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
 from augengine.loader.listed_loader import iter_listed_views
 from augengine.policy import Policy
 from augengine.views import BadSample, Views
@@ -160,14 +160,12 @@ class LabelFree:
         return self.settings.size_px or self.policy.groups[0].size_px
 
     def _centre(self, stop: Stop) -> Iterator[Views]:
-        views = iter_center_views(
+        settings, policy = self.settings, self.policy
+        views = iter_listed_views(
             self.part.index,
-            self._size_px,
-            self.settings.batch_size,
+            CenterSquare(self._size_px, policy.mean, policy.std, settings.fraction),
+            settings.batch_size,
             ids=self.part.ids,
-            mean=self.policy.mean,
-            std=self.policy.std,
-            fraction=self.settings.fraction,
             **self._engine(),
         )
         return _stopped(views, stop, str(self.part.index.directory))

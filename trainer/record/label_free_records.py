@@ -18,7 +18,6 @@ from trainer.eval.fixed_part import LabelFree, LabelFreeScore
 from trainer.eval.on_all import GivenUp
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
-from trainer.record.samplelog import SampleLog
 
 PROTOCOL = "label_free_protocol"  # the key of a record that says of what it is
 _SHOWN = {
@@ -38,15 +37,11 @@ class LabelFreeRecords:
         parts: Parts,
         out: Path,
         reporter: Reporter,
-        samples: SampleLog,
         as_begun: Callable[[], nn.Module],  # makes the encoder of step 0
-        stop: Callable[[], bool],
     ) -> None:
         self._parts = parts
         self._reporter = reporter
-        self._samples = samples
         self._as_begun = as_begun
-        self._stop = stop
         self._steps: set[int] = on_first(partial(_measured_steps, out, parts.label_free))
 
     def lacks(self, step: int) -> bool:
@@ -78,12 +73,13 @@ class LabelFreeRecords:
         assert label_free is not None
         is_random = at == 0 and self._parts.config.backbone.weights is None
         measure = label_free.random_encoder if is_random else label_free
+        stop = self._reporter.is_stopped
         try:
-            score = measure(self._as_begun() if at == 0 and step else encoder, self._stop)
+            score = measure(self._as_begun() if at == 0 and step else encoder, stop)
         except GivenUp:
             return False
         finally:
-            self._samples.add_evaluated(at, label_free.bad)
+            self._reporter.samples.add_evaluated(at, label_free.bad)
         epoch = round(at / self._parts.timeline.steps_per_epoch, 6)
         self._reporter.record_measures(
             at,

@@ -9,6 +9,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 
@@ -25,35 +26,27 @@ from trainer.watch.monitor import CollapseMonitor
 from trainer.watch.standstill import Standstill
 
 
+@dataclass(slots=True)
 class Reporter:
     """One run's voice; `log` is None on ranks other than the first."""
 
-    def __init__(
-        self,
-        display: Display,
-        log: RunLog | None,
-        samples: SampleLog,
-        *,
-        meter: Meter,  # of the loader
-        guard: Guard,
-        standstill: Standstill,
-        interrupt: GracefulInterrupt,
-        log_every: int,  # steps
-    ) -> None:
-        self._display = display
-        self._log = log
-        self._samples = samples
-        self._meter = meter
-        self._guard = guard
-        self._standstill = standstill
-        self._interrupt = interrupt
-        self._log_every = log_every
-        self._monitor = CollapseMonitor()
-        self._since = meter.snapshot()
-        self._num_steps = 0  # of this start
-        self._after_first: MeterSnapshot | None = None  # until the first record
-        self._speed: Speed | None = None  # not known yet
-        self.loss = float("nan")  # of the last step that was looked at
+    display: Display
+    log: RunLog | None
+    samples: SampleLog
+    meter: Meter  # of the loader
+    guard: Guard
+    standstill: Standstill
+    interrupt: GracefulInterrupt
+    log_every: int  # steps
+    loss: float = field(default=float("nan"), init=False)  # of the last step that was looked at
+    _monitor: CollapseMonitor = field(default_factory=CollapseMonitor, init=False)
+    _since: MeterSnapshot = field(init=False)  # when the last record was written
+    _num_steps: int = field(default=0, init=False)  # of this start
+    _after_first: MeterSnapshot | None = field(default=None, init=False)  # until the first record
+    _speed: Speed | None = field(default=None, init=False)  # not known yet
+
+    def __post_init__(self) -> None:
+        self._since = self.meter.snapshot()
 
     def step(
         self,
@@ -70,9 +63,9 @@ class Reporter:
         """
         self.note(progress, result)
         step = progress.step + 1
-        logs = step == progress.total_steps or due(step, self._log_every)
+        logs = step == progress.total_steps or due(step, self.log_every)
         # Several ranks look at the same steps, or some would wait for the others.
-        alone = world_size() == 1 and self._interrupt.number
+        alone = world_size() == 1 and self.interrupt.number
         signal = 0
         if alone or logs or must_look or due(step, CHECK_EVERY):
             signal = self.check()
@@ -83,25 +76,25 @@ class Reporter:
 
     def note(self, progress: Progress, result: StepResult) -> None:
         """Take note of a step; does not wait for the device."""
-        self._samples.add_step(progress.step + 1, result.origins)
-        self._guard.note(progress.step + 1, result.loss)
+        self.samples.add_step(progress.step + 1, result.origins)
+        self.guard.note(progress.step + 1, result.loss)
         self._monitor.update(result.embeddings)
         self._num_steps += 1
         if self._num_steps == FIRST_STEPS:
-            self._after_first = self._meter.snapshot()
+            self._after_first = self.meter.snapshot()
 
     def check(self) -> int:
         """Read the losses so far, DataError when one is not finite; the signal that any rank got.
 
         All ranks call it after the same steps.
         """
-        loss, signal = self._guard.check(self._interrupt.number, self._samples.replaced_ids)
+        loss, signal = self.guard.check(self.interrupt.number, self.samples.replaced_ids)
         self.loss = self.loss if loss is None else loss
         return signal
 
     def _record(self, progress: Progress, result: StepResult, lr: float) -> None:
         """Write a record of the step that `progress` was about, and warn of a collapse."""
-        now = self._meter.snapshot()
+        now = self.meter.snapshot()
         recent = self._recent(now)
         self._since, self._after_first = now, None
         if self._num_steps > FIRST_STEPS:
@@ -119,10 +112,10 @@ class Reporter:
             "bad_samples": now.bad_samples,
         }
         values |= {name: float(value) for name, value in result.metrics.items()}
-        if (constant := self._standstill.constant_loss) is not None:
+        if (constant := self.standstill.constant_loss) is not None:
             values["constant_loss"] = constant
         step = progress.step + 1
-        values |= self._warn(step, health.warning, self._standstill.look(step, self.loss))
+        values |= self._warn(step, health.warning, self.standstill.look(step, self.loss))
         self.write(step, values)
 
     def record_score(
@@ -134,7 +127,7 @@ class Reporter:
     ) -> None:
         """Write a record of a kNN score, and warn of a poor one."""
         knn = float(values["knn"])
-        word = self._standstill.score(step, knn, random_knn, num_images)
+        word = self.standstill.score(step, knn, random_knn, num_images)
         self.write(step, {**values, **self._warn(step, word)})
 
     def record_measures(
@@ -150,37 +143,41 @@ class Reporter:
         """Say them, and what of them is to be written."""
         said = [text for text in texts if text]
         for text in said:
-            self._display.warn(f"step {step}: {text}")
+            self.display.warn(f"step {step}: {text}")
         return {"warning": "; ".join(said)} if said else {}
 
     def write(self, step: int, values: Mapping[str, float | int | str]) -> None:
         """A record of anything else, e.g. an evaluation."""
-        if self._log is not None:
-            self._log.write(step, values)
+        if self.log is not None:
+            self.log.write(step, values)
 
     @property
     def is_still(self) -> bool:
         """Whether the last loss is one that a constant output has."""
-        return self._standstill.is_near
+        return self.standstill.is_near
+
+    def is_stopped(self) -> bool:
+        """Whether this rank got a signal: an evaluation is then given up."""
+        return self.interrupt.number != 0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The body is no training: its time counts neither for img/s nor for the time left."""
-        with self._meter.paused(), self._display.paused():
+        with self.meter.paused(), self.display.paused():
             yield
 
     def say(self, text: str) -> None:
         """A sentence for the person who watches."""
-        self._display.say(text)
+        self.display.say(text)
 
     def _show(self, step: int) -> None:
         """Move the bar; the loss is that of the last check."""
-        now = self._meter.snapshot()
+        now = self.meter.snapshot()
         recent = self._recent(now)
         # Figures of a moment jump about; the last record's serve until there is half a second.
         if recent.wall_s > 0.5 and self._num_steps > FIRST_STEPS:
             self._speed = Speed(recent.images_per_s, recent.wait_share)
-        self._display.update(step, self.loss, self._speed, self._standstill.constant_loss)
+        self.display.update(step, self.loss, self._speed, self.standstill.constant_loss)
 
     def _recent(self, now: MeterSnapshot) -> MeterSnapshot:
         """Since the last record, or since the first steps of this start, which were slow."""

@@ -25,36 +25,23 @@ from trainer.record.label_free_records import LabelFreeRecords
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 from trainer.record.rundir import CONFIG_NAME
-from trainer.record.samplelog import SampleLog
 from trainer.record.starts import weights_taken
 from trainer.setup.beginning import encoder_as_begun, name_of_beginning
 from trainer.setup.compiled import without_graphs
 from trainer.setup.timeline import due
-from trainer.watch.interrupt import GracefulInterrupt
 
 
 class Scores:
     """The scores of one run; every rank calls the same at the same step."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        out: Path,
-        reporter: Reporter,
-        samples: SampleLog,
-        interrupt: GracefulInterrupt,  # that the first rank gives an evaluation up for
-    ) -> None:
+    def __init__(self, parts: Parts, out: Path, reporter: Reporter) -> None:
         self._parts = parts
         self._out = out
         self._before = name_of_beginning(parts.config)
         self._reporter = reporter
-        self._samples = samples
-        self._interrupt = interrupt
         # Share of held-out images classified rightly, by step; step 0 is before training.
         self.by_step: dict[int, float] = on_first(partial(self._read, out))
-        self._label_free = LabelFreeRecords(
-            parts, out, reporter, samples, self._as_begun, self._is_stopped
-        )
+        self._label_free = LabelFreeRecords(parts, out, reporter, self._as_begun)
 
     def due(self, step: int) -> bool:
         """Whether the encoder of this step is to be scored, and has not been."""
@@ -98,17 +85,14 @@ class Scores:
         began = time.monotonic()
         knn, encoder = self._parts.knn, self._parts.method.encoder
         assert knn is not None
+        is_random = at == 0 and self._parts.config.backbone.weights is None
+        judge, stop = knn.random_encoder if is_random else knn, self._reporter.is_stopped
         try:
-            if at == 0:
-                before = encoder if step == 0 else self._as_begun()
-                is_random = self._parts.config.backbone.weights is None
-                score = (knn.random_encoder if is_random else knn)(before, self._is_stopped)
-            else:
-                score = knn(encoder, self._is_stopped)
+            score = judge(self._as_begun() if at == 0 and step else encoder, stop)
         except GivenUp:
             return False
         finally:
-            self._samples.add_evaluated(at, knn.views.bad)
+            self._reporter.samples.add_evaluated(at, knn.views.bad)
         # The first one's number is everybody's: on CUDA sums may differ in their last bit.
         self.by_step[at] = on_first(partial(self._write, at, score, began))
         return True
@@ -139,6 +123,3 @@ class Scores:
         recorded = weights_taken(self._out / CONFIG_NAME)
         encoder = encoder_as_begun(parts.config, parts.policy, recorded).to(parts.device)
         return encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-    def _is_stopped(self) -> bool:
-        return self._interrupt.number != 0

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from augengine.backends.create_backend import create_backend
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.views import BadSample, Views
 from shards.errors import DataError
 from shards.index import ShardIndex
@@ -104,15 +105,12 @@ class EncodedSets:
         def note(sample: BadSample) -> None:
             self.bad.add((which, sample.id))
 
-        views = iter_center_views(
+        views = iter_listed_views(
             part.index,
-            feeding.size_px,
+            CenterSquare(feeding.size_px, feeding.mean, feeding.std, feeding.fraction),
             self.config.eval.batch_size,
             backend=create_backend(data.backend, self.device, num_threads=data.workers),
             ids=ids,
-            mean=feeding.mean,
-            std=feeding.std,
-            fraction=feeding.fraction,
             on_warning=note,
             **reading(data, open_decoder(data, self.device)),
         )

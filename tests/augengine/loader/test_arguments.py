@@ -9,7 +9,8 @@ import pytest
 from small_loader import POLICY, assert_equal_views, loader_of, take
 
 from augengine.loader.arguments import whole
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.loader.view_loader import ViewLoader
 from shards.cursor import Cursor
 from shards.errors import UsageError
@@ -57,9 +58,9 @@ def test_names_belong_to_open_views(index: ShardIndex) -> None:
     with pytest.raises(UsageError, match=r"augengine.open_views takes its name"):
         ViewLoader(index, "swav", **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"index is an open index"):
-        next(iter_center_views(wrong, 8, 16))
+        next(iter_listed_views(wrong, CenterSquare(8), 16))
     with pytest.raises(UsageError, match=r"size_px is a whole number"):
-        next(iter_center_views(index, "8", 16))  # type: ignore[arg-type]
+        next(iter_listed_views(index, CenterSquare("8"), 16))  # type: ignore[arg-type]
 
 
 def test_numpys_numbers_are_numbers(index: ShardIndex) -> None:

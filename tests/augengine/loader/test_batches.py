@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from small_loader import loader_of, overwrite
 
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from shards.index import ShardIndex
 
 RUNS = ("training", "evaluation")
@@ -24,8 +25,14 @@ def batches_of(run: str, index: ShardIndex, count: int) -> list[np.ndarray]:
     if run == "training":
         with loader_of(index, num_workers=1) as loader:
             return [next(loader).ids for _ in range(count)]
-    views = iter_center_views(
-        index, 6, 8, ids=np.arange(8 * count), num_workers=1, decoder="pillow", backend="kornia"
+    views = iter_listed_views(
+        index,
+        CenterSquare(6),
+        8,
+        ids=np.arange(8 * count),
+        num_workers=1,
+        decoder="pillow",
+        backend="kornia",
     )
     return [batch.ids for batch in views]
 

@@ -13,7 +13,8 @@ from augengine.backends.create_backend import BACKENDS, backends_on, create_back
 from augengine.decoders.create_decoder import DECODERS, create_decoder
 from augengine.devices.streams import numbered
 from augengine.loader.batches import BatchMaker
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.loader.meter import Meter
 from augengine.loader.view_loader import ViewLoader
 from shards.errors import UsageError
@@ -50,9 +51,11 @@ def test_nothing_need_be_said(index: ShardIndex) -> None:
     """Without a word it is auto, for training and for evaluation."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert_equal_views(take(index), take(index, backend="auto", decoder="auto", device=device))
-    ids = [views.ids for views in iter_center_views(index, 8, 16)]
+    ids = [views.ids for views in iter_listed_views(index, CenterSquare(8), 16)]
     assert np.concatenate(ids).tolist() == list(range(37))
-    named = iter_center_views(index, 8, 16, backend="kornia", decoder="pillow", device="cpu")
+    named = iter_listed_views(
+        index, CenterSquare(8), 16, backend="kornia", decoder="pillow", device="cpu"
+    )
     assert sum(views.batch_size for views in named) == 37
 
 
@@ -68,7 +71,7 @@ def test_what_is_neither_is_one_line(index: ShardIndex, what: str, given: object
     assert what in message
     assert all(name in message for name in ("auto", *names, repr(given)))
     with pytest.raises(UsageError, match="auto"):
-        next(iter_center_views(index, 8, 16, **{what: given}))  # type: ignore[arg-type]
+        next(iter_listed_views(index, CenterSquare(8), 16, **{what: given}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", 1.5, "mps"])

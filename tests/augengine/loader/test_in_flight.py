@@ -19,8 +19,9 @@ from small_loader import (
 )
 
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
 from augengine.loader.in_flight import InFlight, decoded_bytes
+from augengine.loader.listed_loader import iter_listed_views
 from shards.errors import DataError
 from shards.format import MAX_IMAGE_PIXELS
 from shards.index import ShardIndex
@@ -138,12 +139,16 @@ def test_a_batch_over_the_bound_is_made_in_pieces(shard_folder) -> None:
     sizes = index.sizes(ids).astype(np.int64)
     largest = 3 * int(sizes.prod(axis=1).max())
     expected = take(6, index)
-    listed = list(iter_center_views(index, 8, 16, decoder="pillow", backend=ReferenceBackend()))
+    listed = list(
+        iter_listed_views(index, CenterSquare(8), 16, decoder="pillow", backend=ReferenceBackend())
+    )
     for bound in (2 * largest, largest):
         counting = Counting()
         settings = {"decoder": counting, "decoded_bytes": bound}
         assert_equal_views(take(6, index, num_workers=3, **settings), expected)
-        found = list(iter_center_views(index, 8, 16, backend=ReferenceBackend(), **settings))
+        found = list(
+            iter_listed_views(index, CenterSquare(8), 16, backend=ReferenceBackend(), **settings)
+        )
         assert_equal_views(found, listed)
         assert counting.most <= bound
     (alone, *_) = take(1, index, decoded_bytes=1)
@@ -162,7 +167,9 @@ def test_bad_samples_of_pieces_are_those_of_the_batch(shard_folder, tmp_path) ->
         return batches, [sorted(map(str, views.bad)) for views in batches]
 
     def left(**settings) -> list[tuple]:
-        batches = iter_center_views(index, 8, 16, bad_budget=1.0, decoder="pillow", **settings)
+        batches = iter_listed_views(
+            index, CenterSquare(8), 16, bad_budget=1.0, decoder="pillow", **settings
+        )
         return [(views.ids.tolist(), sorted(map(str, views.bad))) for views in batches]
 
     (whole, bad), (cut, bad_of_pieces) = met(), met(decoded_bytes=1)

@@ -11,7 +11,8 @@ from faulty_server import Faults, FaultyServer
 from small_loader import ReferenceBackend, assert_equal_views, loader_of, take
 
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.remote.address import DEFAULT_WINDOW_SHARDS, RemoteFolder
@@ -124,9 +125,9 @@ def test_evaluation_fetches_what_it_reads_in_full(
     index = open_at(server)
     ids = np.linspace(0, 36, count).astype(np.int64)
     before = server.counts["requests"]
-    views = iter_center_views(
+    views = iter_listed_views(
         index,
-        12,
+        CenterSquare(12),
         8,
         backend=ReferenceBackend(),
         decoder=create_decoder("pillow", ReferenceBackend.device, num_threads=1),

@@ -23,7 +23,8 @@ from small_loader import (
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
 from augengine.draw import draw_plan
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.reference import render
 from shards.cursor import Cursor
 from shards.errors import DataError, UsageError
@@ -324,7 +325,7 @@ def test_settings_are_checked_before_anything_runs(index, settings, rule):
 def center(index, **settings):
     decoder = create_decoder("pillow", CPU, num_threads=1)
     settings = {"backend": ReferenceBackend(), "decoder": decoder} | settings
-    return list(iter_center_views(index, 10, 8, **settings))
+    return list(iter_listed_views(index, CenterSquare(10), 8, **settings))
 
 
 def test_center_views_cover_every_sample_once_in_order(index):
@@ -366,9 +367,9 @@ def test_center_views_leave_bad_samples_out_and_say_so(new_shards):
 def test_center_views_stopped_early_end_their_threads(index):
     """Breaking out of the loop leaves no thread behind."""
     before = num_workers_alive()
-    views = iter_center_views(
+    views = iter_listed_views(
         index,
-        10,
+        CenterSquare(10),
         8,
         backend=ReferenceBackend(),
         decoder=create_decoder("pillow", CPU, num_threads=1),

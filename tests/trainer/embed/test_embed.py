@@ -15,7 +15,8 @@ from tiny_sets import write_set
 from typed import typed
 
 import trainer
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from shards.index import ShardIndex
 from trainer.embed.__main__ import main as embed
 from trainer.embed.feature_parts import FeatureParts, rows_of
@@ -55,7 +56,9 @@ def test_every_image_has_a_row(
     assert np.array_equal(found.labels, index.labels(ids))
     assert found.features.dtype == dtype
     encoder = trainer.load_encoder(run)
-    views = iter_center_views(index, 32, 64, backend="kornia", decoder="pillow", device="cpu")
+    views = iter_listed_views(
+        index, CenterSquare(32), 64, backend="kornia", decoder="pillow", device="cpu"
+    )
     with torch.no_grad():
         expected = encoder.module(next(views).crops[0][0]).numpy()
     tolerance = 1e-5 if dtype == "float32" else 2e-3

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import trainer
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.reader import ShardReader
@@ -57,8 +58,8 @@ def test_the_preprocessing_is_that_of_evaluation(shard_folder: Path, tmp_path: P
     assert (feeding.size_px, feeding.fraction) == (24, 0.75)
     index = ShardIndex.open(shard_folder)
     views = next(
-        iter_center_views(
-            index, 24, 5, mean=feeding.mean, std=feeding.std, fraction=0.75, decoder="pillow",
+        iter_listed_views(
+            index, CenterSquare(24, feeding.mean, feeding.std, 0.75), 5, decoder="pillow",
             device="cpu",
         )
     )  # fmt: skip

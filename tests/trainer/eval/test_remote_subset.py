@@ -10,7 +10,8 @@ from faulty_server import FaultyServer
 
 from augengine.backends.create_backend import create_backend
 from augengine.decoders.create_decoder import create_decoder
-from augengine.loader.center_loader import iter_center_views
+from augengine.loader.center_plan import CenterSquare
+from augengine.loader.listed_loader import iter_listed_views
 from augengine.loader.view_loader import ViewLoader
 from augengine.policy import CropGroup, Policy, ViewPolicy
 from shards import reader as reader_module
@@ -162,9 +163,9 @@ def test_evaluation_fetches_a_shard_about_once(
         "few": np.sort(mixed[:30]),
         "jumping": mixed,
     }[what]
-    views = iter_center_views(
+    views = iter_listed_views(
         index,
-        8,
+        CenterSquare(8),
         16,
         backend=create_backend("kornia", "cpu"),
         decoder=create_decoder("pillow", "cpu"),
