@@ -25,6 +25,7 @@ from shards.remote.bucket import check_bucket
 from shards.samples.image_key import check_image_key
 from shards.samples.labels import tell_alike
 from shards.sources.own_source import SOURCES
+from shards.sources.raw import Source
 from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
@@ -97,16 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
         own=own,
     )
     source = words.open(progress=True)
-    if own:
-        _say(origin("sources", own, SOURCES))
-    images = count(len(source), "image")
-    _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
-    for note in source.notes:
-        _say(f"note: {note}")
-    if len(source.classes) == 1:
-        _say(f"note: {_ONE_CLASS}")
-    if alike := tell_alike(source.classes):
-        _say(f"note: {alike}")
+    _tell_source(words, source)
     options = {
         "name": arguments.name,
         "shard_size_bytes": shard_size_bytes,
@@ -149,6 +141,20 @@ def _run(arguments: argparse.Namespace) -> int:
         command += f" --eval-data {report.held_out.directory}"
     _say(f"next: {command}")
     return 0
+
+
+def _tell_source(words: SourceWords, source: Source) -> None:
+    """Say what was found, before it is packed."""
+    if words.own:
+        _say(origin("sources", words.own, SOURCES))
+    images = count(len(source), "image")
+    _say(f"{words.spec}: {source.kind}, {images}, {tell_classes(source.classes)}")
+    for note in source.notes:
+        _say(f"note: {note}")
+    if len(source.classes) == 1:
+        _say(f"note: {_ONE_CLASS}")
+    if alike := tell_alike(source.classes):
+        _say(f"note: {alike}")
 
 
 def _held_out(arguments: argparse.Namespace) -> str | None:

@@ -13,6 +13,7 @@ Legend: B images, V views of a crop group, C channels, H, W and h, w sides of im
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -30,28 +31,31 @@ def make_views(
     masks: Sequence[torch.Tensor | None],  # B of [H, W] uint8 - 255 is foreground
 ) -> tuple[torch.Tensor, ...]:
     """The views of a plan, per crop group [V, B, C, S, S], with the backgrounds that it says."""
-    outs = make(images, plan)
     rows_of = {int(id): row for row, id in enumerate(plan.ids)}
-    means: dict[int, torch.Tensor] = {}
+
+    @cache
+    def mean_of(row: int) -> torch.Tensor:
+        return _mean_of_background(images[row], _whole(masks[row]))
+
+    def behind(b: int, v: int) -> torch.Tensor:
+        if plan.background[b, v] != PASTED:
+            return torch.from_numpy(plan.fill[b, v]).to(images[b].device)
+        donor = rows_of[int(plan.donor[b, v])]
+        return _pasted(images[donor], _whole(masks[donor]), mean_of(donor), plan, b, v)
+
+    def composed(b: int, v: int) -> torch.Tensor:
+        top, left, height, width = plan.window[b, v].tolist()
+        window = slice(top, top + height), slice(left, left + width)
+        return _mixed(images[b][window], _whole(masks[b])[window], behind(b, v))
+
+    outs = make(images, plan)
     for views, out in zip(plan.groups, outs, strict=True):
         for k, v in enumerate(views):
             rows = np.flatnonzero(plan.background[:, v] != KEPT)
-            if not len(rows):
-                continue
-            composed = []
-            for b in rows.tolist():
-                if plan.background[b, v] == PASTED:
-                    donor = rows_of[int(plan.donor[b, v])]
-                    if donor not in means:
-                        means[donor] = _mean_of_background(images[donor], _whole(masks[donor]))
-                    behind = _pasted(images[donor], _whole(masks[donor]), means[donor], plan, b, v)
-                else:
-                    behind = torch.from_numpy(plan.fill[b, v]).to(images[b].device)
-                top, left, height, width = plan.window[b, v].tolist()
-                window = slice(top, top + height), slice(left, left + width)
-                composed.append(_mixed(images[b][window], _whole(masks[b])[window], behind))
-            (made,) = make(composed, _windows_alone(plan, rows, v))
-            out[k, torch.from_numpy(rows).to(out.device)] = made[0]
+            if len(rows):
+                crops = [composed(b, v) for b in rows.tolist()]
+                (made,) = make(crops, _windows_alone(plan, rows, v))
+                out[k, torch.from_numpy(rows).to(out.device)] = made[0]
     return outs
 
 

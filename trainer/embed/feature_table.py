@@ -123,27 +123,28 @@ def _write_parquet(
     parts: FeatureParts, out: Path, facts: Mapping[str, Any], dtype: np.dtype, num_rows: int,
     on_part: Callable[[int], None],
 ) -> None:  # fmt: skip
-    arrow = require_pyarrow()
+    arrow, names = require_pyarrow(), dtype.names or ()
     parquet = importlib.import_module("pyarrow.parquet")
-    types: list[Any] = []
-    for name in dtype.names or ():
+
+    def type_of(name: str) -> Any:
         inner, shape = dtype[name].subdtype or (dtype[name], ())
         kind = arrow.string() if name in TEXTS else arrow.from_numpy_dtype(inner)
-        types.append((name, arrow.list_(kind, shape[0]) if shape else kind))
+        return arrow.list_(kind, shape[0]) if shape else kind
+
+    def column(name: str, values: np.ndarray) -> Any:
+        if name in TEXTS:
+            return arrow.array([_text(x) for x in values.tolist()], arrow.string())
+        if values.ndim == 1:
+            return arrow.array(values)
+        flat = arrow.array(values.reshape(-1))
+        return arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+    types = [(name, type_of(name)) for name in names]
     schema = arrow.schema(types, metadata={_FACTS: json.dumps(facts).encode()})
     with atomic_file(out) as file, parquet.ParquetWriter(file, schema) as writer:
         for part in range(parts.num_parts):
             rows = _rows(parts, part, dtype, facts["neighbours"])
-            columns = []
-            for name in dtype.names or ():
-                column = np.ascontiguousarray(rows[name])
-                if name in TEXTS:
-                    columns.append(arrow.array([_text(x) for x in column.tolist()], arrow.string()))
-                elif column.ndim > 1:
-                    flat = arrow.array(column.reshape(-1))
-                    columns.append(arrow.FixedSizeListArray.from_arrays(flat, column.shape[1]))
-                else:
-                    columns.append(arrow.array(column))
+            columns = [column(name, np.ascontiguousarray(rows[name])) for name in names]
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
             on_part(part)
 

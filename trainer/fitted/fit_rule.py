@@ -152,36 +152,41 @@ def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
     own = load_policy(policy).groups
     if is_policy_file(policy) and "policy.sizes" not in typed:
         return max(group.size_px for group in own)  # its author said so
-    if "policy.name" in typed:
-        counts = tuple(group.count for group in own)
-        if "policy.views" in typed:
-            counts = parse_views(str(typed["policy.views"]))
-    else:
-        why = "small local views teach more per second than global ones"
-        views = rule.views
-        if "+" not in views:
-            why = "the method takes a pair" if views == "2" else "the method takes like views"
-        elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
-            views, why = "2", "of one size, as was typed"
-        counts = parse_views(str(choices.take("policy.views", views, why)))
-    arch = typed.get("backbone.arch", (facts.given or {}).get("arch"))
-    side = _side(facts, patch_of(arch))
-    local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2
-    local = _whole(local, patch_of(arch))
-    why = f"images of {facts.median_px} px on {facts.device}"
-    num_groups = min(len(counts), len(own))
-    sizes = "+".join([str(side), *[str(local)] * (num_groups - 1)])
-    size_px = max(parse_sizes(str(choices.take("policy.sizes", sizes, why))))
+    counts = _fit_counts(choices, rule, tuple(group.count for group in own))[: len(own)]
+    size_px = _fit_sizes(choices, facts, len(counts))
     if "policy.name" in typed or size_px > SMALL_PX:
         return size_px
     for key, value in HALF_COLOUR.items():
         choices.take(f"policy.{key}", value, "half the usual strength, for small views")
     choices.take("policy.blur", 0.0, "small views are blurred enough")
     if "policy.scale" not in typed:
-        filled = sum(count > 0 for count in counts[:num_groups])  # of 2+0 one
+        filled = sum(count > 0 for count in counts)  # of 2+0 one
         crops = [{"scale": list(crop)} for crop in rule.crops(max(1, filled))]
         choices.take("policy.groups", crops, "large crops, or small images show nothing in them")
     return size_px
+
+
+def _fit_counts(choices: Choices, rule: Rule, own: tuple[int, ...]) -> tuple[int, ...]:
+    """The views of each crop group; `own` are the policy's."""
+    typed, views = choices.typed, rule.views
+    if "policy.name" in typed:
+        return parse_views(str(typed["policy.views"])) if "policy.views" in typed else own
+    why = "small local views teach more per second than global ones"
+    if "+" not in views:
+        why = "the method takes a pair" if views == "2" else "the method takes like views"
+    elif len(parse_sizes(str(typed.get("policy.sizes", "64+32")))) == 1:
+        views, why = "2", "of one size, as was typed"
+    return parse_views(str(choices.take("policy.views", views, why)))
+
+
+def _fit_sizes(choices: Choices, facts: Facts, num_groups: int) -> int:
+    """The sides of the views; returns the largest."""
+    unit = patch_of(choices.typed.get("backbone.arch", (facts.given or {}).get("arch")))
+    side = _side(facts, unit)
+    local = max(8, 8 * round(3 * side / 7 / 8)) if side > SMALL_PX else side // 2
+    sizes = "+".join([str(side), *[str(_whole(local, unit))] * (num_groups - 1)])
+    why = f"images of {facts.median_px} px on {facts.device}"
+    return max(parse_sizes(str(choices.take("policy.sizes", sizes, why))))
 
 
 def _side(facts: Facts, unit: int) -> int:
