@@ -66,7 +66,7 @@ def make_dali(device: torch.device, num_threads: int, split: WorkSplit | None) -
 
 def make_nvimgcodec(device: torch.device, num_threads: int, split: WorkSplit | None) -> Decoder:
     """NVIDIA's codecs without DALI's pipelines."""
-    require_nvimgcodec("decoder")
+    require_nvimgcodec()
     from augengine.decoders.nvimgcodec_decoder import NvimgcodecDecoder
 
     return NvimgcodecDecoder(device, num_threads, split)

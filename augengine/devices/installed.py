@@ -24,10 +24,10 @@ def has_nvimgcodec() -> bool:
     return find_spec("nvidia") is not None and find_spec("nvidia.nvimgcodec") is not None
 
 
-def require_nvimgcodec(what: str) -> None:
+def require_nvimgcodec() -> None:
     """Raise UsageError with the install line unless nvImageCodec is there."""
     if not has_nvimgcodec():
         raise UsageError(
-            f"{what} 'nvimgcodec' needs NVIDIA nvImageCodec, which is not installed: "
+            "decoder 'nvimgcodec' needs NVIDIA nvImageCodec, which is not installed: "
             f"{INSTALL_NVIMGCODEC}"
         )

@@ -21,9 +21,9 @@ def _has_a_peak(scores: Scores) -> float:
     return max(between) - max(low, high)
 
 
-def _better(better: str, worse: str, points: str) -> Claim:
-    text = f"{better} is better than {worse} ({points} in the paper)"
-    return Claim(text, lambda scores: loses(scores, f"SimCLR, {better}", f"SimCLR, {worse}"))
+def _mlp_wins(over: str, points: str) -> Claim:
+    text = f"MLP is better than {over} ({points} in the paper)"
+    return Claim(text, lambda scores: loses(scores, "SimCLR, MLP", f"SimCLR, {over}"))
 
 
 TEMPERATURE = Ablation(
@@ -51,5 +51,5 @@ PROJECTOR = Ablation(
     unlike="A projector gives 64 of the encoder's 128 features, the paper's 128 of 2,048.",
     across="projector",
     cells=tuple(_cell(at, 0.2, layers) for at, layers in PROJECTORS.items()),
-    claims=(_better("MLP", "none", "more than 10 points"), _better("MLP", "linear", "3 points")),
+    claims=(_mlp_wins("none", "more than 10 points"), _mlp_wins("linear", "3 points")),
 )

@@ -28,6 +28,8 @@ GPU_IMAGES = 20e6  # images that a run on a GPU sees, likewise
 LARGE_SET = 300_000  # images from which on published recipes are nearer than ours
 SMALL_PX = 64  # views of at most so many pixels: colours at half strength, no blur
 TINY_PX = 40  # likewise: a stem that keeps the resolution
+# Shares of the image in a crop: without local views, beside local ones, and theirs.
+ALONE, BESIDE_LOCAL, LOCAL = (0.2, 1.0), (0.3, 1.0), (0.1, 0.3)
 HALF_COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EPOCH_STEPS, RUN_STEPS = 50, 1500  # or more, unless a batch would be smaller than
 MUON_FEATURES = 256  # or fewer: what a step of a wider encoder costs was not measured
@@ -160,8 +162,9 @@ def _fit_views(choices: Choices, facts: Facts, rule: Rule) -> int:
         choices.take(f"policy.{key}", value, "half the usual strength, for small views")
     choices.take("policy.blur", 0.0, "small views are blurred enough")
     if "policy.scale" not in typed:
-        filled = sum(count > 0 for count in counts)  # of 2+0 one
-        crops = [{"scale": list(crop)} for crop in rule.crops(max(1, filled))]
+        num_local = sum(count > 0 for count in counts) - 1  # of 2+0 none
+        scales = [BESIDE_LOCAL, *[LOCAL] * num_local] if num_local > 0 else [ALONE]
+        crops = [{"scale": list(scale)} for scale in scales]
         choices.take("policy.groups", crops, "large crops, or small images show nothing in them")
     return size_px
 

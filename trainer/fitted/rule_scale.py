@@ -53,15 +53,6 @@ class Rule:
     warmup: float = 0.05  # share of the run
     weight_decay: float = 1e-4
     decay_1d: bool = False
-    alone: tuple[float, float] = (0.2, 1.0)  # share of the image in a crop, without local views
-    beside: tuple[float, float] = (0.3, 1.0)  # likewise, with local views
-    local: tuple[float, float] = (0.1, 0.3)  # of these
-
-    def crops(self, num_groups: int) -> list[tuple[float, float]]:
-        """Of every crop group."""
-        if num_groups == 1:
-            return [self.alone]
-        return [self.beside, *[self.local] * (num_groups - 1)]
 
 
 # Why a setting is as it is.

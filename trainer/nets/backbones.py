@@ -25,14 +25,10 @@ _RESNETS = {
 }
 _SK_RESNETS = {f"resnet{depth}_sk": depth for depth in SK_DEPTHS}
 _VITS = {f"vit_{size}{patch}": (size, patch) for size in SIZES for patch in PATCHES_PX}
+# Every name that ships; timm:NAME, package.module:Class and entry points come on top.
 BACKBONES = dict.fromkeys(
     (*_RESNETS, *_SK_RESNETS, *_VITS), "trainer.nets.backbones:create_backbone"
 )
-
-
-def backbone_names() -> list[str]:
-    """Every name that ships; timm:NAME, package.module:Class and entry points come on top."""
-    return list(BACKBONES)
 
 
 def check_options(stem: str, width: float, position: str, init: str, drop_path: float) -> None:

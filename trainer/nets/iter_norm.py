@@ -16,9 +16,9 @@ _EPS = 1e-5  # added to every variance
 class IterNorm(nn.Module):
     """Whitening in five steps and a scale for every feature; its shift would leave every loss."""
 
-    def __init__(self, dim: int, num_groups: int, *, steps: int = 5) -> None:
+    def __init__(self, dim: int, num_groups: int) -> None:
         super().__init__()
-        self.num_groups, self.steps = num_groups, steps
+        self.num_groups = num_groups
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -26,7 +26,7 @@ class IterNorm(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(torch.promote_types(z.dtype, torch.float32))
             groups = z.unflatten(2, (self.num_groups, -1)).transpose(1, 2)  # [V, G, N, K]
-            return iterative_whitening(groups, self.steps).transpose(1, 2).flatten(2) * self.weight
+            return iterative_whitening(groups, steps=5).transpose(1, 2).flatten(2) * self.weight
 
 
 def iterative_whitening(

@@ -48,12 +48,11 @@ class Curve:
 def draw_curves(
     curves: Sequence[Curve],
     title: str,
-    x_label: str,
     *,
     in_percent: bool = False,
     from_zero: bool = False,
 ) -> Markup:
-    """The chart as an SVG element that is as wide as its place."""
+    """The chart over epochs as an SVG element that is as wide as its place."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -83,7 +82,7 @@ def draw_curves(
         axes.margins(x=0.02, y=0.1)
         axes.tick_params(axis="y", length=0, labelcolor=faint)
         axes.tick_params(axis="x", length=3, color=faint, labelcolor=faint)
-        axes.set_xlabel(x_label, color=faint)
+        axes.set_xlabel("epochs", color=faint)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=_TICKS))
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=_TICKS))
         axes.yaxis.get_offset_text().set_color(ink)

@@ -145,7 +145,7 @@ def figure(
     below = element("span", "; ".join(filter(None, (unit, says))), class_="unit")
     head = joined(element("span", title, class_="title"), element("span", *lasts, class_="lasts"))
     caption = element("figcaption", head, below)
-    chart = draw_curves(curves, title, "epochs", in_percent=in_percent, from_zero=from_zero)
+    chart = draw_curves(curves, title, in_percent=in_percent, from_zero=from_zero)
     return element("figure", caption, chart, data_panel=title)
 
 

@@ -188,10 +188,10 @@ def find_places(tensors: Tensors, anchors: Mapping[str, str] = ANCHORS) -> list[
     return places
 
 
-def beginnings(tensors: Iterable[str], most: int = 5) -> list[str]:
-    """The first words of the names, a few of them."""
+def beginnings(tensors: Iterable[str]) -> list[str]:
+    """The first words of the names, five at most."""
     words = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
-    return [*words[:most], *(["..."] if len(words) > most else [])]
+    return [*words[:5], *(["..."] if words[5:] else [])]
 
 
 def _named_part(tensors: Tensors, where: str, part: str) -> Found:

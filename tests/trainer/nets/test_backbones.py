@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from shards.errors import UsageError
-from trainer.nets.backbones import backbone_names, create_backbone, feature_dim
+from trainer.nets.backbones import BACKBONES, create_backbone, feature_dim
 from trainer.nets.batchnorm import BatchNorm2d
 from trainer.nets.ema import frozen_copy
 from trainer.nets.multicrop import forward_groups
@@ -47,7 +47,7 @@ def test_names_and_shapes_are_the_published_ones(arch: str) -> None:
     assert (digest, sum(p.numel() for p in model.parameters())) == PUBLISHED[arch]
 
 
-@pytest.mark.parametrize("arch", [a for a in backbone_names() if "t1" not in a or "t18" in a])
+@pytest.mark.parametrize("arch", [a for a in BACKBONES if "t1" not in a or "t18" in a])
 def test_every_name_builds_and_knows_its_width(arch: str) -> None:
     """Each listed name maps images to [N, feature_dim], for two crop sizes."""
     sizes = (56, 28) if arch.endswith("14") else (64, 32)  # whole patches
