@@ -40,6 +40,8 @@ _ONLY_PACKING = (
     *("hold_out", "held_out", "labels", "label_column", "files", "skip_list", "part", "executor"),
     "masks",
 )
+_FOR_PACK = ("name", "resize", "seed", "on_bad", "limit", "skip", "max_pixels")  # as they are
+_OF_SOURCE = ("split", "files", "labels", "label_column", "skip_list", "masks")
 _ONE_CLASS = (
     "there is one class, and no score can be made of that; give classes by folders or --labels FILE"
 )
@@ -87,28 +89,16 @@ def _run(arguments: argparse.Namespace) -> int:
             check_apart(arguments.source, Path(out))
     words = SourceWords(
         spec=arguments.source,
-        split=arguments.split,
         image_key=image_key,
-        files=arguments.files,
-        labels=arguments.labels,
-        label_column=arguments.label_column,
-        skip_list=arguments.skip_list,
-        masks=arguments.masks,
         scratch=scratch_root() if remote_folder(arguments.out) else Path(arguments.out).parent,
         own=own,
+        **{name: getattr(arguments, name) for name in _OF_SOURCE},
     )
     source = words.open(progress=True)
     _tell_source(words, source)
-    options = {
-        "name": arguments.name,
+    options = {name: getattr(arguments, name) for name in _FOR_PACK} | {
         "shard_size_bytes": shard_size_bytes,
-        "resize": arguments.resize,
-        "seed": arguments.seed,
-        "on_bad": arguments.on_bad,
-        "limit": arguments.limit,
-        "skip": arguments.skip,
         "value_range": value_range,
-        "max_pixels": arguments.max_pixels,
         "hold_out": hold_out,
         "spec": arguments.source,
     }
@@ -133,12 +123,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if report.held_out is not None:
         tell_packed(report.held_out)
     if report.part is not None:
-        _say(f"next: {next_of_parts(arguments.out, report.part, held_out)}")
-        return 0
-    command = f"python -m trainer.run --data {report.directory}"
-    if report.held_out is not None:
-        tell_absent(report.held_out, source.labels)
-        command += f" --eval-data {report.held_out.directory}"
+        command = next_of_parts(arguments.out, report.part, held_out)
+    else:
+        command = f"python -m trainer.run --data {report.directory}"
+        if report.held_out is not None:
+            tell_absent(report.held_out, source.labels)
+            command += f" --eval-data {report.held_out.directory}"
     _say(f"next: {command}")
     return 0
 

@@ -115,8 +115,7 @@ def build_parts(config: TrainConfig, local_rank: int = 0, *, begins: bool = True
     notes = (arch, *others, *decoding.notes, cache.note, window, describe_parts(config), begun)
     notes += (recomputed, unmasked, *method.notes)
     notes += notes_on_sets(index)
-    knn = _build_knn(config, index, policy, decoding.decoder, device)
-    label_free = _build_label_free(config, index, policy, decoding.decoder, device, knn)
+    knn, label_free = _build_scores(config, index, policy, decoding.decoder, device)
     notes += (label_free.note,) if label_free else ()
     warnings = (
         warn_of_few_steps(config.loop, index.epoch_samples),
@@ -171,39 +170,22 @@ def open_loader(parts: Parts, cursor: Cursor = START) -> ViewLoader:
     )
 
 
-def _build_knn(
+def _build_scores(
     config: TrainConfig,
     train: ShardIndex,
     policy: Policy,
     decoder: Decoder,
     device: torch.device,
-) -> OnlineKnn | None:
-    if config.eval.data is None:
-        return None
-    sets = open_labelled(config, train)
+) -> tuple[OnlineKnn | None, LabelFree | None]:
+    sets = None if config.eval.data is None else open_labelled(config, train)
+    part = fixed_part(config.eval, train, None if sets is None else sets.test.index)
+    if sets is None and part is None:
+        return None, None
     # Not training's backend, which may make views in bf16.
     backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
     views = CenterViews(config.eval, config.data, policy, backend, decoder)
-    return OnlineKnn(views, sets, device)
-
-
-def _build_label_free(
-    config: TrainConfig,
-    train: ShardIndex,
-    policy: Policy,
-    decoder: Decoder,
-    device: torch.device,
-    knn: OnlineKnn | None,
-) -> LabelFree | None:
-    part = fixed_part(config.eval, train, None if knn is None else knn.sets.test.index)
-    if part is None:
-        return None
-    engine = (config.eval, config.data, policy)
-    if knn is not None:
-        of_knn = knn.views
-        return LabelFree(part, *engine, of_knn.backend, decoder, device, of_knn.bad)
-    backend = create_backend(config.data.backend, device, num_threads=config.data.workers)
-    return LabelFree(part, *engine, backend, decoder, device)
+    knn = None if sets is None else OnlineKnn(views, sets, device)
+    return knn, None if part is None else LabelFree(part, views, device)
 
 
 def _warn_of_overlap(knn: OnlineKnn | None) -> str | None:

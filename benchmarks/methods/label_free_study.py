@@ -28,6 +28,7 @@ from shards.errors import UsageError, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
 from trainer.checks import choose
+from trainer.eval.label_free import MEASURES
 from trainer.methods.method_table import METHODS
 
 RESULTS = Path(__file__).parents[1] / "results" / "label_free_study.json"
@@ -119,8 +120,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     console.print(regrets)
 
 
-_POINT = {"knn": ".1%", "linear": ".1%", "rankme": ".1f", "alpha_req": ".2f", "lidar": ".1f"}
-_POINT |= {"alignment": ".3f", "uniformity": ".2f", "loss": ".3f"}
+_FORMS = {name: form for name, (_, form) in MEASURES.items()}
+_POINT = {"knn": ".1%", "linear": ".1%", **_FORMS, "loss": ".3f"}
 
 
 def _correlation_table(title: str, measures: dict[str, Any]) -> Table:

@@ -7,20 +7,20 @@ and how often it was interrupted leave no trace in the bytes.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from shards.errors import DataError, UsageError
-from shards.format import MAX_IMAGE_PIXELS, PACKER, PARTIAL_NAME, version_of
+from shards.format import MAX_IMAGE_PIXELS, PARTIAL_NAME
 from shards.indexing.local_index import index_anew
 from shards.packing.bucket_home import open_home
 from shards.packing.conversions import read_conversions
 from shards.packing.destination import check_out
 from shards.packing.holdout import HoldOut
-from shards.packing.home import DiskHome, Home
+from shards.packing.home import DiskHome
 from shards.packing.pack_part import check_no_parts, check_part, pack_part
 from shards.packing.pack_report import PackReport
-from shards.packing.pack_run import PackRun
+from shards.packing.pack_run import PackRun, SetToPack
 from shards.packing.pack_settings import PackOptions
 from shards.packing.part import Part
 from shards.packing.staging import Staging
@@ -104,15 +104,15 @@ def pack(
         )
     if (hold_out is None) != (held_out is None):
         raise ValueError("hold_out and held_out are given together; got one of them")
-    if held_out is not None:
+    places = [(out, options)]
+    if hold_out is not None and held_out is not None:
         _check_two(out, held_out)
+        places.append((held_out, replace(options, hold_out=hold_out.other())))
     with ExitStack() as stack:
-        sets = [_Set(source, stack.enter_context(open_home(out, brief=True, part=part)), options)]
-        if hold_out is not None and held_out is not None:
-            other = replace(options, hold_out=hold_out.other())
-            sets.append(
-                _Set(source, stack.enter_context(open_home(held_out, brief=True, part=part)), other)
-            )
+        sets = []
+        for place, chosen in places:
+            home = stack.enter_context(open_home(place, brief=True, part=part))
+            sets.append(SetToPack(source, home, chosen, workers, on_bad == "fail", progress, spec))
         for one in sets:  # all of them before anything is written
             one.options.check(source)
             if part is not None:
@@ -120,33 +120,8 @@ def pack(
             else:
                 check_no_parts(one.home)
                 check_out(one.home, one.recipe, overwrite=overwrite)
-        reports = [
-            _pack(
-                one,
-                workers,
-                part,
-                attempt,
-                stop_at_bad=on_bad == "fail",
-                overwrite=overwrite,
-                progress=progress,
-                spec=spec,
-            )
-            for one in sets
-        ]
+        reports = [_pack(one, part, attempt, overwrite=overwrite) for one in sets]
     return replace(reports[0], held_out=reports[1]) if len(reports) > 1 else reports[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Set:
-    """One set to pack."""
-
-    source: Source
-    home: Home
-    options: PackOptions
-
-    @property
-    def recipe(self) -> dict[str, object]:
-        return _recipe(self.source, self.options)
 
 
 def _check_two(out: Location, held_out: Location) -> None:
@@ -160,33 +135,12 @@ def _check_two(out: Location, held_out: Location) -> None:
         )
 
 
-def _pack(
-    one: _Set,
-    workers: int,
-    part: Part | None,
-    attempt: str | None,
-    *,
-    stop_at_bad: bool,
-    overwrite: bool,
-    progress: bool,
-    spec: str,
-) -> PackReport:
-    source, home, options, recipe = one.source, one.home, one.options, one.recipe
+def _pack(one: SetToPack, part: Part | None, attempt: str | None, *, overwrite: bool) -> PackReport:
+    source, home, recipe = one.source, one.home, one.recipe
     out = home.folder
     try:
         if part is not None and not check_part(home, recipe, part):
-            return pack_part(
-                source,
-                home,
-                options,
-                recipe,
-                part,
-                attempt=attempt,
-                workers=workers,
-                stop_at_bad=stop_at_bad,
-                progress=progress,
-                spec=spec,
-            )
+            return pack_part(one, part, attempt)
         check_out(home, recipe, overwrite=overwrite)
         with locked(out, make=True):
             # Another process may have packed it while this one waited.
@@ -197,9 +151,9 @@ def _pack(
                     index_anew(out)
                 listed = tuple(read_quarantine(out)), tuple(read_conversions(out))
                 return PackReport(home.where, existing, *listed, was_complete=True, num_resumed=0)
-            run = PackRun(source, Staging(out, recipe, home), options, stop_at_bad=stop_at_bad)
-            run.fill(workers, progress)
-            made = {**recipe, "source": spec or source.kind}
+            run = PackRun(one, Staging(out, recipe, home))
+            run.fill()
+            made = {**recipe, "source": one.spec or source.kind}
             manifest = run.staging.publish(source.classes, run.refused, run.converted, made)
     except OSError as error:
         raise DataError(
@@ -210,17 +164,3 @@ def _pack(
     return PackReport(
         home.where, manifest, *listed, was_complete=False, num_resumed=run.num_resumed
     )
-
-
-def _recipe(source: Source, options: PackOptions) -> dict[str, object]:
-    """The identity of a set, in JSON types only: it is compared after a round trip."""
-    masks = getattr(source, "masks", "")  # of sources that have some
-    return {
-        **({"masks": masks} if masks else {}),
-        "tool": PACKER,
-        "kind": source.kind,
-        "fingerprint": source.fingerprint,
-        "num_source_samples": len(source),
-        "options": options.recorded(),
-        "versions": {package: version_of(package) for package in ("augengine", "numpy", "pillow")},
-    }

@@ -18,8 +18,7 @@ from shards.packing.conversions import CONVERTED_NAME, read_conversions, write_c
 from shards.packing.destination import check_out
 from shards.packing.home import Home
 from shards.packing.pack_report import PackReport
-from shards.packing.pack_run import PackRun
-from shards.packing.pack_settings import PackOptions
+from shards.packing.pack_run import PackRun, SetToPack
 from shards.packing.part import (
     PART_NAME,
     Part,
@@ -32,7 +31,6 @@ from shards.packing.part import (
 )
 from shards.packing.staging import Staging, has_finished_shards, read_recipe
 from shards.samples.quarantine import read_quarantine, write_quarantine
-from shards.sources.raw import Source
 from shards.store import locked, read_manifest
 
 
@@ -78,27 +76,16 @@ def check_no_parts(home: Home) -> None:
         )
 
 
-def pack_part(
-    source: Source,
-    home: Home,
-    options: PackOptions,
-    recipe: Mapping[str, object],
-    part: Part,
-    *,
-    attempt: str | None,
-    workers: int,
-    stop_at_bad: bool,
-    progress: bool,
-    spec: str,
-) -> PackReport:
+def pack_part(wanted: SetToPack, part: Part, attempt: str | None) -> PackReport:
     """Make a part whole, or say that it is; `check_part` agreed.
 
     With an `attempt` (`attempts.py`) it is made under another name, and is not in its place yet.
 
     Raises:
-        DataError: a bad image with `stop_at_bad`, or a part that cannot be read.
+        DataError: a bad image where `wanted` stops at one, or a part that cannot be read.
         OSError: OUT cannot be written.
     """
+    source, home, recipe = wanted.source, wanted.home, wanted.recipe
     out, folder = home.folder, part.folder(home.folder)
     if attempt is not None and home.renames and read_part(folder) is None:
         folder = begin_attempt(out, part, attempt, recipe)
@@ -109,9 +96,9 @@ def pack_part(
             refused, converted = read_quarantine(folder), read_conversions(folder)
         else:
             staging = Staging(folder, recipe, home)
-            run = PackRun(source, staging, options, stop_at_bad=stop_at_bad, part=part)
+            run = PackRun(wanted, staging, part)
             try:
-                run.fill(workers, progress)
+                run.fill()
             except DataError:  # given up: nothing of it stays, and of OUT nothing that is empty
                 with contextlib.suppress(OSError):
                     folder.parent.rmdir()
@@ -120,7 +107,7 @@ def pack_part(
             refused, converted, num_resumed = run.refused, run.converted, run.num_resumed
             whole = WholePart(
                 recipe,
-                spec or source.kind,
+                wanted.spec or source.kind,
                 tuple(source.classes),
                 tuple(shard.info for shard in staging.finished),
                 _sha256_of([shard.records for shard in staging.finished]),

@@ -6,10 +6,13 @@ what a shard holds depends on the samples before it and on nothing else.
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 from shards.errors import DataError
+from shards.format import PACKER, version_of
 from shards.packing.conversions import Converted
 from shards.packing.encode import Encoded, encode_in_order
+from shards.packing.home import Home
 from shards.packing.pack_bar import images_bar
 from shards.packing.pack_settings import PackOptions
 from shards.packing.part import Part
@@ -21,35 +24,55 @@ from shards.sources.raw import Source
 _MIN_KEY_DIGITS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class SetToPack:
+    """One set to make: of what, where, how."""
+
+    source: Source
+    home: Home
+    options: PackOptions
+    workers: int
+    stop_at_bad: bool
+    progress: bool
+    spec: str  # what the user called the source
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        """The identity of a set, in JSON types only: it is compared after a round trip."""
+        packages = ("augengine", "numpy", "pillow")
+        masks = getattr(self.source, "masks", "")  # of sources that have some
+        return {
+            **({"masks": masks} if masks else {}),
+            "tool": PACKER,
+            "kind": self.source.kind,
+            "fingerprint": self.source.fingerprint,
+            "num_source_samples": len(self.source),
+            "options": self.options.recorded(),
+            "versions": {package: version_of(package) for package in packages},
+        }
+
+
 class PackRun:
     """Fills a staging folder with a source's samples; afterwards `refused` names the bad ones."""
 
-    def __init__(
-        self,
-        source: Source,
-        staging: Staging,
-        options: PackOptions,
-        *,
-        stop_at_bad: bool,
-        part: Part | None = None,
-    ) -> None:
+    def __init__(self, wanted: SetToPack, staging: Staging, part: Part | None = None) -> None:
         """Go on with what `staging` holds; of a part, only with that run of the order."""
         self.staging = staging
         self.refused: list[Refused] = []
         self.converted: list[Converted] = []
         self.num_resumed = sum(shard.info.num_samples for shard in staging.finished)
+        source, options = wanted.source, wanted.options
         begin, self._numbers = options.numbers(source, part)
-        self._source, self._options, self._is_part = source, options, part is not None
+        self._wanted, self._is_part = wanted, part is not None
         # Journals count from the first sample of the order, packed or not.
         self._first = options.skip + begin
-        self._stop_at_bad = stop_at_bad
         self._key_digits = max(_MIN_KEY_DIGITS, len(str(len(source) - 1)))
         for shard in staging.finished:
             self.converted += shard.converted
             for item in shard.refused:
                 self._refuse(item)
 
-    def fill(self, workers: int, progress: bool) -> None:
+    def fill(self) -> None:
         """Pack every sample that is not in the staging folder yet.
 
         Raises:
@@ -59,8 +82,9 @@ class PackRun:
         first, stop = self._first, self._first + len(self._numbers)
         start = finished[-1].next_position if finished else first
         numbers = (int(number) for number in self._numbers[start - first :])
-        encoded = encode_in_order(self._source, numbers, self._options.image, workers)
-        with contextlib.closing(encoded), images_bar(progress) as bar:
+        source, image = self._wanted.source, self._wanted.options.image
+        encoded = encode_in_order(source, numbers, image, self._wanted.workers)
+        with contextlib.closing(encoded), images_bar(self._wanted.progress) as bar:
             task = bar.add_task("packing", total=stop - first, completed=start - first)
             self._fill(encoded, start, lambda: bar.advance(task))
         if not finished and not self._is_part:
@@ -80,7 +104,7 @@ class PackRun:
                 if isinstance(item.result, Refused):
                     self._refuse(item.result)
                 else:
-                    name = item.name if self._source.stores_names else None
+                    name = item.name if self._wanted.source.stores_names else None
                     members = sample_members(item.result, item.label, name)
                     if shard is not None and self._is_full(shard, members):
                         self._finish(shard, position, first_refused, first_converted)
@@ -102,10 +126,10 @@ class PackRun:
 
     def _next_shard(self) -> ShardWriter:
         number = len(self.staging.finished)
-        return ShardWriter(self.staging.folder, f"{self._options.name}-{number:06d}.tar")
+        return ShardWriter(self.staging.folder, f"{self._wanted.options.name}-{number:06d}.tar")
 
     def _is_full(self, shard: ShardWriter, members: dict[str, bytes]) -> bool:
-        return shard.size_with(members) > self._options.shard_size_bytes
+        return shard.size_with(members) > self._wanted.options.shard_size_bytes
 
     def _finish(
         self, shard: ShardWriter, next_position: int, first_refused: int, first_converted: int
@@ -118,7 +142,7 @@ class PackRun:
         self.staging.commit(finished)
 
     def _refuse(self, item: Refused) -> None:
-        if self._stop_at_bad:
+        if self._wanted.stop_at_bad:
             self._give_up(
                 f"every image must decode with --on-bad fail, got {item.name}: {item.reason}; mend "
                 f"or remove it, or have bad images left out and listed with --on-bad quarantine"

@@ -1,6 +1,6 @@
 """A source in the words of its user, so that another process or machine opens the same."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shards.sources.detect import open_source
@@ -25,16 +25,7 @@ class SourceWords:
 
     def open(self, *, progress: bool = False) -> Source:
         """The source; raises as `open_source`."""
-        source = open_source(
-            self.spec,
-            self.split,
-            image_key=self.image_key,
-            files=self.files,
-            labels=self.labels,
-            label_column=self.label_column,
-            skip_list=self.skip_list,
-            scratch=self.scratch,
-            progress=progress,
-            own=self.own,
-        )
-        return source if self.masks is None else MaskedSource(source, self.masks)
+        words = asdict(self)
+        masks = words.pop("masks")
+        source = open_source(**words, progress=progress)
+        return source if masks is None else MaskedSource(source, masks)

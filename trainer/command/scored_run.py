@@ -73,9 +73,8 @@ def _score(
             write_json(args.json, conditions(), scores, samples, **others)
 
     if args.finetune is not None:
-        data = (evaluation.views, evaluation.sets, evaluation.device)
         flags = (args.finetune, args.head_layers, args.finetune_epochs)
-        tuned = finetune_run(run, config, state, *data, *flags)
+        tuned = finetune_run(run, config, state, evaluation, *flags)
         keep([], finetune=asdict(tuned))
         return 0
     print_head(str(run))

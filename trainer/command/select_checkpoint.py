@@ -14,19 +14,12 @@ from typing import Any
 import trainer.checkpoint as checkpoint
 from shards.errors import UsageError
 from trainer.command.scoreboard import print_line
+from trainer.eval.label_free import MEASURES
 from trainer.record.log import read_metrics
 from trainer.record.rundir import CONFIG_NAME
 
 _Row = dict[str, float]  # the numbers of one checkpoint, by the names of the records
-_COLUMNS = {  # title and form of each
-    "knn": ("kNN", ".1%"),
-    "rankme": ("RankMe", ".1f"),
-    "alpha_req": ("alpha", ".2f"),
-    "lidar": ("LiDAR", ".1f"),
-    "alignment": ("alignment", ".3f"),
-    "uniformity": ("uniformity", ".2f"),
-}
-_LABEL_FREE = tuple(_COLUMNS)[1:]
+_COLUMNS = {"knn": ("kNN", ".1%"), **MEASURES}
 
 
 def select_checkpoint(run: Path, other_flags: Sequence[str] = ()) -> int:
@@ -66,7 +59,7 @@ def select_checkpoint(run: Path, other_flags: Sequence[str] = ()) -> int:
 def read_rows(records: Sequence[Mapping[str, Any]], kept: Sequence[int]) -> dict[int, _Row]:
     """The numbers of each kept checkpoint, of the last protocols alone; empty: none."""
     rows: dict[int, _Row] = {step: {} for step in kept}
-    for names, protocol in ((("knn",), "knn_protocol"), (_LABEL_FREE, "label_free_protocol")):
+    for names, protocol in ((("knn",), "knn_protocol"), (tuple(MEASURES), "label_free_protocol")):
         of_kind = [r for r in records if isinstance(r, Mapping) and protocol in r]
         for record in of_kind:
             step = record.get("step")

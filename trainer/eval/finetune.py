@@ -26,9 +26,9 @@ from shards.errors import DataError
 from shards.terminal.console import new_console
 from trainer.checkpoint import child_weights
 from trainer.config import TrainConfig
-from trainer.eval.center_views import CenterViews
+from trainer.eval.evaluation import Evaluation
 from trainer.eval.features import frozen
-from trainer.eval.labelled import LabelledSet, LabelledSets
+from trainer.eval.labelled import LabelledSet
 from trainer.eval.subset import SubsetOrder, label_subset
 from trainer.methods.method_table import method_class
 from trainer.nets.classifier import Classifier, first_layers, save_classifier
@@ -67,19 +67,17 @@ def finetune_run(
     run: Path,
     config: TrainConfig,
     state: dict[str, Any],  # of a checkpoint
-    views: CenterViews,
-    sets: LabelledSets,
-    device: torch.device,
+    evaluation: Evaluation,
     share: float,
     head_layers: int,
     epochs: float | None,
 ) -> FinetuneScore:
     """Fine-tune a run's encoder; the classifier goes into its folder, as finetuned-SHARE.pt."""
-    weights = encoder_weights(config, state)
+    views, weights = evaluation.views, encoder_weights(config, state)
     encoder = build_encoder(config, views.policy, weights)
     load_weights(encoder, weights)
     neck = first_layers(_projector(config, encoder, state) if head_layers else None, head_layers)
-    classifier, result = finetune(encoder, neck, views, sets, device, share=share, epochs=epochs)
+    classifier, result = finetune(encoder, neck, evaluation, share, epochs)
     path = run / f"finetuned-{share:g}.pt"
     save_classifier(path, classifier, backbone_arguments(config, views.policy))
     labels = f"{share:g} of all"
@@ -87,8 +85,8 @@ def finetune_run(
     new_console(soft_wrap=True).print(
         f"fine-tuned: {result.accuracy:.1%} top-1 on {result.test_images:,} held-out images, after "
         f"{result.epochs:g} epochs of {result.images:,} labelled ones ({labels}); "
-        f"layers kept of the projector: {head_layers}; {views.describe(sets)}; "
-        f"{path}"
+        f"layers kept of the projector: {head_layers}; "
+        f"{views.describe(evaluation.sets)}; {path}"
     )
     return result
 
@@ -105,19 +103,17 @@ def _projector(config: TrainConfig, encoder: nn.Module, state: dict[str, Any]) -
 def finetune(
     encoder: nn.Module,  # trained; changed in place
     neck: nn.Sequential,  # the kept layers of the projector; changed too
-    views: CenterViews,
-    sets: LabelledSets,
-    device: torch.device,
-    *,
+    evaluation: Evaluation,
     share: float,
-    epochs: float | None = None,  # None: the protocol's
+    epochs: float | None,  # None: the protocol's
 ) -> tuple[Classifier, FinetuneScore]:
     """Train encoder, neck and a new linear layer on `share` of the labels; score on the others.
 
     Raises:
         DataError: class numbers too large for a score each, or images that cannot be read.
     """
-    train, data = sets.train.index, views.data
+    views, sets, device = evaluation.views, evaluation.sets, evaluation.device
+    train = sets.train.index
     num_classes = _num_scores(sets.train)
     ids = label_subset(train.labels(np.arange(len(train))), share, SEED)
     if len(ids) < 2:
@@ -138,7 +134,7 @@ def finetune(
         backend=views.backend,
         on_warning=partial(views.note, sets.train),
         order=SubsetOrder(ids, SEED, train),
-        **reading(data, views.decoder),
+        **reading(views.data, views.decoder),
     ) as loader:
         fit(classifier, loader, total, peak_lr(BASE_LR, batch_size), device)
         num_bad = len(loader.bad_samples)

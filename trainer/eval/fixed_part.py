@@ -10,7 +10,7 @@ A score costs up to 1,024 + 256 x 8 = 3,072 forwards; a kNN of 10,000 and 10,000
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,21 +18,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from augengine.backends.backend import Backend
-from augengine.decoders.decoder import Decoder
 from augengine.draw import draw_plan
 from augengine.loader.center_plan import CenterSquare
 from augengine.loader.listed_loader import iter_listed_views
-from augengine.policy import Policy
 from augengine.views import BadSample, Views
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from trainer.config import EvalConfig
+from trainer.eval.center_views import CenterViews
 from trainer.eval.features import calibrated, extract, frozen
 from trainer.eval.label_free import alignment, alpha_req, lidar, rankme, uniformity
 from trainer.eval.labelled import sample_positions
 from trainer.eval.on_all import GivenUp
-from trainer.settings.data_config import DataConfig
 from trainer.setup.decoding import reading
 
 IMAGES = 1024  # at most, of centre views
@@ -94,14 +91,8 @@ class LabelFree:
     """Measures a backbone."""
 
     part: FixedPart
-    settings: EvalConfig
-    data: DataConfig
-    policy: Policy
-    backend: Backend
-    decoder: Decoder
+    views: CenterViews  # kNN's, where there is one; it keeps what cannot be read
     device: torch.device
-    # Images that could not be read so far, by (FixedPart.data, id); kNN's too, where there is one.
-    bad: dict[tuple[str, int], BadSample] = field(default_factory=dict)
 
     def __call__(self, backbone: nn.Module, stop: Stop = lambda: False) -> LabelFreeScore:
         """Measure the encoder as it is, and leave it so; Torch's random state stays as it is.
@@ -125,12 +116,12 @@ class LabelFree:
     @property
     def protocol(self) -> str:
         """The facts that comparable measures share."""
-        part, settings = self.part, self.settings
-        centre = f", centre {settings.fraction:g}" if settings.fraction < 1 else ""
+        part, fraction = self.part, self.views.settings.fraction
+        centre = f", centre {fraction:g}" if fraction < 1 else ""
         data = "held-out" if part.data == "eval" else "training"
         return (
-            f"{len(part.ids):,} {data} images at {self._size_px} px{centre}, {VIEWS} views of "
-            f"{len(part.augmented_ids):,} at {self.policy.groups[0].size_px} px, set "
+            f"{len(part.ids):,} {data} images at {self.views.size_px} px{centre}, {VIEWS} views of "
+            f"{len(part.augmented_ids):,} at {self.views.policy.groups[0].size_px} px, set "
             f"{part.index.fingerprint[:16]}"
         )
 
@@ -147,23 +138,19 @@ class LabelFree:
     @property
     def centre_pixels(self) -> int:
         """Of all centre views of a score."""
-        return len(self.part.ids) * self._size_px**2
+        return len(self.part.ids) * self.views.size_px**2
 
     @property
     def pixels(self) -> int:
         """Of all views of a score: what its forwards cost."""
         num_views = VIEWS * len(self.part.augmented_ids)
-        return self.centre_pixels + num_views * self.policy.groups[0].size_px ** 2
-
-    @property
-    def _size_px(self) -> int:
-        return self.settings.size_px or self.policy.groups[0].size_px
+        return self.centre_pixels + num_views * self.views.policy.groups[0].size_px ** 2
 
     def _centre(self, stop: Stop) -> Iterator[Views]:
-        settings, policy = self.settings, self.policy
+        settings, policy = self.views.settings, self.views.policy
         views = iter_listed_views(
             self.part.index,
-            CenterSquare(self._size_px, policy.mean, policy.std, settings.fraction),
+            CenterSquare(self.views.size_px, policy.mean, policy.std, settings.fraction),
             settings.batch_size,
             ids=self.part.ids,
             **self._engine(),
@@ -172,11 +159,11 @@ class LabelFree:
 
     def _features_of_views(self, backbone: nn.Module, stop: Stop) -> torch.Tensor:
         """[M, V, D] float32: of augmented views of the images that can be read."""
-        policy = replace(self.policy.with_views((VIEWS,)).without_backgrounds(), heavy=None)
+        policy = replace(self.views.policy.with_views((VIEWS,)).without_backgrounds(), heavy=None)
         views = iter_listed_views(
             self.part.index,
             partial(draw_plan, policy, seed=SEED),
-            max(1, self.settings.batch_size // VIEWS),
+            max(1, self.views.settings.batch_size // VIEWS),
             ids=self.part.augmented_ids,
             **self._engine(),
         )
@@ -189,12 +176,12 @@ class LabelFree:
         return torch.cat(found)
 
     def _engine(self) -> dict[str, Any]:
-        said = {"backend": self.backend, "on_warning": self._note}
-        return said | reading(self.data, self.decoder)
+        said = {"backend": self.views.backend, "on_warning": self._note}
+        return said | reading(self.views.data, self.views.decoder)
 
     def _note(self, bad: BadSample) -> None:
-        if (self.part.data, bad.id) not in self.bad:
-            self.bad[self.part.data, bad.id] = bad
+        if (self.part.data, bad.id) not in self.views.bad:
+            self.views.bad[self.part.data, bad.id] = bad
             logging.getLogger(__name__).warning(
                 "bad sample of %s: %s", self.part.index.directory, bad
             )

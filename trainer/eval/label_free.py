@@ -20,6 +20,13 @@ FIRST_RANK, LAST_RANK = 11, 100  # between which alpha is fitted
 LEAST_RANKS = 10  # to fit to; with fewer of those, all ranks
 NO_VARIANCE = 1e-12  # of the squared lengths: less is the rounding of float32 features
 T = 2.0  # of uniformity
+MEASURES = {  # title and form, by the name that a run's records have
+    "rankme": ("RankMe", ".1f"),
+    "alpha_req": ("alpha", ".2f"),
+    "lidar": ("LiDAR", ".1f"),
+    "alignment": ("alignment", ".3f"),
+    "uniformity": ("uniformity", ".2f"),
+}
 
 
 def rankme(

@@ -18,17 +18,16 @@ EPS = 1e-12  # a row as short as this counts as 0
 
 def unit_rows(
     x: torch.Tensor,  # [..., D] any float
-    eps: float = EPS,
 ) -> torch.Tensor:
-    """[..., D] rows of length 1, in float32 (float64 stays); a row shorter than eps becomes 0.
+    """[..., D] rows of length 1, in float32 (float64 stays); a row shorter than EPS becomes 0.
 
-    The gradient of such a row is 0 too, where F.normalize would scale it by 1 / eps.
+    The gradient of such a row is 0 too, where F.normalize would scale it by 1 / EPS.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     # The clamp keeps the branch that `where` drops finite: 0 * inf would be NaN in backward. NaN is
     # neither above nor below: it must get through.
-    return torch.where(norms <= eps, 0.0, x / norms.clamp_min(eps))
+    return torch.where(norms <= EPS, 0.0, x / norms.clamp_min(EPS))
 
 
 def pair_cosine(

@@ -15,18 +15,12 @@ from torch import nn
 from trainer.build import Parts
 from trainer.distributed import on_first
 from trainer.eval.fixed_part import LabelFree, LabelFreeScore
+from trainer.eval.label_free import MEASURES
 from trainer.eval.on_all import GivenUp
 from trainer.record.log import read_metrics
 from trainer.record.report import Reporter
 
 PROTOCOL = "label_free_protocol"  # the key of a record that says of what it is
-_SHOWN = {
-    "rankme": ("RankMe", ".1f"),
-    "alpha_req": ("alpha", ".2f"),
-    "lidar": ("LiDAR", ".1f"),
-    "alignment": ("alignment", ".3f"),
-    "uniformity": ("uniformity", ".2f"),
-}
 
 
 class LabelFreeRecords:
@@ -79,7 +73,7 @@ class LabelFreeRecords:
         except GivenUp:
             return False
         finally:
-            self._reporter.samples.add_evaluated(at, label_free.bad)
+            self._reporter.samples.add_evaluated(at, label_free.views.bad)
         epoch = round(at / self._parts.timeline.steps_per_epoch, 6)
         self._reporter.record_measures(
             at,
@@ -100,7 +94,7 @@ def describe(score: LabelFreeScore) -> str:
     """The measures in a line."""
     return ", ".join(
         f"{name} {score.values[key]:{form}}"
-        for key, (name, form) in _SHOWN.items()
+        for key, (name, form) in MEASURES.items()
         if key in score.values
     )
 

@@ -54,6 +54,6 @@ def block_of(size: int, most: int = 1 << 16) -> int:
     return min(most, 1 << (max(1, size) - 1).bit_length())
 
 
-def warps_of(elements: int, per_thread: int = 8) -> int:
-    """Warps for a tile, so that a thread has about `per_thread` elements."""
-    return min(MAX_WARPS, max(1, block_of(elements) // (32 * per_thread)))
+def warps_of(elements: int) -> int:
+    """Warps for a tile, so that a thread has about eight elements."""
+    return min(MAX_WARPS, max(1, block_of(elements) // (32 * 8)))
