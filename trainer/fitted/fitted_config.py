@@ -19,7 +19,8 @@ from trainer.fitted.fit_rule import (
     fit_published,
 )
 from trainer.fitted.pace import join_ranks, measure_pace
-from trainer.methods.method_table import METHODS
+from trainer.fitted.term_rules import fit_terms
+from trainer.methods.method_table import METHODS, method_settings
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
 from trainer.settings.strict import merge
@@ -86,11 +87,22 @@ def _fit(
 ) -> tuple[TrainConfig, Fitted]:
     if recipe is None:
         fitted = fit(facts, epochs, command, why)
-        return resolve(merge(fitted.values, command)), fitted
-    fitted = fit_published(facts, recipe, epochs, command, why)
-    values, _ = overlay(recipe, fitted.values)
-    values, _ = overlay(values, command)
-    return resolve(values), fitted
+        values = merge(fitted.values, command)
+    else:
+        fitted = fit_published(facts, recipe, epochs, command, why)
+        values, _ = overlay(recipe, fitted.values)
+        values, _ = overlay(values, command)
+    config = resolve(values)
+    section = values.get("method", {})
+    if "terms" not in section:
+        return config, fitted
+    settings = method_settings(config.method.name, config.method.settings)
+    terms, why = fit_terms(open_section("method", section).terms, settings, config.loop.epochs)
+    if not why:
+        return config, fitted
+    chosen = {"method": {"terms": terms}}
+    reasons = (*fitted.reasons, ("method.terms", terms, why))
+    return resolve(merge(values, chosen)), Fitted(merge(fitted.values, chosen), reasons)
 
 
 def _rounded_down(epochs: float) -> float:
