@@ -20,6 +20,8 @@ from trainer.terms.part_children import child_of, networks_of, queue_rows
 from trainer.terms.term import Seen, Term
 from trainer.terms.term_table import Given
 
+OWN_LOSS = "method_loss"  # of the records: without what the terms add
+
 
 class Terms(nn.ModuleList):
     """The terms of a run; `terms.0` is the first one's name in a checkpoint."""
@@ -30,7 +32,10 @@ class Terms(nn.ModuleList):
         self.seed = seed
 
     def forward(self, method: Method, views: Views, progress: Progress) -> StepResult:
-        """The method's step with the weighted losses of the terms in its loss and its metrics."""
+        """The method's step with the terms' weighted losses in its loss; in its metrics, by name.
+
+        What the loss is without them is among the metrics, too.
+        """
         with keep_outputs() as kept:
             step = _Step(method, views, progress, self.seed, kept, queue_rows(method))
             pairs = [(g.name, cast(Term, t)) for g, t in zip(self.given, self, strict=True)]
@@ -55,6 +60,7 @@ class Terms(nn.ModuleList):
                 added = term(step.seen(name, term, is_over=True))
                 loss = loss + one.weight * added
                 metrics[f"term_{one.label}"] = added.detach()
+                metrics[OWN_LOSS] = result.loss.detach()
         return StepResult(loss, result.embeddings, metrics)
 
 
