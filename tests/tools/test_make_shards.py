@@ -89,6 +89,7 @@ def test_tars_are_indexed_in_place(
         (["IMAGES", "OUT", "--label-column", "y"], 2, "got y without it"),
         (["IMAGES", "OUT", "--files", "gone"], 2, "got gone (No such file"),
         (["IMAGES", "OUT", "--max-pixels", "0"], 2, "got 0"),
+        (["IMAGES", "OUT", "--max-pixels", "500"], 2, "got 500 without --resize; add --resize"),
         (["IMAGES", "OUT", "--image-key", "jpg"], 2, "is for tars and zips"),
         (["IMAGES", "/proc/nowhere/x"], 1, "must be writable"),
         (["BAD", "OUT"], 1, "at least one good image"),
