@@ -3,6 +3,7 @@
 The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
+from shards.terminal.counted import counted
 from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -28,7 +29,7 @@ from shards.sources.own_source import SOURCES
 from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
-from tools.index_in_place import count, index_in_place, tell_classes
+from tools.index_in_place import index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
 from tools.pack_executor import check_packing_executor, pack_by_executor
 from tools.pack_options import pack_parser
@@ -99,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
     source = words.open(progress=True)
     if own:
         _say(origin("sources", own, SOURCES))
-    images = count(len(source), "image")
+    images = counted(len(source), "image")
     _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:
         _say(f"note: {note}")

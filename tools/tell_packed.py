@@ -8,7 +8,8 @@ from shards.packing.conversions import CONVERTED_NAME, tell_conversions
 from shards.packing.pack_report import PackReport
 from shards.samples.image_key import tell_further
 from shards.samples.quarantine import tell_refused
-from tools.index_in_place import count, tell_classes
+from shards.terminal.counted import agreed, counted
+from tools.index_in_place import tell_classes
 
 
 def tell_packed(report: PackReport) -> None:
@@ -18,12 +19,13 @@ def tell_packed(report: PackReport) -> None:
         print_line(f"{of}{report.directory} is complete already, nothing was packed")
     if report.num_resumed:
         print_line(
-            f"continued an interrupted run: {report.num_resumed:,} images were packed already"
+            f"continued an interrupted run: {counted(report.num_resumed, 'image')} "
+            f"{agreed(report.num_resumed, 'was', 'were')} packed already"
         )
     size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
     print_line(
-        f"{of}{report.directory}: {count(manifest.num_samples, 'image')}, "
-        f"{tell_classes(manifest.classes)}, {count(len(manifest.shards), 'shard')}, "
+        f"{of}{report.directory}: {counted(manifest.num_samples, 'image')}, "
+        f"{tell_classes(manifest.classes)}, {counted(len(manifest.shards), 'shard')}, "
         f"{size_mib:,.1f} MiB"
     )
     if report.refused:

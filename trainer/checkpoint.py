@@ -16,6 +16,7 @@ import torch
 
 from shards.atomic import atomic_file, remove_leftovers
 from shards.errors import DataError, UsageError
+from shards.terminal.counted import counted
 from trainer.nets.finite import not_finite
 
 CHECKPOINT_VERSION = 1
@@ -138,7 +139,8 @@ def require_finite(state: Mapping[str, Any], path: Path, may_be_odd: Collection[
     odd = not_finite({"method": watched, "optimizer": state["optimizer"]})
     if odd:
         raise DataError(
-            f"a checkpoint's weights are finite, got NaN or infinity in {len(odd)} tensors of "
+            "a checkpoint's weights are finite, got NaN or infinity in "
+            f"{counted(len(odd), 'tensor')} of "
             f"{path} ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of "
             f"{path.parent}"
         )

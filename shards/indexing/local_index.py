@@ -24,6 +24,7 @@ from shards.store import (
     read_manifest,
     write_index,
 )
+from shards.terminal.counted import counted
 
 _log = logging.getLogger(__name__)
 Index = tuple[np.ndarray, Manifest]  # [N] INDEX_DTYPE, memory-mapped, and what describes it
@@ -161,7 +162,7 @@ def _first_change(manifest: Manifest, tars: dict[str, int]) -> str | None:
         if name not in known:
             return f"{name} added"
         if known[name] != tars[name]:
-            return f"{name} of {tars[name]:,} bytes instead of {known[name]:,}"
+            return f"{name} of {counted(tars[name], 'byte')} instead of {known[name]:,}"
     return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
 from shards.tars.members import TarMember
+from shards.terminal.counted import agreed, counted
 
 Label = int | str
 _MAX_LABEL = (1 << 31) - 1
@@ -153,7 +154,8 @@ def tell_alike(classes: Sequence[str]) -> str | None:
         return None
     first = " and ".join(map(repr, alike[0][:2]))
     return (
-        f"{sum(map(len, alike)):,} class names differ from another one only in case, blanks or the "
+        f"{counted(sum(map(len, alike)), 'class name')} differ from another one only in case, "
+        "blanks or the "
         f"way accents are written, {first} first; give them one name where they are one class"
     )
 
@@ -168,7 +170,10 @@ def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:
     for why, count in reasons.most_common():
         kinds.setdefault(why.partition(" (")[0], []).append((why, count))
     told = "; ".join(f"{sum(n for _, n in kind):,}: {kind[0][0]}" for kind in kinds.values())
-    return f"{missing:,} of {num_images:,} images have no label ({told})"
+    return (
+        f"{missing:,} of {counted(num_images, 'image')} {agreed(missing, 'has', 'have')} no "
+        f"label ({told})"
+    )
 
 
 def _checked(number: Any) -> int | NoLabel:

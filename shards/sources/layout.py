@@ -15,6 +15,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.sources.image_lists import NameTable, read_list
 from shards.sources.splits import SPLITS
+from shards.terminal.counted import counted
 
 _LIST_ENDINGS = (".csv", ".tsv", ".txt")
 _MAX_LISTS, _MAX_LIST_BYTES = 16, 64 << 20  # that are looked at unasked
@@ -105,7 +106,8 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
     if listed is not None:
         path, count = listed
         raise UsageError(
-            f"the first folder level is the class, got one folder, {top}, of {len(names):,} images "
+            f"the first folder level is the class, got one folder, {top}, of "
+            f"{counted(len(names), 'image')} "
             f"in {root}, and {path}, which has {count:,} of them with a class; give --labels "
             f"{path}, or {root / top} for a set without labels"
         )

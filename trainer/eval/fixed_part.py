@@ -27,6 +27,7 @@ from augengine.policy import Policy
 from augengine.views import BadSample, Views
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 from trainer.config import EvalConfig
 from trainer.eval.features import calibrated, extract, frozen
 from trainer.eval.label_free import alignment, alpha_req, lidar, rankme, uniformity
@@ -140,7 +141,8 @@ class LabelFree:
         if self.part.data == "eval":
             return None
         return (
-            f"label-free measures are of {len(self.part.ids):,} training images, a fixed part: "
+            f"label-free measures are of {counted(len(self.part.ids), 'training image')}, a "
+            "fixed part: "
             "there is no --eval-data"
         )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shards.plugins.find import check_name
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.fitted.choices import Fitted
 from trainer.fitted.facts import look_at
@@ -65,7 +66,7 @@ def fitted_config(
     config, fitted = _fit(facts, recipe, epochs, command, why)
     base = "fitted" if recipe is None else f"recipe {method}, fitted"
     head = (
-        f"{base} to {facts.images:,} images of {facts.median_px} px, {facts.ranks} x "
+        f"{base} to {counted(facts.images, 'image')} of {facts.median_px} px, {facts.ranks} x "
         f"{facts.device}; what you type stays, docs/recipes.md has the reasons at length"
     )
     return config, (head, *_told(fitted))
@@ -75,7 +76,10 @@ def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[f
     """The epochs that fit into so many minutes here, and in words how that is known."""
     pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
-    return epochs, f"{minutes:g} minutes at {pace.images_per_s:,.0f} img/s, measured just now"
+    return (
+        epochs,
+        f"{counted(minutes, 'minute')} at {pace.images_per_s:,.0f} img/s, measured just now",
+    )
 
 
 def _fit(

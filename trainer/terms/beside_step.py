@@ -13,6 +13,7 @@ from torch import nn
 
 from augengine.views import Views
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.multicrop import Outputs, keep_outputs
 from trainer.nets.stated import changed_by
@@ -93,7 +94,8 @@ class _Step:
             if part is None or (is_of_views and len(part) != len(columns)):
                 got = "none" if part is None else len(part)
                 raise UsageError(
-                    f"term {name} needs the {need.replace('_', ' ')} of {len(columns)} views from "
+                    f"term {name} needs the {need.replace('_', ' ')} of "
+                    f"{counted(len(columns), 'view')} from "
                     f"one step of {type(self.method).__name__}, got {got}; "
                     "the step takes every view once through forward_groups or forward_views"
                 )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import cast
 
+from shards.terminal.counted import counted
 from trainer.build import Parts
 from trainer.methods.protocol import Method
 from trainer.terms.beside_step import OWN_LOSS
@@ -80,7 +81,8 @@ class Standstill:
             return None
         name = "the loss" if self._parts.method.terms is None else OWN_LOSS
         return self._once(
-            f"{name} has stood at {loss:.4f} for {self._num_steps} steps, where equal embeddings "
+            f"{name} has stood at {loss:.4f} for {counted(self._num_steps, 'step')}, where "
+            "equal embeddings "
             f"of all images have it ({constant:.4f})"
         )
 
@@ -92,7 +94,8 @@ class Standstill:
         if not is_due or knn >= random_knn - 2 * error:
             return None
         return self._once(
-            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after {step:,} steps"
+            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after "
+            f"{counted(step, 'step')}"
         )
 
     def _once(self, what: str) -> str | None:

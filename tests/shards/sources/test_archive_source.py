@@ -94,7 +94,7 @@ def test_webdatasets_labels_come_first(tmp_path: Path) -> None:
         "part-0/0.tar:b.jpg",
         "part-1/0.tar.gz:c/c.jpg",
     ]
-    assert "1 of 3 images have no label (1: no .cls or .json)" in source.notes
+    assert "1 of 3 images has no label (1: no .cls or .json)" in source.notes
     other = [("a.jpg", jpeg_of(1)), ("a.cls", b"0"), ("b.jpg", jpeg_of(2)), ("b.cls", b"1")]
     write_tar(tmp_path / "part-0/0.tar", other)
     assert ArchiveSource(str(tmp_path)).fingerprint != source.fingerprint
@@ -107,7 +107,7 @@ def test_a_folder_that_everything_lies_in_is_no_class(tmp_path: Path) -> None:
     loose = [*inside, ("photos/loose.jpg", jpeg_of(7))]
     source = ArchiveSource(str(write_zip(tmp_path / "b.zip", loose)))
     assert source.classes == ("cat", "dog")
-    assert "1 of 7 images have no label (1: beside the class folders)" in source.notes
+    assert "1 of 7 images has no label (1: beside the class folders)" in source.notes
     one = [("cat/1.jpg", jpeg_of(1)), ("cat/2.jpg", jpeg_of(2))]
     assert ArchiveSource(str(write_zip(tmp_path / "c.zip", one))).classes == ("cat",)
     flat = [("1.jpg", jpeg_of(1)), ("2.jpg", jpeg_of(2))]
