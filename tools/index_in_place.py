@@ -3,6 +3,7 @@
 `tools/make_shards.py` comes here for a folder of tars without an OUT.
 """
 
+import shlex
 from collections.abc import Iterator, Sized
 from pathlib import Path
 
@@ -33,10 +34,11 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
         yield (
             f"note: not in the index: {counted(len(others), 'archive')} that only packing "
             "reads, the "
-            f"first is {others[0]}; python -m tools.make_shards {folder} OUT packs everything"
+            f"first is {others[0]}; python -m tools.make_shards {shlex.quote(str(folder))} OUT "
+            "packs everything"
         )
     yield from (f"note: {note}" for note in loose_notes(folder))
-    yield f"next: python -m trainer.run --data {folder}"
+    yield f"next: python -m trainer.run --data {shlex.quote(str(folder))}"
 
 
 def tell_classes(names: Sized) -> str:

@@ -4,6 +4,8 @@ DIR mirrors SOURCE: the mask of dog/1.jpg is DIR/dog/1.png. make_shards.py --mas
 policies that change backgrounds. A run that was stopped is continued by the same command.
 """
 
+import shlex
+
 from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -86,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"masks are of images that decode, got none of {len(source):,}, the first is "
             f"{first.name}: {first.reason}; mend them"
         )
-    print_line(f"next: python -m tools.make_shards {arguments.source} OUT --masks {arguments.out}")
+    source, out = shlex.quote(arguments.source), shlex.quote(str(arguments.out))
+    print_line(f"next: python -m tools.make_shards {source} OUT --masks {out}")
     return 0
 
 

@@ -3,6 +3,8 @@
 The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
+import shlex
+
 from shards.terminal.counted import counted
 from trainer.watch.interrupt import quiet_interrupt
 
@@ -71,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         raise UsageError(
             f"OUT is needed unless SOURCE is a folder of tars; name a new folder: "
-            f"python -m tools.make_shards {arguments.source} OUT"
+            f"python -m tools.make_shards {shlex.quote(arguments.source)} OUT"
         )
     if arguments.label_column is not None and arguments.labels is None:
         raise UsageError(
@@ -144,10 +146,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if report.part is not None:
         _say(f"next: {next_of_parts(arguments.out, report.part, held_out)}")
         return 0
-    command = f"python -m trainer.run --data {report.directory}"
+    command = f"python -m trainer.run --data {shlex.quote(str(report.directory))}"
     if report.held_out is not None:
         tell_absent(report.held_out, source.labels)
-        command += f" --eval-data {report.held_out.directory}"
+        command += f" --eval-data {shlex.quote(str(report.held_out.directory))}"
     _say(f"next: {command}")
     return 0
 

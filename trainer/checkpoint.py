@@ -8,6 +8,7 @@ names of the newest file and of the one with the best kNN score.
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def find(run: Path, which: str = "last") -> Path:
     """The file that `last`, a step number or a path names; UsageError when there is none."""
     if not (run / FOLDER_NAME).is_dir():
         raise UsageError(
-            f"a run has a {FOLDER_NAME} folder, got {run} without one; start one with --out {run}"
+            f"a run has a {FOLDER_NAME} folder, got {run} without one; start one with --out "
+            f"{shlex.quote(str(run))}"
         )
     available = steps(run)
     if which == "last" and available:

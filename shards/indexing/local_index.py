@@ -5,6 +5,7 @@ it is still true `changes.py` tells. Of an address, `remote/remote_index.py` doe
 """
 
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,7 @@ def _refuse(folder: Path, change: str | None) -> None:
         raise DataError(
             f"hashed shards never change, got {change} in {folder}; restore it, or delete "
             f"{MANIFEST_NAME} there to index the tars as they are (as "
-            f"`python -m tools.make_shards {folder} --overwrite` does)"
+            f"`python -m tools.make_shards {shlex.quote(str(folder))} --overwrite` does)"
         )
 
 

@@ -1,6 +1,7 @@
 """From a file of features to groups, and to the files that tell of them."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def find_duplicates(args: argparse.Namespace) -> int:
     _say(f"wrote {', '.join(written)}")
     if args.skip_list is not None and groups:
         data = table.facts.get("data", "SHARDS")
-        _say(f"next: python -m trainer.run --data {data} data.skip_list={args.skip_list}")
+        words = ["--data", str(data), f"data.skip_list={args.skip_list}"]
+        _say(f"next: python -m trainer.run {shlex.join(words)}")
     return 0
 
 
