@@ -22,7 +22,7 @@ from shards.format import TAR_BLOCK_BYTES
 from shards.tars.headers import TarHeaders
 from shards.tars.links import TarLinks, is_link
 
-_KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)")
+_KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
 _EXTENDED_HEADERS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME)
 _TYPE_AT = 156  # byte of a header that says what kind of entry it is

@@ -114,6 +114,17 @@ def test_a_folder_that_everything_lies_in_is_no_class(tmp_path: Path) -> None:
     assert ArchiveSource(str(write_zip(tmp_path / "d.zip", flat))).classes == ()
 
 
+def test_a_path_that_climbs_names_the_class_where_it_ends(tmp_path: Path) -> None:
+    """As unpacking has it: `..` is no class, nor is a folder that is left by it."""
+    names = ("../1.jpg", "../../cat/2.jpg", "a/../dog/3.jpg", "C:/4.jpg", "/do\ng/5.jpg")
+    members = [(name, jpeg_of(n)) for n, name in enumerate(names)]
+    for path in (write_tar(tmp_path / "x.tar", members), write_zip(tmp_path / "x.zip", members)):
+        source = ArchiveSource(str(path))
+        assert source.classes == ("C:", "cat", "do\ng", "dog")
+        assert source.labels.tolist() == [NO_LABEL, 1, 3, 0, 2]
+        assert images_of(source) == [data for _, data in members]
+
+
 def test_splits_do_not_become_classes(tmp_path: Path) -> None:
     """Inside an archive, or in the names of several."""
     splits = [(f"set/{s}/{n}", data) for s in ("train", "val") for n, data in PHOTOS]
