@@ -22,10 +22,10 @@ MAX_SECONDS = 300  # for all ranks together
 
 def run_ranks_of(body: Callable[..., None], world: int, *arguments: Any) -> None:
     """Run every rank to its end; fails with what they wrote when one of them fails."""
-    job = (sys.path, body.__module__, body.__name__, world, arguments)
+    job = (body.__module__, body.__name__, world, arguments)
     done = subprocess.run(
         [warm_python(), str(Path(__file__))],
-        input=pickle.dumps(job),
+        input=pickle.dumps(sys.path) + pickle.dumps(job),
         capture_output=True,
         env=environment(),
         timeout=MAX_SECONDS,
@@ -36,7 +36,8 @@ def run_ranks_of(body: Callable[..., None], world: int, *arguments: Any) -> None
 
 def main() -> int:
     """Read the job, fork the ranks and wait; 1 when one of them fails."""
-    sys.path[:], module, name, world, arguments = pickle.load(sys.stdin.buffer)
+    sys.path[:] = pickle.load(sys.stdin.buffer)  # before what is found by it
+    module, name, world, arguments = pickle.load(sys.stdin.buffer)
     body = getattr(importlib.import_module(module), name)
     children = [_fork(body, rank, arguments) for rank in range(world)]
     statuses = [os.waitpid(child, 0)[1] for child in children]

@@ -115,4 +115,37 @@ DSSL = _beside(
     unlike="A step with the term sees twice as many views.",
 )
 
-ALL = (AUGSELF, HSIC, COMPRESS, COMPRESS_PREDICTOR, MOCHI, DSSL)
+MSBREG = (
+    _beside(
+        "term-centroid",
+        "BYOL",
+        _base("byol"),
+        ("method.terms=[{name: centroid, weight: 2.0}]",),
+        question="Does it help BYOL to bring the views' centroids together?",
+        source="Moon et al. 2022, 2207.03552",
+        finding="One of a method's 3 terms; what it alone brings could not be read.",
+        unlike="The form and the weight are ours. With two views a centroid is of two.",
+    ),
+    _beside(
+        "term-singular",
+        "BYOL",
+        _base("byol"),
+        ("--terms", "singular"),
+        question="Does a flat spectrum of projections help BYOL?",
+        source="Moon et al. 2022, 2207.03552",
+        finding="One of a method's 3 terms; what it alone brings could not be read.",
+        unlike="The form and the weight are ours.",
+    ),
+    _beside(
+        "term-brownian",
+        "BYOL",
+        _base("byol"),
+        ("method.terms=[{name: brownian, weight: 0.1}]",),
+        question="Do random steps of projections help BYOL?",
+        source="Moon et al. 2022, 2207.03552",
+        finding="One of a method's 3 terms; what it alone brings could not be read.",
+        unlike="The form is ours.",
+    ),
+)
+
+ALL = (AUGSELF, HSIC, COMPRESS, COMPRESS_PREDICTOR, MOCHI, DSSL, *MSBREG)

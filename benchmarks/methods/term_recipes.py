@@ -25,6 +25,7 @@ BASES = {  # by recipe
     "cbyol_demo": "byol",
     "mochi_demo": "mocov2",
     "dssl_demo": "simsiam",
+    "msbreg_demo": "byol",
 }
 
 

@@ -5,6 +5,7 @@ to make the view (augengine/rng.py), in fields of their own. So an image has the
 number of ranks and in any part of a step, and a continued run repeats them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -23,6 +24,7 @@ class Use(IntEnum):
     VMF_COSINE = 128
     VMF_DIRECTION = 129
     MIXED_NEGATIVES = 130
+    BROWNIAN = 131
 
 
 def view_uniforms(
@@ -35,3 +37,11 @@ def view_uniforms(
     """[V, B, count] float64 in [0, 1); fewer of them are the first of more."""
     keys = np.asarray(columns, np.int64)
     return uniforms(seed, views.plan.epochs, views.ids, keys, use, count).swapaxes(0, 1)
+
+
+def normals(draw: Draw, use: int, count: int) -> np.ndarray:
+    """[..., count] float64 of a normal distribution, by Box and Muller."""
+    numbers = draw(use, 2 * math.ceil(count / 2))
+    radius, angle = np.split(numbers, 2, -1)
+    length, turn = np.sqrt(-2 * np.log(1 - radius)), 2 * math.pi * angle
+    return np.concatenate([length * np.cos(turn), length * np.sin(turn)], -1)[..., :count]

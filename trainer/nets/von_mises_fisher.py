@@ -18,7 +18,7 @@ import torch
 from augengine.devices.streams import upload
 from trainer.checks import require
 from trainer.losses.cosine import unit_rows
-from trainer.nets.view_noise import Draw, Use
+from trainer.nets.view_noise import Draw, Use, normals
 
 MIN_DIM = 3
 _ATTEMPTS = 8  # at first: more than half of them are accepted, at every kappa and D
@@ -40,7 +40,7 @@ def around_first_axis(kappa: float, dim: int, draw: Draw) -> np.ndarray:
     rule = f"a von Mises-Fisher distribution is sampled in {MIN_DIM} dimensions or more"
     require(dim >= MIN_DIM, rule, dim, "raise method.out_dim")
     w = _cosines(kappa, dim, draw)[..., None]
-    across = _normals(dim - 1, draw)
+    across = normals(draw, Use.VMF_DIRECTION, dim - 1)
     across /= np.linalg.norm(across, axis=-1, keepdims=True)
     return np.concatenate([w, np.sqrt(1 - w * w) * across], -1)
 
@@ -80,11 +80,3 @@ def _cosines(kappa: float, dim: int, draw: Draw) -> np.ndarray:
         if is_taken.any(-1).all():
             return np.take_along_axis(w, is_taken.argmax(-1)[..., None], -1)[..., 0]
         attempts *= 2
-
-
-def _normals(count: int, draw: Draw) -> np.ndarray:
-    """[..., count] float64, by Box and Muller."""
-    numbers = draw(Use.VMF_DIRECTION, 2 * math.ceil(count / 2))
-    radius, angle = np.split(numbers, 2, -1)
-    length, turn = np.sqrt(-2 * np.log(1 - radius)), 2 * math.pi * angle
-    return np.concatenate([length * np.cos(turn), length * np.sin(turn)], -1)[..., :count]

@@ -22,11 +22,14 @@ if TYPE_CHECKING:  # names and what they say are told without torch
 
 TERMS = {
     "augself": "trainer.terms.augself:AugSelf",
+    "brownian": "trainer.terms.brownian:Brownian",
+    "centroid": "trainer.terms.centroid:Centroid",
     "compress": "trainer.terms.compress:Compress",
     "compress_predictor": "trainer.terms.compress_predictor:CompressPredictor",
     "dssl": "trainer.terms.dssl:DSSL",
     "hsic": "trainer.terms.hsic_term:HSIC",
     "mochi": "trainer.terms.mochi:MoCHi",
+    "singular": "trainer.terms.singular:Singular",
 }
 Written = str | Sequence[str | Mapping[str, Any]]  # method.terms as a recipe has it
 

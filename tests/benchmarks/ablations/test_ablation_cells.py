@@ -38,6 +38,9 @@ DIFFERS = {
     "term-compress": {"method.terms"},
     "term-compress-predictor": {"method.terms"},
     "term-mochi": {"method.terms"},
+    "term-centroid": {"method.terms"},
+    "term-singular": {"method.terms"},
+    "term-brownian": {"method.terms"},
     "term-dssl": {
         "method.terms",
         *(f"policy.heavy.randaugment.{key}" for key in ("num_ops", "magnitude", "prob")),

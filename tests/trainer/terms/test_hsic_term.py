@@ -1,17 +1,14 @@
 """HSIC as a term: its equation, its batch over ranks, and the collapse that it prevents."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-from forked_ranks import run_ranks_of
+from term_ranks import check_two_ranks
 from term_views import POLICY, make_views
 from torch import nn
 
-from trainer.distributed import all_reduce_
 from trainer.losses.cosine import unit_rows
 from trainer.methods.protocol import Progress
 from trainer.methods.simsiam import Settings as SimSiamSettings
@@ -48,28 +45,10 @@ def test_the_loss_is_the_papers() -> None:
     torch.testing.assert_close(loss_of(z), expected, rtol=1e-10, atol=1e-12)
 
 
-def compute(x: torch.Tensor) -> dict[str, torch.Tensor]:
-    weight = torch.eye(5, dtype=torch.float64).requires_grad_()
-    loss = loss_of(x @ weight)
-    (grad,) = torch.autograd.grad(loss, weight)
-    return {"loss": all_reduce_(loss.detach(), "mean"), "grad": all_reduce_(grad, "mean")}
-
-
-def body(number: int, world: int, folder: str) -> None:
-    store = dist.FileStore(f"{folder}/store", world)
-    dist.init_process_group("gloo", None, timedelta(seconds=60), world, number, store)
-    torch.save(compute(rows()[:, number * 4 :][:, :4].contiguous()), f"{folder}/{number}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """The loss and its gradient are those of the images of both."""
-    run_ranks_of(body, 2, 2, str(tmp_path))
-    expected = compute(rows())
-    for number in range(2):
-        found = torch.load(tmp_path / f"{number}.pt", weights_only=True)
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    check_two_ranks(loss_of, rows(), tmp_path)
 
 
 class Tiny(nn.Module):
