@@ -137,8 +137,8 @@ class ShardIndex:
         if shard >= len(self.shards):
             raise DataError(
                 f"{INDEX_NAME} must tell of the {counted(len(self.shards), 'shard')} of its "
-                "manifest, got "
-                f"shard {shard} for {self.directory}; delete it to have it rebuilt from the tars"
+                f"manifest, got shard {shard} for {self.directory}; delete it to have it rebuilt "
+                "from the tars"
             )
         return rows
 
@@ -191,8 +191,8 @@ class ShardIndex:
     def __repr__(self) -> str:
         return (
             f"ShardIndex({self.directory}: {counted(len(self), 'sample')}, "
-            f"{counted(len(self.shards), 'shard')}, "
-            f"{counted(len(self.classes), 'class')}, {self.fingerprint[:12]})"
+            f"{counted(len(self.shards), 'shard')}, {counted(len(self.classes), 'class')}, "
+            f"{self.fingerprint[:12]})"
         )
 
 

@@ -3,7 +3,6 @@
 Says in one line that all is well, or names every bad thing and exits with 1.
 """
 
-from shards.terminal.counted import counted
 from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
@@ -19,6 +18,7 @@ from shards.index import ShardIndex
 from shards.indexing.tar_folder import local_folder
 from shards.processes.cluster import maybe_cluster
 from shards.terminal.commandline import CommandParser, count
+from shards.terminal.counted import counted
 from shards.upkeep.folder_check import FolderReport, check_folder
 from shards.upkeep.foreign_indexes import EXPORTS
 
@@ -121,8 +121,7 @@ def _summary(directory: str, report: FolderReport, decode: bool, seconds: float)
     well = "all is well with what is indexed" if report.notes else "all is well"
     return (
         f"{directory}: {well}: {counted(report.num_samples, 'image')} {done}, {shards} "
-        f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
-        f"in {seconds:.1f} s"
+        f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB in {seconds:.1f} s"
     )
 
 

@@ -32,9 +32,8 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
     others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
     if others:
         yield (
-            f"note: not in the index: {counted(len(others), 'archive')} that only packing "
-            "reads, the "
-            f"first is {others[0]}; python -m tools.make_shards {shlex.quote(str(folder))} OUT "
+            f"note: not in the index: {counted(len(others), 'archive')} that only packing reads, "
+            f"the first is {others[0]}; python -m tools.make_shards {shlex.quote(str(folder))} OUT "
             "packs everything"
         )
     yield from (f"note: {note}" for note in loose_notes(folder))

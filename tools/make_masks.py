@@ -4,14 +4,13 @@ DIR mirrors SOURCE: the mask of dog/1.jpg is DIR/dog/1.png. make_shards.py --mas
 policies that change backgrounds. A run that was stopped is continued by the same command.
 """
 
-import shlex
-
 from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 

@@ -3,15 +3,13 @@
 The command around `shards.packing.pack.pack`; what SOURCE may be is told in `shards/sources/`.
 """
 
-import shlex
-
-from shards.terminal.counted import counted
 from trainer.watch.interrupt import quiet_interrupt
 
 if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from shards.sources.own_source import SOURCES
 from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
+from shards.terminal.counted import counted
 from tools.index_in_place import index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
 from tools.pack_executor import check_packing_executor, pack_by_executor
@@ -72,8 +71,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.out is None:
         raise UsageError(
-            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: "
-            f"python -m tools.make_shards {shlex.quote(arguments.source)} OUT"
+            "OUT is needed unless SOURCE is a folder of tars; name a new folder: python -m "
+            f"tools.make_shards {shlex.quote(arguments.source)} OUT"
         )
     if arguments.label_column is not None and arguments.labels is None:
         raise UsageError(

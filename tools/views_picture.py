@@ -55,8 +55,7 @@ def picture_views(options: argparse.Namespace) -> int:
     ]
     subtitle = (
         f"{index.directory.name}: {counted(len(index), 'image')}    {origin}    backend "
-        f"{backend}    |    "
-        "share of the image's area, what was done"
+        f"{backend}    |    share of the image's area, what was done"
     )
     draw_sheet(rows, plan, title, subtitle).save(out)
     beside = f" and {plan.heavy.num_views} heavy ones" if plan.heavy else ""

@@ -141,9 +141,8 @@ def require_finite(state: Mapping[str, Any], path: Path, may_be_odd: Collection[
     if odd:
         raise DataError(
             "a checkpoint's weights are finite, got NaN or infinity in "
-            f"{counted(len(odd), 'tensor')} of "
-            f"{path} ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of "
-            f"{path.parent}"
+            f"{counted(len(odd), 'tensor')} of {path} "
+            f"({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of {path.parent}"
         )
 
 

@@ -58,6 +58,5 @@ def check_counts(index: ShardIndex, batch_size: int, rank: int, world: int) -> N
     if batch_size < 1 or batch_size % world:
         raise UsageError(
             f"the global batch size is a positive multiple of the {counted(world, 'rank')}, got "
-            f"{batch_size}; "
-            f"try {max(1, batch_size // world) * world}"
+            f"{batch_size}; try {max(1, batch_size // world) * world}"
         )

@@ -84,10 +84,9 @@ class BadSamples:
 
     def _over_budget(self) -> str:
         return (
-            f"at most {self.num_allowed} of {counted(self._num_drawn, 'sample')}{self._where} "
-            "may be bad "
-            f"(data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; check "
-            "the data with python -m tools.check_shards, or raise data.bad_budget"
+            f"at most {self.num_allowed} of {counted(self._num_drawn, 'sample')}{self._where} may "
+            f"be bad (data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; "
+            "check the data with python -m tools.check_shards, or raise data.bad_budget"
         )
 
     def no_substitute(self) -> str:

@@ -72,8 +72,6 @@ def check_masks(index: ShardIndex, policy: Policy) -> str:
     if not without:
         return ""
     return (
-        f"{without:,} of {counted(len(index), 'image')} {agreed(without, 'has', 'have')} no "
-        "mask: policy.background leaves "
-        "their "
-        "backgrounds, and none is taken from them"
+        f"{without:,} of {counted(len(index), 'image')} {agreed(without, 'has', 'have')} no mask: "
+        "policy.background leaves their backgrounds, and none is taken from them"
     )

@@ -171,8 +171,8 @@ def _refuse(folder: Path, change: str | None) -> None:
     if change:
         raise DataError(
             f"hashed shards never change, got {change} in {folder}; restore it, or delete "
-            f"{MANIFEST_NAME} there to index the tars as they are (as "
-            f"`python -m tools.make_shards {shlex.quote(str(folder))} --overwrite` does)"
+            f"{MANIFEST_NAME} there to index the tars as they are (as `python -m tools.make_shards "
+            f"{shlex.quote(str(folder))} --overwrite` does)"
         )
 
 

@@ -51,8 +51,8 @@ class PackOptions:
         if self.max_pixels != MAX_IMAGE_PIXELS and self.short_side_px is None:
             raise UsageError(
                 f"--max-pixels is of images that --resize shrinks, got {self.max_pixels:,} without "
-                f"--resize; add --resize 256, or leave it out: without, an "
-                f"image of over {MAX_IMAGE_PIXELS:,} is a bad one"
+                "--resize; add --resize 256, or leave it out: without, an image of over "
+                f"{MAX_IMAGE_PIXELS:,} is a bad one"
             )
         if self.skip < 0:
             raise UsageError(f"skip must not be negative, got {self.skip}")

@@ -154,8 +154,7 @@ def tell_alike(classes: Sequence[str]) -> str | None:
         return None
     first = " and ".join(map(repr, alike[0][:2]))
     return (
-        f"{counted(sum(map(len, alike)), 'class name')} differ from another one only in case, "
-        "blanks or the "
+        f"{sum(map(len, alike)):,} class names differ from another one only in case, blanks or the "
         f"way accents are written, {first} first; give them one name where they are one class"
     )
 

@@ -130,7 +130,7 @@ def _told(skipped: Counter[str]) -> str:
     ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{count} {ending}" for ending, count in ranked[:4]]
     rest = sum(count for _, count in ranked[4:])
-    return ", ".join([*told, f"{counted(rest, 'other')}"] if rest else told)
+    return ", ".join([*told, counted(rest, "other")] if rest else told)
 
 
 def _printable(name: str) -> str:

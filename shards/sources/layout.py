@@ -108,9 +108,9 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
         path, count = listed
         raise UsageError(
             f"the first folder level is the class, got one folder, {top}, of "
-            f"{counted(len(names), 'image')} "
-            f"in {root}, and {path}, which has {count:,} of them with a class; give --labels "
-            f"{shlex.quote(str(path))}, or {shlex.quote(str(root / top))} for a set without labels"
+            f"{counted(len(names), 'image')} in {root}, and {path}, which has {count:,} of them "
+            f"with a class; give --labels {shlex.quote(str(path))}, or "
+            f"{shlex.quote(str(root / top))} for a set without labels"
         )
 
 

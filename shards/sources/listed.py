@@ -113,8 +113,7 @@ def label_listed(source: Source, labels: Path, label_column: str | None = None) 
     if len(classes) > max(2, len(lines) // 2):
         notes.append(
             f"there are {counted(len(classes), 'class')} for {counted(len(lines), 'image')}; if "
-            "another column of "
-            f"the list has the classes, name it with --label-column"
+            "another column of the list has the classes, name it with --label-column"
         )
     unlabelled = tell_unlabelled(
         Counter(x.why for x in found if isinstance(x, NoLabel)), len(found)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from shards.errors import UsageError
 from shards.tars.tar_names import is_tar_name, tars_of
-from shards.terminal.counted import counted
 
 _GLOB_CHARACTERS = "*?["
 
@@ -51,7 +50,6 @@ def find_tar_folder(spec: str) -> Path | None:
     if len(folders) > 1 or tars != set(matches):
         raise UsageError(
             f"a folder of tars is indexed as a whole, got {spec}, which matches {len(matches)} of "
-            f"{counted(len(tars), 'tar')} in {len(folders)} folders; link the ones you want "
-            "into a folder"
+            f"{len(tars)} tars in {len(folders)} folders; link the ones you want into a folder"
         )
     return matches[0].parent

@@ -131,9 +131,8 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
     if offsets:
         ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
         report.problems.append(
-            f"{counted(len(offsets), 'sample')} of the index "
-            f"{agreed(len(offsets), 'is', 'are')} not there "
-            f"(ids {ids.min()} to {ids.max()})"
+            f"{counted(len(offsets), 'sample')} of the index {agreed(len(offsets), 'is', 'are')} "
+            f"not there (ids {ids.min()} to {ids.max()})"
         )
 
 
@@ -151,9 +150,8 @@ def _report_strays(
             report.problems.append(_stray(file, member))
     if num_further:
         report.notes.append(
-            f"{counted(num_further, 'image')} {agreed(num_further, 'is', 'are')} not in the "
-            "index: another one "
-            "of their sample is"
+            f"{counted(num_further, 'image')} {agreed(num_further, 'is', 'are')} not in the index: "
+            "another one of their sample is"
         )
 
 

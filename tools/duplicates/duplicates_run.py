@@ -100,8 +100,7 @@ def _tell(
     share = others / max(1, len(table))
     _say(
         f"{args.features}: {counted(len(table), 'image')}; {counted(len(groups), 'group')} at a "
-        "cosine of "
-        f"{args.threshold:g}, {counted(others, 'image')} ({share:.1%}) "
+        f"cosine of {args.threshold:g}, {counted(others, 'image')} ({share:.1%}) "
         f"{agreed(others, 'is', 'are')} like one before them"
     )
     counts = (f"{threshold:g}: {nearest.count(threshold):,}" for threshold in _OTHERS)

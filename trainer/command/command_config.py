@@ -216,8 +216,7 @@ def _refuse_folder(word: str) -> None:
     if "=" not in word and ("://" in word or Path(word).is_dir()):
         raise UsageError(
             f"every set has its own --data, got {word} after another; give --data "
-            f"{shlex.quote(word)}, or a "
-            "pattern in quotes: --data 'sets/*'"
+            f"{shlex.quote(word)}, or a pattern in quotes: --data 'sets/*'"
         )
 
 

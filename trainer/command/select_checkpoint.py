@@ -13,7 +13,6 @@ from typing import Any
 
 import trainer.checkpoint as checkpoint
 from shards.errors import UsageError
-from shards.terminal.counted import counted
 from trainer.command.scoreboard import print_line
 from trainer.record.log import read_metrics
 from trainer.record.rundir import CONFIG_NAME
@@ -85,9 +84,9 @@ def choose(rows: Mapping[int, _Row]) -> tuple[int, str]:
     if num_others == 0:
         why = f"the only kept checkpoint with {'a kNN' if name == 'knn' else 'a RankMe'}"
     elif name == "knn":
-        why = f"the highest kNN of {counted(num_others + 1, 'kept checkpoint')}"
+        why = f"the highest kNN of {num_others + 1} kept checkpoints"
     else:
-        why = f"the largest RankMe of {counted(num_others + 1, 'kept checkpoint')}; there is no kNN"
+        why = f"the largest RankMe of {num_others + 1} kept checkpoints; there is no kNN"
     if name == "rankme" and num_others:
         why += ". It orders checkpoints of one run, and says not whether they learned"
     return step, why

@@ -14,7 +14,6 @@ import trainer.checkpoint as checkpoint
 from shards.atomic import atomic_file
 from shards.errors import UsageError
 from shards.terminal.console import new_console
-from shards.terminal.counted import counted
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.export_layouts import (
@@ -57,7 +56,7 @@ def write_export(args: argparse.Namespace) -> int:
         file.write(data)
     step = f", step {encoder.metadata['step']}" if "step" in encoder.metadata else ""
     _say(
-        f"wrote {out}: {encoder.metadata['arch']}, {counted(encoder.feature_dim, 'feature')}{step}",
+        f"wrote {out}: {encoder.metadata['arch']}, {encoder.feature_dim} features{step}",
         *([f"note: {note}"] if note else []),
         *lines,
         f"views: {encoder.preprocessing}",
@@ -158,8 +157,7 @@ def _write_hub(args: argparse.Namespace, encoder: Encoder, out: Path) -> int:
     write_folder(out, files)
     licence = "" if args.license else "no --license was given and the card names none; "
     _say(
-        f"wrote {out}: {', '.join(files)}; {texts['arch']}, "
-        f"{counted(encoder.feature_dim, 'feature')}, step "
+        f"wrote {out}: {', '.join(files)}; {texts['arch']}, {encoder.feature_dim} features, step "
         f"{texts['step']}",
         f"note: {licence}read README.md before you publish it: it has the commands as they were "
         "typed",

@@ -86,10 +86,7 @@ def _embed(
         return 0
     missing = on_first(lambda: _prepare(parts, overwrite=args.overwrite))
     if len(missing) < parts.num_parts:
-        _say(
-            f"going on: {parts.num_parts - len(missing)} of {counted(parts.num_parts, 'part')} "
-            "are there"
-        )
+        _say(f"going on: {parts.num_parts - len(missing)} of {parts.num_parts} parts are there")
     _say(f"{encoder.name}: views of {encoder.preprocessing}")
     with progress_bar(f"embedding {args.data}") as show:
         if cluster is not None:
@@ -99,10 +96,8 @@ def _embed(
         num_rows = on_first(lambda: _finish(parts, out, facts, show))
     left_out = len(index) - num_rows
     bad = f"; {left_out:,} left out, since they cannot be read" if left_out else ""
-    _say(
-        f"wrote {out}: {counted(num_rows, 'image')}, {counted(encoder.feature_dim, 'feature')} "
-        f"{args.dtype}{bad}"
-    )
+    kind = f"{encoder.feature_dim} features {args.dtype}"
+    _say(f"wrote {out}: {counted(num_rows, 'image')}, {kind}{bad}")
     return 0
 
 

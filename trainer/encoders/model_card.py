@@ -105,9 +105,7 @@ def _data(config: TrainConfig, state: Mapping[str, Any]) -> str:
     if len(sets) == 1:
         told = f"{_name_of(sets[0])}, fingerprint `{fingerprint}`{_content(manifests[0])}"
         return f"{told} {changed}".rstrip()
-    head = (
-        f"{counted(len(sets), 'set')}, together of fingerprint `{fingerprint}`. {changed}".rstrip()
-    )
+    head = f"{len(sets)} sets, together of fingerprint `{fingerprint}`. {changed}".rstrip()
     lines = [
         f"- {_name_of(found)}, weight {found.weight:g}{_content(manifest)}"
         for found, manifest in zip(sets, manifests, strict=True)
@@ -157,9 +155,8 @@ def _scores(run: Path, config: TrainConfig, step: int, path: Path | None) -> str
         table = ["| encoder | kNN | linear probe |", "|---|---|---|", *rows]
         facts = found["conditions"]
         text = (
-            f"Top-1 on {counted(facts.get('test_images', 0), 'held-out image')}, frozen "
-            "features of centre "
-            f"views of {facts.get('size_px')} px; kNN k={facts.get('k')}, "
+            f"Top-1 on {counted(facts.get('test_images', 0), 'held-out image')}, frozen features "
+            f"of centre views of {facts.get('size_px')} px; kNN k={facts.get('k')}, "
             f"T={facts.get('temperature')}; linear probe: {facts.get('linear')}."
         )
         return "\n".join(table) + f"\n\n{text}"

@@ -41,9 +41,8 @@ def _require_below(named: ShardIndex, number: int) -> None:
     if number >= len(named.classes):
         raise DataError(
             f"where only one set names its classes they are matched by number, got number {number} "
-            f"for the {counted(len(named.classes), 'class')} of {named.directory}; pack both "
-            "sets from "
-            "folders of the same names"
+            f"for the {counted(len(named.classes), 'class')} of {named.directory}; pack both sets "
+            "from folders of the same names"
         )
 
 

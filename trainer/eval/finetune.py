@@ -87,10 +87,9 @@ def finetune_run(
     labels += f"; {result.bad_images:,} bad ones replaced" if result.bad_images else ""
     new_console(soft_wrap=True).print(
         f"fine-tuned: {result.accuracy:.1%} top-1 on "
-        f"{counted(result.test_images, 'held-out image')}, after "
-        f"{counted(result.epochs, 'epoch')} of {result.images:,} labelled ones ({labels}); "
-        f"layers kept of the projector: {head_layers}; {views.describe(sets)}; "
-        f"{path}"
+        f"{counted(result.test_images, 'held-out image')}, after {counted(result.epochs, 'epoch')} "
+        f"of {result.images:,} labelled ones ({labels}); layers kept of the projector: "
+        f"{head_layers}; {views.describe(sets)}; {path}"
     )
     return result
 

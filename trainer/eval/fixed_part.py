@@ -141,9 +141,8 @@ class LabelFree:
         if self.part.data == "eval":
             return None
         return (
-            f"label-free measures are of {counted(len(self.part.ids), 'training image')}, a "
-            "fixed part: "
-            "there is no --eval-data"
+            f"label-free measures are of {counted(len(self.part.ids), 'training image')}, a fixed "
+            "part: there is no --eval-data"
         )
 
     @property

@@ -85,9 +85,7 @@ class LabelledSets:
         """A sentence about held-out images that are in the training set."""
         return (
             f"{self.num_shared:,} of {counted(len(self.test.ids), 'evaluation image')} "
-            f"{agreed(self.num_shared, 'is', 'are')} in "
-            "the training "
-            "set"
+            f"{agreed(self.num_shared, 'is', 'are')} in the training set"
         )
 
     @property
@@ -95,9 +93,7 @@ class LabelledSets:
         """The same of images that an encoder is trained on, where others are labelled."""
         return (
             f"{self.num_seen:,} of {counted(len(self.test.ids), 'evaluation image')} "
-            f"{agreed(self.num_seen, 'is', 'are')} among "
-            "those that "
-            "the encoder is trained on"
+            f"{agreed(self.num_seen, 'is', 'are')} among those that the encoder is trained on"
         )
 
 

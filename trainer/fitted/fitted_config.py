@@ -76,10 +76,8 @@ def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[f
     """The epochs that fit into so many minutes here, and in words how that is known."""
     pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
-    return (
-        epochs,
-        f"{counted(minutes, 'minute')} at {pace.images_per_s:,.0f} img/s, measured just now",
-    )
+    why = f"{counted(minutes, 'minute')} at {pace.images_per_s:,.0f} img/s, measured just now"
+    return epochs, why
 
 
 def _fit(

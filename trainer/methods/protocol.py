@@ -97,9 +97,9 @@ class Method(nn.Module):
             enough = (self.min_global_views, *group_sizes[1:])
             raise UsageError(
                 f"{type(self).__name__} needs at least "
-                f"{counted(self.min_global_views, 'global view')} (the "
-                f"first crop group), got --views {'+'.join(map(str, group_sizes)) or 'none'}; "
-                f"try --views {'+'.join(map(str, enough))}"
+                f"{counted(self.min_global_views, 'global view')} (the first crop group), got "
+                f"--views {'+'.join(map(str, group_sizes)) or 'none'}; try --views "
+                f"{'+'.join(map(str, enough))}"
             )
 
     def check_images(self, num_images: int) -> None:

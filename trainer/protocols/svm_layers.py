@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shards.terminal.counted import counted
 from trainer.eval.features import Features
 from trainer.protocols.svm_solver import Svm, fit_svm
 from trainer.protocols.sweep_part import best, held_out_part
@@ -38,10 +37,7 @@ def svm_layers(task: Task) -> Iterator[Row]:
         for seed, sweep in zip(task.seeds, chosen, strict=True):
             cost = best(sweep) if sweep else COSTS[len(COSTS) // 2]
             svm = _fit(task, train, cost, None)
-            note = (
-                f"C {cost:g}, {counted(train.values.shape[1], 'feature')}, duality gap "
-                f"{svm.gap:.1g}"
-            )
+            note = f"C {cost:g}, {train.values.shape[1]:,} features, duality gap {svm.gap:.1g}"
             rows.append(
                 Row(
                     what=layer if len(task.seeds) == 1 else f"{layer}, seed {seed}",

@@ -144,8 +144,7 @@ def _by_group(base: Mapping[str, Any], policy: Mapping[str, Any]) -> Mapping[str
     if len(given) > len(own):
         raise UsageError(
             f"policy.groups changes the {counted(len(own), 'crop group')} of the policy, got "
-            f"{len(given)} "
-            "entries; leave the last ones out"
+            f"{len(given)} entries; leave the last ones out"
         )
     changed = [merge(group, changes) for group, changes in zip(own, given, strict=False)]
     return {**policy, "groups": [*changed, *own[len(given) :]]}

@@ -83,11 +83,10 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
     if old == new:
         return None
     return (
-        f"the run now has {counted(new, 'epoch')}, "
-        f"{counted(parts.timeline.total_steps, 'step')}, in place of {old}: "
-        f"from step {step:,} on every schedule is the one of {counted(new, 'epoch')}, as if it "
-        "had been so "
-        "from the start (a rate that had fallen rises again)"
+        f"the run now has {counted(new, 'epoch')}, {counted(parts.timeline.total_steps, 'step')}, "
+        f"in place of {old}: from step {step:,} on every schedule is the one of "
+        f"{counted(new, 'epoch')}, as if it had been so from the start (a rate that had fallen "
+        "rises again)"
     )
 
 

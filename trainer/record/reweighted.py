@@ -57,8 +57,8 @@ def with_past(parts: Parts, state: Mapping[str, Any]) -> tuple[Parts, str | None
         f"from sample {sample:,} of the run on (step {step:,}) the sets' weights are "
         f"{_shown(index.weights)} in place of {_shown(old)}: an epoch is {index.epoch_samples:,} "
         f"images, and {counted(loop.epochs, 'epoch')} {agreed(loop.epochs, 'is', 'are')} "
-        f"{counted(parts.timeline.total_steps, 'step')}, as if "
-        "it had been so from the start; every set goes on where it was"
+        f"{counted(parts.timeline.total_steps, 'step')}, as if it had been so from the start; "
+        "every set goes on where it was"
     )
 
 

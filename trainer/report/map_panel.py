@@ -88,10 +88,8 @@ def _map(held_out: HeldOut, run: int) -> tuple[Markup, str, bool]:
         class_="mapped",
         data_map=f"map-{run}",
     )
-    text = (
-        f"{len(points):,} of {counted(held_out.num_held_out, 'held-out image')}; point at one "
-        "to see it. "
-    )
+    text = f"{len(points):,} of {counted(held_out.num_held_out, 'held-out image')}; "
+    text += "point at one to see it. "
     text += f"PCA: the two directions of most variance of unit features, {percent(share)} of it."
     if classes and not colours:
         text += (

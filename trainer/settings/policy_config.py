@@ -98,8 +98,7 @@ class PolicyConfig:
             if len(self.groups) > len(policy.groups):
                 raise UsageError(
                     f"policy.groups changes the {counted(len(policy.groups), 'crop group')} of "
-                    "policy "
-                    f"{policy.name}, got {len(self.groups)} entries; leave the last ones out"
+                    f"policy {policy.name}, got {len(self.groups)} entries; leave the last ones out"
                 )
             rest = len(policy.groups) - len(self.groups)
             counts = tuple(group.count for group in policy.groups)

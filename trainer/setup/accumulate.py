@@ -32,7 +32,6 @@ def describe_parts(config: TrainConfig) -> str | None:
     if parts == 1:
         return None
     return (
-        f"{counted(parts, 'forward')} of {counted(config.loop.batch_size // parts, 'image')} a "
-        "step: batch norm's "
-        f"statistics are a forward's, and a queue or a center moves {parts} times a step"
+        f"{parts} forwards of {counted(config.loop.batch_size // parts, 'image')} a step: batch "
+        f"norm's statistics are a forward's, and a queue or a center moves {parts} times a step"
     )

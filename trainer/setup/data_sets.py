@@ -119,8 +119,7 @@ def describe_sets(index: ShardIndex) -> tuple[str, ...]:
     rows = zip(index.parts, index.weights, index.quotas, index.first_ids.tolist(), strict=False)
     return tuple(
         f"{part.directory}: {counted(len(part), 'image')} (samples {first:,} to "
-        f"{first + len(part) - 1:,}), "
-        f"weight {weight:g}: {quota:,} an epoch"
+        f"{first + len(part) - 1:,}), weight {weight:g}: {quota:,} an epoch"
         for part, weight, quota, first in rows
     )
 

@@ -150,8 +150,8 @@ def encoder_weights(config: TrainConfig, state: Mapping[str, Any]) -> dict[str, 
     if odd := not_finite(weights):
         raise DataError(
             "an encoder's weights are finite, got NaN or infinity in "
-            f"{counted(len(odd), 'tensor')} of "
-            f"{name} at step {state['step']}, {odd[0]} among them; take an earlier --checkpoint"
+            f"{counted(len(odd), 'tensor')} of {name} at step {state['step']}, {odd[0]} among "
+            "them; take an earlier --checkpoint"
         )
     return weights
 

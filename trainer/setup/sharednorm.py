@@ -46,7 +46,6 @@ def ranks_that_share(norm_images: int | None, num_images: int, num_ranks: int) -
         raise UsageError(
             f"loop.norm_images is what whole ranks hold, as many in every group, got {norm_images} "
             f"for {counted(num_images, 'image')} a forward on {counted(num_ranks, 'rank')}; try "
-            "loop.norm_images=null "
-            "(all), other ranks or another --batch-size"
+            "loop.norm_images=null (all), other ranks or another --batch-size"
         )
     return shared

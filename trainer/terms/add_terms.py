@@ -71,8 +71,7 @@ def _check_needs(name: str, cls: type[Term], method: Method, num_seen: int) -> N
     if num_seen < cls.min_global_views:
         raise UsageError(
             f"term {name} needs {counted(cls.min_global_views, 'global view')} that the trained "
-            "network sees, "
-            f"got {num_seen} from {of}; add one to --views"
+            f"network sees, got {num_seen} from {of}; add one to --views"
         )
 
 

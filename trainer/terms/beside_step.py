@@ -95,9 +95,9 @@ class _Step:
                 got = "none" if part is None else len(part)
                 raise UsageError(
                     f"term {name} needs the {need.replace('_', ' ')} of "
-                    f"{counted(len(columns), 'view')} from "
-                    f"one step of {type(self.method).__name__}, got {got}; "
-                    "the step takes every view once through forward_groups or forward_views"
+                    f"{counted(len(columns), 'view')} from one step of "
+                    f"{type(self.method).__name__}, got {got}; the step takes every view once "
+                    "through forward_groups or forward_views"
                 )
             parts[need] = part
         kept = self.kept.setdefault(name, {})

@@ -81,9 +81,8 @@ class Standstill:
             return None
         name = "the loss" if self._parts.method.terms is None else OWN_LOSS
         return self._once(
-            f"{name} has stood at {loss:.4f} for {counted(self._num_steps, 'step')}, where "
-            "equal embeddings "
-            f"of all images have it ({constant:.4f})"
+            f"{name} has stood at {loss:.4f} for {counted(self._num_steps, 'step')}, where equal "
+            f"embeddings of all images have it ({constant:.4f})"
         )
 
     def score(self, step: int, knn: float, random_knn: float, num_images: int) -> str | None:

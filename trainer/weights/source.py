@@ -77,9 +77,8 @@ def require_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
     """DataError when weights that are taken hold NaN or infinity."""
     if odd := not_finite(tensors):
         raise DataError(
-            f"weights are finite, got NaN or infinity in {counted(len(odd), 'tensor')} of "
-            f"{where}, {odd[0]} "
-            "among them; take an earlier checkpoint"
+            f"weights are finite, got NaN or infinity in {counted(len(odd), 'tensor')} of {where}, "
+            f"{odd[0]} among them; take an earlier checkpoint"
         )
 
 

@@ -22,10 +22,6 @@ ROOT = Path(__file__).parents[3]
         (0.5, "epoch", "0.5 epochs"),
         (1, "class", "1 class"),
         (2, "class", "2 classes"),
-        (2, "batch", "2 batches"),
-        (2, "process", "2 processes"),
-        (2, "policy", "2 policies"),
-        (2, "key", "2 keys"),
     ],
 )
 def test_a_noun_goes_with_its_number(number: float, noun: str, text: str) -> None:
