@@ -34,7 +34,7 @@ from tools.index_in_place import index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
 from tools.pack_executor import check_packing_executor, pack_by_executor
 from tools.pack_options import pack_parser
-from tools.tell_packed import tell_absent, tell_packed
+from tools.tell_packed import print_line, tell_absent, tell_packed
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if tars is not None:
         _check_in_place(arguments)
         for line in index_in_place(tars, image_key, overwrite=arguments.overwrite):
-            _say(line)
+            print_line(line)
         return 0
     if arguments.out is None:
         raise UsageError(
@@ -100,15 +100,15 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     source = words.open(progress=True)
     if own:
-        _say(origin("sources", own, SOURCES))
+        print_line(origin("sources", own, SOURCES))
     images = counted(len(source), "image")
-    _say(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
+    print_line(f"{arguments.source}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:
-        _say(f"note: {note}")
+        print_line(f"note: {note}")
     if len(source.classes) == 1:
-        _say(f"note: {_ONE_CLASS}")
+        print_line(f"note: {_ONE_CLASS}")
     if alike := tell_alike(source.classes):
-        _say(f"note: {alike}")
+        print_line(f"note: {alike}")
     options = {
         "name": arguments.name,
         "shard_size_bytes": shard_size_bytes,
@@ -137,19 +137,19 @@ def _run(arguments: argparse.Namespace) -> int:
                 **options,
             )
     except KeyboardInterrupt:
-        _say("stopped; the same command continues with the next unfinished shard")
+        print_line("stopped; the same command continues with the next unfinished shard")
         raise
     tell_packed(report)
     if report.held_out is not None:
         tell_packed(report.held_out)
     if report.part is not None:
-        _say(f"next: {next_of_parts(arguments.out, report.part, held_out)}")
+        print_line(f"next: {next_of_parts(arguments.out, report.part, held_out)}")
         return 0
     command = f"python -m trainer.run --data {shlex.quote(str(report.directory))}"
     if report.held_out is not None:
         tell_absent(report.held_out, source.labels)
         command += f" --eval-data {shlex.quote(str(report.held_out.directory))}"
-    _say(f"next: {command}")
+    print_line(f"next: {command}")
     return 0
 
 
@@ -173,10 +173,6 @@ def _check_in_place(arguments: argparse.Namespace) -> None:
                 f"tars without OUT are indexed where they are, nothing is copied, got "
                 f"--{name.replace('_', '-')}; name a new folder OUT to pack them, or leave it out"
             )
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The last words of a pack: what is there, what was left out or converted."""
 
+import re
+
 import numpy as np
 
 from shards.format import NO_LABEL
@@ -10,6 +12,8 @@ from shards.samples.image_key import tell_further
 from shards.samples.quarantine import tell_refused
 from shards.terminal.counted import agreed, counted
 from tools.index_in_place import tell_classes
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def tell_packed(report: PackReport) -> None:
@@ -51,5 +55,5 @@ def tell_absent(held_out: PackReport, labels: np.ndarray) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line, at once also into a pipe."""
-    print(line, flush=True)
+    """Print a line, at once also into a pipe; control characters of names by their codes."""
+    print(_CONTROL.sub(lambda found: repr(found[0])[1:-1], line), flush=True)

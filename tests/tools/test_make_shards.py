@@ -41,6 +41,14 @@ def test_a_folder_of_images_becomes_a_set(
     assert ShardIndex.open(out).sizes(np.arange(6)).tolist() == [[10, 15]] * 6
 
 
+def test_a_foreign_name_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal is shown the codes of control characters, in one line."""
+    images = make_images(tmp_path / "images")
+    (images / "cat/\x1b[2J\ntorn.jpg").write_bytes(b"")
+    assert main([str(images), str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert r"first is cat/\x1b[2J\ntorn.jpg: the file is empty" in capsys.readouterr().out
+
+
 def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second time nothing is written and the exit code is 0."""
     arguments = [str(make_images(tmp_path / "images")), str(tmp_path / "out"), "--workers", "1"]

@@ -39,7 +39,7 @@ def test_what_whole_ranks_cannot_hold_is_refused(
     norm_images: int, num_images: int, num_ranks: int
 ) -> None:
     """A rank of more images, no whole number of ranks, or unlike groups: one line."""
-    rule = f"loop.norm_images is what whole ranks hold.*got {norm_images} for {num_images} images"
+    rule = f"loop.norm_images is what whole ranks hold.*got {norm_images} for {num_images:,} images"
     with pytest.raises(UsageError, match=rule) as error:
         ranks_that_share(norm_images, num_images, num_ranks)
     assert "\n" not in str(error.value)
