@@ -25,6 +25,7 @@ from shards.remote.several_folders import SeveralFolders, remote_parts
 from shards.samples.masks import mask_offsets
 from shards.store import write_index
 from shards.tars.file_names import read_file_name
+from shards.terminal.counted import counted
 
 __all__ = ["ShardIndex", "build_index", "write_index"]
 
@@ -135,8 +136,9 @@ class ShardIndex:
         shard = int(rows["shard"].max(initial=0))
         if shard >= len(self.shards):
             raise DataError(
-                f"{INDEX_NAME} must tell of the {len(self.shards)} shards of its manifest, got "
-                f"shard {shard} for {self.directory}; delete it to have it rebuilt from the tars"
+                f"{INDEX_NAME} must tell of the {counted(len(self.shards), 'shard')} of its "
+                f"manifest, got shard {shard} for {self.directory}; delete it to have it rebuilt "
+                "from the tars"
             )
         return rows
 
@@ -188,8 +190,9 @@ class ShardIndex:
 
     def __repr__(self) -> str:
         return (
-            f"ShardIndex({self.directory}: {len(self):,} samples, {len(self.shards)} shards, "
-            f"{len(self.classes)} classes, {self.fingerprint[:12]})"
+            f"ShardIndex({self.directory}: {counted(len(self), 'sample')}, "
+            f"{counted(len(self.shards), 'shard')}, {counted(len(self.classes), 'class')}, "
+            f"{self.fingerprint[:12]})"
         )
 
 

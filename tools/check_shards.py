@@ -18,6 +18,7 @@ from shards.index import ShardIndex
 from shards.indexing.tar_folder import local_folder
 from shards.processes.cluster import maybe_cluster
 from shards.terminal.commandline import CommandParser, count
+from shards.terminal.counted import counted
 from shards.upkeep.folder_check import FolderReport, check_folder
 from shards.upkeep.foreign_indexes import EXPORTS
 
@@ -110,18 +111,17 @@ def _check(options: argparse.Namespace) -> int:
     print(_summary(options.directory, report, options.decode, time.perf_counter() - start))
     for kind in options.export:
         paths = EXPORTS[kind](ShardIndex.open(options.directory))
-        print(f"{kind}: wrote {len(paths)} files, {paths[0]} first")
+        print(f"{kind}: wrote {counted(len(paths), 'file')}, {paths[0]} first")
     return 0
 
 
 def _summary(directory: str, report: FolderReport, decode: bool, seconds: float) -> str:
     done = "decoded" if decode else "compared with their crc32"
-    shards = "1 shard" if report.num_shards == 1 else f"{report.num_shards:,} shards"
+    shards = counted(report.num_shards, "shard")
     well = "all is well with what is indexed" if report.notes else "all is well"
     return (
-        f"{directory}: {well}: {report.num_samples:,} images {done}, {shards} "
-        f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB "
-        f"in {seconds:.1f} s"
+        f"{directory}: {well}: {counted(report.num_samples, 'image')} {done}, {shards} "
+        f"({report.num_hashed} with a sha256), {report.size_bytes / 1e6:,.1f} MB in {seconds:.1f} s"
     )
 
 

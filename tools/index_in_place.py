@@ -3,6 +3,7 @@
 `tools/make_shards.py` comes here for a folder of tars without an OUT.
 """
 
+import shlex
 from collections.abc import Iterator, Sized
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from shards.index import build_index
 from shards.indexing.local_index import index_notes
 from shards.samples.labels import tell_alike
 from shards.sources.open_archives import find_archives, loose_notes
+from shards.terminal.counted import counted
 
 
 def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> Iterator[str]:
@@ -20,8 +22,8 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
     """
     index = build_index(folder, image_key=image_key, overwrite=overwrite, progress=True)
     yield (
-        f"{folder}: {count(len(index), 'image')}, {tell_classes(index.classes)}, "
-        f"{count(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
+        f"{folder}: {counted(len(index), 'image')}, {tell_classes(index.classes)}, "
+        f"{counted(len(index.shards), 'shard')}, indexed in place, nothing was rewritten"
     )
     yield from (f"note: {note}" for note in index_notes(folder, index.manifest))
     if alike := tell_alike(index.classes):
@@ -30,20 +32,14 @@ def index_in_place(folder: Path, image_key: str | None, *, overwrite: bool) -> I
     others = [path for path in found if path.parent != folder or path.suffix != ".tar"]
     if others:
         yield (
-            f"note: not in the index: {count(len(others), 'archive')} that only packing reads, the "
-            f"first is {others[0]}; python -m tools.make_shards {folder} OUT packs everything"
+            f"note: not in the index: {counted(len(others), 'archive')} that only packing reads, "
+            f"the first is {others[0]}; python -m tools.make_shards {shlex.quote(str(folder))} OUT "
+            "packs everything"
         )
     yield from (f"note: {note}" for note in loose_notes(folder))
-    yield f"next: python -m trainer.run --data {folder}"
-
-
-def count(number: int, noun: str) -> str:
-    """Such as `1 image` or `2,000 images`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    yield f"next: python -m trainer.run --data {shlex.quote(str(folder))}"
 
 
 def tell_classes(names: Sized) -> str:
     """Such as `12 classes`, or `no labels`."""
-    if not len(names):
-        return "no labels"
-    return f"{len(names):,} class" + ("" if len(names) == 1 else "es")
+    return counted(len(names), "class") if len(names) else "no labels"

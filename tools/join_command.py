@@ -1,6 +1,7 @@
 """`make_shards.py --join OUT`: parts to a set, and to two where images were held out."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from shards.errors import UsageError
@@ -63,8 +64,10 @@ def join(arguments: argparse.Namespace) -> int:
         tell_packed(report)
     if len(reports) > 1:
         tell_absent(reports[1], ShardIndex.open(out).records["label"])
-    command = f"python -m trainer.run --data {out}"
-    print_line(f"next: {command}{f' --eval-data {folders[1]}' if len(folders) > 1 else ''}")
+    command = f"python -m trainer.run --data {shlex.quote(str(out))}"
+    if len(folders) > 1:
+        command += f" --eval-data {shlex.quote(str(folders[1]))}"
+    print_line(f"next: {command}")
     return 0
 
 
@@ -74,8 +77,9 @@ def next_of_parts(out: str, part: Part, held_out: str | None) -> str:
     with open_home(out, brief=True) as home:
         missing = [one for one in needed if read_part(one.folder(home.folder)) is None]
         are_joined = not parts_in(home.folder)
-    own = held_out is not None and held_out != f"{out.rstrip('/')}-held-out"
-    command = f"python -m tools.make_shards --join {out}{f' --held-out {held_out}' if own else ''}"
+    command = f"python -m tools.make_shards --join {shlex.quote(out)}"
+    if held_out is not None and held_out != f"{out.rstrip('/')}-held-out":
+        command += f" --held-out {shlex.quote(held_out)}"
     if not missing or are_joined:
         return command
     return f"{command}, when these are whole too: {name_parts(missing)}"

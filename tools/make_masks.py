@@ -10,6 +10,7 @@ if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from shards.processes.parallel import usable_cores
 from shards.samples.quarantine import tell_refused
 from shards.sources.detect import open_source
 from shards.terminal.commandline import CommandParser
-from tools.index_in_place import count
+from shards.terminal.counted import counted
 from tools.saliency.masks_run import METHODS, make_masks
 from tools.tell_packed import print_line
 
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise
     there = f", {report.num_there:,} were there" if report.num_there else ""
     share = f"; foreground {report.foreground:.0%} of a mask's pixels" if report.num_made else ""
-    print_line(f"{arguments.out}: {count(report.num_made, 'mask')} made{there}{share}")
+    print_line(f"{arguments.out}: {counted(report.num_made, 'mask')} made{there}{share}")
     if report.refused:
         print_line(tell_refused(report.refused, arguments.out))
     if not report.num_made and not report.num_there:
@@ -86,7 +87,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"masks are of images that decode, got none of {len(source):,}, the first is "
             f"{first.name}: {first.reason}; mend them"
         )
-    print_line(f"next: python -m tools.make_shards {arguments.source} OUT --masks {arguments.out}")
+    source, out = shlex.quote(arguments.source), shlex.quote(str(arguments.out))
+    print_line(f"next: python -m tools.make_shards {source} OUT --masks {out}")
     return 0
 
 

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     quiet_interrupt()  # before what takes seconds to import
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -29,11 +30,12 @@ from shards.sources.raw import Source
 from shards.sources.source_words import SourceWords
 from shards.sources.tars_in_place import find_tars_in_place
 from shards.terminal.bytesize import parse_size
-from tools.index_in_place import count, index_in_place, tell_classes
+from shards.terminal.counted import counted
+from tools.index_in_place import index_in_place, tell_classes
 from tools.join_command import join, next_of_parts
 from tools.pack_executor import check_packing_executor, pack_by_executor
 from tools.pack_options import pack_parser
-from tools.tell_packed import tell_absent, tell_packed
+from tools.tell_packed import print_line, tell_absent, tell_packed
 
 _ONLY_PACKING = (
     *("resize", "limit", "skip", "split", "value_range", "max_pixels"),
@@ -68,12 +70,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if tars is not None:
         _check_in_place(arguments)
         for line in index_in_place(tars, image_key, overwrite=arguments.overwrite):
-            _say(line)
+            print_line(line)
         return 0
     if arguments.out is None:
         raise UsageError(
-            f"OUT is needed unless SOURCE is a folder of tars; name a new folder: "
-            f"python -m tools.make_shards {arguments.source} OUT"
+            "OUT is needed unless SOURCE is a folder of tars; name a new folder: python -m "
+            f"tools.make_shards {shlex.quote(arguments.source)} OUT"
         )
     if arguments.label_column is not None and arguments.labels is None:
         raise UsageError(
@@ -117,7 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 **options,
             )
     except KeyboardInterrupt:
-        _say("stopped; the same command continues with the next unfinished shard")
+        print_line("stopped; the same command continues with the next unfinished shard")
         raise
     tell_packed(report)
     if report.held_out is not None:
@@ -125,26 +127,26 @@ def _run(arguments: argparse.Namespace) -> int:
     if report.part is not None:
         command = next_of_parts(arguments.out, report.part, held_out)
     else:
-        command = f"python -m trainer.run --data {report.directory}"
+        command = f"python -m trainer.run --data {shlex.quote(str(report.directory))}"
         if report.held_out is not None:
             tell_absent(report.held_out, source.labels)
-            command += f" --eval-data {report.held_out.directory}"
-    _say(f"next: {command}")
+            command += f" --eval-data {shlex.quote(str(report.held_out.directory))}"
+    print_line(f"next: {command}")
     return 0
 
 
 def _tell_source(words: SourceWords, source: Source) -> None:
     """Say what was found, before it is packed."""
     if words.own:
-        _say(origin("sources", words.own, SOURCES))
-    images = count(len(source), "image")
-    _say(f"{words.spec}: {source.kind}, {images}, {tell_classes(source.classes)}")
+        print_line(origin("sources", words.own, SOURCES))
+    images = counted(len(source), "image")
+    print_line(f"{words.spec}: {source.kind}, {images}, {tell_classes(source.classes)}")
     for note in source.notes:
-        _say(f"note: {note}")
+        print_line(f"note: {note}")
     if len(source.classes) == 1:
-        _say(f"note: {_ONE_CLASS}")
+        print_line(f"note: {_ONE_CLASS}")
     if alike := tell_alike(source.classes):
-        _say(f"note: {alike}")
+        print_line(f"note: {alike}")
 
 
 def _held_out(arguments: argparse.Namespace) -> str | None:
@@ -167,10 +169,6 @@ def _check_in_place(arguments: argparse.Namespace) -> None:
                 f"tars without OUT are indexed where they are, nothing is copied, got "
                 f"--{name.replace('_', '-')}; name a new folder OUT to pack them, or leave it out"
             )
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

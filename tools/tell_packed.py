@@ -1,5 +1,7 @@
 """The last words of a pack: what is there, what was left out or converted."""
 
+import re
+
 import numpy as np
 
 from shards.format import NO_LABEL
@@ -8,7 +10,10 @@ from shards.packing.conversions import CONVERTED_NAME, tell_conversions
 from shards.packing.pack_report import PackReport
 from shards.samples.image_key import tell_further
 from shards.samples.quarantine import tell_refused
-from tools.index_in_place import count, tell_classes
+from shards.terminal.counted import agreed, counted
+from tools.index_in_place import tell_classes
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def tell_packed(report: PackReport) -> None:
@@ -18,12 +23,13 @@ def tell_packed(report: PackReport) -> None:
         print_line(f"{of}{report.directory} is complete already, nothing was packed")
     if report.num_resumed:
         print_line(
-            f"continued an interrupted run: {report.num_resumed:,} images were packed already"
+            f"continued an interrupted run: {counted(report.num_resumed, 'image')} "
+            f"{agreed(report.num_resumed, 'was', 'were')} packed already"
         )
     size_mib = sum(shard.size_bytes for shard in manifest.shards) / 2**20
     print_line(
-        f"{of}{report.directory}: {count(manifest.num_samples, 'image')}, "
-        f"{tell_classes(manifest.classes)}, {count(len(manifest.shards), 'shard')}, "
+        f"{of}{report.directory}: {counted(manifest.num_samples, 'image')}, "
+        f"{tell_classes(manifest.classes)}, {counted(len(manifest.shards), 'shard')}, "
         f"{size_mib:,.1f} MiB"
     )
     if report.refused:
@@ -49,5 +55,5 @@ def tell_absent(held_out: PackReport, labels: np.ndarray) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line, at once also into a pipe."""
-    print(line, flush=True)
+    """Print a line, at once also into a pipe; control characters of names by their codes."""
+    print(_CONTROL.sub(lambda found: repr(found[0])[1:-1], line), flush=True)

@@ -24,6 +24,7 @@ from shards.index import ShardIndex, sizes_of
 from shards.plugins.find import check_name
 from shards.reader import ShardReader
 from shards.samples.masks import masked
+from shards.terminal.counted import counted
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import describe_policy, index_of, policy_of, seed_of
 
@@ -53,12 +54,15 @@ def picture_views(options: argparse.Namespace) -> int:
         for b, image in enumerate(images[:num_shown])
     ]
     subtitle = (
-        f"{index.directory.name}: {len(index):,} images    {origin}    backend {backend}    |    "
-        "share of the image's area, what was done"
+        f"{index.directory.name}: {counted(len(index), 'image')}    {origin}    backend "
+        f"{backend}    |    share of the image's area, what was done"
     )
     draw_sheet(rows, plan, title, subtitle).save(out)
     beside = f" and {plan.heavy.num_views} heavy ones" if plan.heavy else ""
-    text = f"wrote {out}: {len(rows)} images, {plan.num_views} views{beside} each\n"
+    text = (
+        f"wrote {out}: {counted(len(rows), 'image')}, {counted(plan.num_views, 'view')}{beside} "
+        "each\n"
+    )
     sys.stderr.write(text)
     return 0
 
@@ -118,7 +122,9 @@ def _parse_ids(text: str, num_samples: int) -> np.ndarray:
         raise UsageError(f"--ids are up to {MAX_IMAGES} numbers such as 3,17, got {text!r}")
     ids = [int(word) for word in words]
     if max(ids) >= num_samples:
-        raise UsageError(f"--ids lie below the {num_samples} samples of --data, got {max(ids)}")
+        raise UsageError(
+            f"--ids lie below the {counted(num_samples, 'sample')} of --data, got {max(ids)}"
+        )
     return np.array(ids, dtype=np.int64)
 
 

@@ -8,6 +8,7 @@ names of the newest file and of the one with the best kNN score.
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from shards.atomic import atomic_file, remove_leftovers
 from shards.errors import DataError, UsageError
+from shards.terminal.counted import counted
 from trainer.nets.finite import not_finite
 
 CHECKPOINT_VERSION = 1
@@ -138,9 +140,9 @@ def require_finite(state: Mapping[str, Any], path: Path, may_be_odd: Collection[
     odd = not_finite({"method": watched, "optimizer": state["optimizer"]})
     if odd:
         raise DataError(
-            f"a checkpoint's weights are finite, got NaN or infinity in {len(odd)} tensors of "
-            f"{path} ({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of "
-            f"{path.parent}"
+            "a checkpoint's weights are finite, got NaN or infinity in "
+            f"{counted(len(odd), 'tensor')} of {path} "
+            f"({', '.join(odd[:3])}{', ...' * (len(odd) > 3)}); use another one of {path.parent}"
         )
 
 
@@ -154,7 +156,8 @@ def find(run: Path, which: str = "last") -> Path:
     """The file that `last`, a step number or a path names; UsageError when there is none."""
     if not (run / FOLDER_NAME).is_dir():
         raise UsageError(
-            f"a run has a {FOLDER_NAME} folder, got {run} without one; start one with --out {run}"
+            f"a run has a {FOLDER_NAME} folder, got {run} without one; start one with --out "
+            f"{shlex.quote(str(run))}"
         )
     available = steps(run)
     if which == "last" and available:

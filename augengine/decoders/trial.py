@@ -16,6 +16,7 @@ from augengine.decoders.sniff import JPEG_START, is_plain
 from augengine.decoders.tuning import WorkSplit, best_split
 from shards.index import ShardIndex
 from shards.reader import ShardReader
+from shards.terminal.counted import counted
 
 NUM_IMAGES = 256  # evenly spaced over the set: a batch as a run decodes it
 NUM_CALLS = 5  # of which the median counts
@@ -68,7 +69,7 @@ def _try_both(
     def measure(split: WorkSplit) -> float:
         return images_per_s(create_decoder(name, device, num_threads, split), jpegs)
 
-    return best_split(measure), f"by a trial on {len(jpegs)} images of the set"
+    return best_split(measure), f"by a trial on {counted(len(jpegs), 'image')} of the set"
 
 
 def sample_jpegs(index: ShardIndex, decoder: Decoder) -> list[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,6 @@ def check_counts(index: ShardIndex, batch_size: int, rank: int, world: int) -> N
         raise UsageError(f"the rank lies in [0, world), got {rank} of {world}")
     if batch_size < 1 or batch_size % world:
         raise UsageError(
-            f"the global batch size is a positive multiple of the {world} ranks, got {batch_size}; "
-            f"try {max(1, batch_size // world) * world}"
+            f"the global batch size is a positive multiple of the {counted(world, 'rank')}, got "
+            f"{batch_size}; try {max(1, batch_size // world) * world}"
         )

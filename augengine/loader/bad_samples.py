@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from augengine.views import BadSample
 from shards.errors import DataError, UsageError
 from shards.format import MAX_IMAGE_PIXELS
+from shards.terminal.counted import counted
 
 DEFAULT_BUDGET = 0.001
 PROBATION_SAMPLES = 1_000  # a share says nothing before
@@ -83,9 +84,9 @@ class BadSamples:
 
     def _over_budget(self) -> str:
         return (
-            f"at most {self.num_allowed} of {self._num_drawn} samples{self._where} may be bad "
-            f"(data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; check "
-            "the data with python -m tools.check_shards, or raise data.bad_budget"
+            f"at most {self.num_allowed} of {counted(self._num_drawn, 'sample')}{self._where} may "
+            f"be bad (data.bad_budget {self._budget:g}), got {len(self._found)}: {self._names()}; "
+            "check the data with python -m tools.check_shards, or raise data.bad_budget"
         )
 
     def no_substitute(self) -> str:

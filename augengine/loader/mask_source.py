@@ -14,6 +14,7 @@ from shards.index import ShardIndex, sizes_of
 from shards.reader import SampleError, ShardReader
 from shards.samples.image_header import ImageError
 from shards.samples.masks import read_mask
+from shards.terminal.counted import agreed, counted
 
 
 class MaskSource:
@@ -71,6 +72,6 @@ def check_masks(index: ShardIndex, policy: Policy) -> str:
     if not without:
         return ""
     return (
-        f"{without:,} of {len(index):,} images have no mask: policy.background leaves their "
-        "backgrounds, and none is taken from them"
+        f"{without:,} of {counted(len(index), 'image')} {agreed(without, 'has', 'have')} no mask: "
+        "policy.background leaves their backgrounds, and none is taken from them"
     )

@@ -55,6 +55,7 @@ from shards.errors import DataError
 from shards.index import ShardIndex
 from shards.order import SampleOrder
 from shards.reader import ShardReader
+from shards.terminal.counted import counted
 
 
 class ViewLoader:
@@ -161,7 +162,7 @@ class ViewLoader:
     def __repr__(self) -> str:
         return (
             f"ViewLoader({self._index!r}, {self._policy.name}, batch {self._batch_size}, "
-            f"{self._cursor}, {len(self.bad_samples)} bad samples)"
+            f"{self._cursor}, {counted(len(self.bad_samples), 'bad sample')})"
         )
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ it is still true `changes.py` tells. Of an address, `remote/remote_index.py` doe
 """
 
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from shards.store import (
     read_manifest,
     write_index,
 )
+from shards.terminal.counted import counted
 
 _log = logging.getLogger(__name__)
 Index = tuple[np.ndarray, Manifest]  # [N] INDEX_DTYPE, memory-mapped, and what describes it
@@ -161,7 +163,7 @@ def _first_change(manifest: Manifest, tars: dict[str, int]) -> str | None:
         if name not in known:
             return f"{name} added"
         if known[name] != tars[name]:
-            return f"{name} of {tars[name]:,} bytes instead of {known[name]:,}"
+            return f"{name} of {counted(tars[name], 'byte')} instead of {known[name]:,}"
     return None
 
 
@@ -169,8 +171,8 @@ def _refuse(folder: Path, change: str | None) -> None:
     if change:
         raise DataError(
             f"hashed shards never change, got {change} in {folder}; restore it, or delete "
-            f"{MANIFEST_NAME} there to index the tars as they are (as "
-            f"`python -m tools.make_shards {folder} --overwrite` does)"
+            f"{MANIFEST_NAME} there to index the tars as they are (as `python -m tools.make_shards "
+            f"{shlex.quote(str(folder))} --overwrite` does)"
         )
 
 

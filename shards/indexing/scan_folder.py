@@ -21,6 +21,7 @@ from shards.samples.quarantine import Refused
 from shards.sources.raw import fingerprint_of
 from shards.store import cache_folder, read_manifest
 from shards.tars.local_files import sha256_of
+from shards.terminal.counted import counted
 
 _SHOWN_ERRORS = 5
 _TOOL = "index"  # in the manifest of tars that came from elsewhere
@@ -61,7 +62,9 @@ def scan_folder(
     refused = [item for scan in scans for item in scan.refused]
     if not len(records):
         why = f" ({refused[0].name}: {refused[0].reason})" if refused else ""
-        raise DataError(f"shards hold images, got none in {len(tars)} tars of {folder}{why}")
+        raise DataError(
+            f"shards hold images, got none in {counted(len(tars), 'tar')} of {folder}{why}"
+        )
     labels = [label for scan in scans for label in scan.labels]
     records["label"], classes = number_classes(labels, previous.classes if previous else ())
     shards = _describe(folder, tars, scans, previous.shards if previous else ())
@@ -88,7 +91,7 @@ def _notes(scans: Sequence[TarScan], num_images: int) -> Iterator[str]:
     if unlabelled:
         yield unlabelled
     for what, count in sum((scan.odd for scan in scans), Counter()).most_common():
-        yield f"{count:,} image{'s' * (count != 1)}: {what}, whenever read{_REMEDIES.get(what, '')}"
+        yield f"{counted(count, 'image')}: {what}, whenever read{_REMEDIES.get(what, '')}"
 
 
 def _scan_all(paths: Sequence[Path], image_key: str, progress: bool) -> list[TarScan]:

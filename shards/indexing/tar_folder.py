@@ -1,6 +1,7 @@
 """A folder of tars on a disk: is it there, and which tars does it hold?"""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def local_folder(directory: Location) -> Path:
         kind = "a file" if folder.exists() else "nothing there"
         remedy = "give the folder that holds the tars"
         if folder.exists() and is_archive_name(folder.name):
-            remedy += f", or pack it: python -m tools.make_shards {folder} OUT"
+            remedy += f", or pack it: python -m tools.make_shards {shlex.quote(str(folder))} OUT"
         raise DataError(f"shards lie in a folder, got {folder} ({kind}); {remedy}")
     return folder
 
@@ -42,7 +43,7 @@ def tar_states(folder: Path) -> dict[str, TarState]:
     if (folder / PARTS_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
             f"a set of shards is used when it is whole, got {folder}, whose parts are not joined; "
-            f"when all are made: python -m tools.make_shards --join {folder}"
+            f"when all are made: python -m tools.make_shards --join {shlex.quote(str(folder))}"
         )
     if (folder / PARTIAL_NAME).is_dir() and not (folder / MANIFEST_NAME).is_file():
         raise DataError(
@@ -59,7 +60,7 @@ def tar_states(folder: Path) -> dict[str, TarState]:
         return dict(sorted(tars.items()))
     remedy = "pack images with python -m tools.make_shards"
     if archives := find_archives(folder):
-        remedy = f"pack them: python -m tools.make_shards {folder} OUT"
+        remedy = f"pack them: python -m tools.make_shards {shlex.quote(str(folder))} OUT"
         if any(path.parent == folder for path in archives):
             remedy += "; or unpack the compressed ones: reading at random needs plain tars"
         else:

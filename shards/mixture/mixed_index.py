@@ -25,6 +25,7 @@ from shards.mixture.mixed_order import MixedOrder
 from shards.order import seed_of_set
 from shards.remote.address import RemoteFolder
 from shards.remote.several_folders import SeveralFolders
+from shards.terminal.counted import counted
 
 MAX_WEIGHT = 1000.0
 # (position up to which, weights of the sets till then), in the order of positions.
@@ -169,7 +170,7 @@ class MixedIndex(ShardIndex):
     def __repr__(self) -> str:
         weights = ", ".join(f"{weight:g}" for weight in self.weights)
         return (
-            f"MixedIndex({self.directory}: {len(self):,} samples, weights {weights}, "
+            f"MixedIndex({self.directory}: {counted(len(self), 'sample')}, weights {weights}, "
             f"{self.epoch_samples:,} an epoch, {self.fingerprint[:12]})"
         )
 

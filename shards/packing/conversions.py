@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shards.samples.oddities import CLIPPED, DEEP
 from shards.store import read_lines, write_lines
+from shards.terminal.counted import counted
 
 CONVERTED_NAME = "converted.jsonl"
 _MAX_16_BIT = (1 << 16) - 1
@@ -53,7 +54,7 @@ def tell_conversions(converted: Sequence[Converted]) -> Iterator[str]:
     for item in converted:
         by_kind[item.conversion.what].append(item)
     for what, items in sorted(by_kind.items(), key=lambda pair: -len(pair[1])):
-        images = f"{len(items):,} image{'s' * (len(items) != 1)}"
+        images = counted(len(items), "image")
         yield f"{images}: {what}{_told_range(what, items)} (the first is {items[0].name})"
 
 

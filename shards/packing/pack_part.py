@@ -7,6 +7,7 @@ images before, so `join_parts.py` cuts them when every part is there.
 
 import contextlib
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -72,7 +73,7 @@ def check_no_parts(home: Home) -> None:
     if (parts := parts_in(out)) and read_manifest(out) is None:
         raise UsageError(
             f"OUT holds parts of a set, got {out} with {name_parts(parts)}; make the rest with "
-            f"--part and join them with --join {out}, or name another OUT"
+            f"--part and join them with --join {shlex.quote(str(out))}, or name another OUT"
         )
 
 

@@ -48,6 +48,12 @@ class PackOptions:
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{what} must be at least 1, got {value}")
+        if self.max_pixels != MAX_IMAGE_PIXELS and self.short_side_px is None:
+            raise UsageError(
+                f"--max-pixels is of images that --resize shrinks, got {self.max_pixels:,} without "
+                "--resize; add --resize 256, or leave it out: without, an image of over "
+                f"{MAX_IMAGE_PIXELS:,} is a bad one"
+            )
         if self.skip < 0:
             raise UsageError(f"skip must not be negative, got {self.skip}")
         if self.seed < 0:

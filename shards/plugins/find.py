@@ -31,6 +31,11 @@ KINDS = {
     "loggers": "logger",
     "saliency": "saliency method",
 }
+# What is called so elsewhere and is none here, and why.
+_NONE_HERE = {
+    ("backends", "reference"): "the reference makes one view at a time, to look at and to be held "
+    "against, by tools.show_views --backend reference or augengine.reference.render",
+}
 _MOST_SHOWN = 40  # names in one line of an error
 
 
@@ -104,6 +109,8 @@ def _address(kind: str, name: str, table: Mapping[str, str], also: Sequence[str]
     known = [*also, *table, *entries]
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
+    if why := _NONE_HERE.get((kind, name)):
+        hint = f"{why}; "
     shown = known if len(known) <= _MOST_SHOWN else [*get_close_matches(name, known, 5, 0), "..."]
     raise UsageError(
         f"unknown {KINDS[kind]} {name!r}; {hint}known: {', '.join(shown) or 'none by name'}, "

@@ -28,6 +28,7 @@ from shards.remote.address import RemoteFolder, connect, file_url
 from shards.remote.failure import reason_of
 from shards.remote.retry import MAX_REQUESTS, GaveUpError, Request, Retries, WrongBytesError
 from shards.tars.local_files import Descriptor
+from shards.terminal.counted import counted
 
 Result = TypeVar("Result")
 Place = tuple[str, int, int]  # file name, offset, size
@@ -172,7 +173,7 @@ class RemoteStore:
             end = offset + size + more
             found = await self._system._cat_file(self._url(name), start=offset, end=end)
             if len(found) != size:
-                raise WrongBytesError(f"{len(found):,} bytes came, must be {size:,}")
+                raise WrongBytesError(f"{counted(len(found), 'byte')} came, must be {size:,}")
             return found
 
         return await self._reachable(once)
@@ -213,7 +214,7 @@ class RemoteStore:
             finally:
                 await file.close()
             if is_exact and done != size:
-                raise WrongBytesError(f"{done:,} bytes came, must be {size:,}")
+                raise WrongBytesError(f"{counted(done, 'byte')} came, must be {size:,}")
 
         await self._reachable(once, more_s=size / _SLOWEST_BYTES_PER_S)
 

@@ -19,6 +19,7 @@ import numpy as np
 from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
 from shards.tars.members import TarMember
+from shards.terminal.counted import agreed, counted
 
 Label = int | str
 _MAX_LABEL = (1 << 31) - 1
@@ -168,7 +169,10 @@ def tell_unlabelled(reasons: Counter[str], num_images: int) -> str | None:
     for why, count in reasons.most_common():
         kinds.setdefault(why.partition(" (")[0], []).append((why, count))
     told = "; ".join(f"{sum(n for _, n in kind):,}: {kind[0][0]}" for kind in kinds.values())
-    return f"{missing:,} of {num_images:,} images have no label ({told})"
+    return (
+        f"{missing:,} of {counted(num_images, 'image')} {agreed(missing, 'has', 'have')} no "
+        f"label ({told})"
+    )
 
 
 def _checked(number: Any) -> int | NoLabel:

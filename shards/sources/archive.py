@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 import numpy as np
 
@@ -208,8 +209,9 @@ def _below(
 
 
 def _parts(sample: Sample | Refused) -> tuple[str, ...]:
+    """Of the path that unpacking would give, without `..` and the root."""
     name = sample.name if isinstance(sample, Refused) else sample.image.name
-    return PurePosixPath(name.lstrip("/")).parts
+    return PurePosixPath(normpath(f"/{name}")).parts[1:]
 
 
 def _printable(name: str) -> str:

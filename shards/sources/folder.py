@@ -21,10 +21,10 @@ from shards.sources.foreign import advise_folder
 from shards.sources.layout import check_classes, check_parts, layout_notes, split_folder
 from shards.sources.raw import RawSample, fingerprint_of
 from shards.sources.walk import is_folder, is_special, list_folder, walk_files, walk_notes
+from shards.terminal.counted import counted
 
-_PACKED_ENDINGS = frozenset(
-    ".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar .parquet".split()
-)
+_PACKED_ENDINGS = frozenset(".tar .tgz .tbz .tbz2 .txz .gz .bz2 .xz .zst .zip .7z .rar".split())
+_TABLE_ENDINGS = frozenset((".parquet", ".parq", ".pq"))
 
 
 class FolderSource:
@@ -115,7 +115,13 @@ def skipped_notes(skipped: Counter[str]) -> Iterator[str]:
     packed = Counter({k: n for k, n in skipped.items() if k in _PACKED_ENDINGS})
     if packed:
         yield f"skipped, packed: {_told(packed)}; unpack them, or pack them by their own names"
-    if others := skipped - photos - packed:
+    tables = Counter({k: n for k, n in skipped.items() if k in _TABLE_ENDINGS})
+    if tables:
+        yield (
+            f"skipped, as tables beside the images: {_told(tables)}; name the file to pack what is "
+            "in it, or give classes with --labels, which takes CSV and text"
+        )
+    if others := skipped - photos - packed - tables:
         yield f"skipped, as no images: {_told(others)}"
 
 
@@ -124,7 +130,7 @@ def _told(skipped: Counter[str]) -> str:
     ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{count} {ending}" for ending, count in ranked[:4]]
     rest = sum(count for _, count in ranked[4:])
-    return ", ".join([*told, f"{rest} others"] if rest else told)
+    return ", ".join([*told, counted(rest, "other")] if rest else told)
 
 
 def _printable(name: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.sources.raw import RawSample, fingerprint_of
+from shards.terminal.counted import counted
 
 _IMAGES_NAME = re.compile(r"(?P<split>.*)-images[-.]idx3-ubyte(\.gz)?")
 _TEST_WORDS = ("t10k", "test")
@@ -49,8 +50,9 @@ class IdxSource:
         else:
             if len(labels) != len(self._images):
                 raise DataError(
-                    f"there is a label for each image, got {len(labels):,} labels in "
-                    f"{labels_path} for {len(self._images):,} images; fetch both files again"
+                    f"there is a label for each image, got {counted(len(labels), 'label')} in "
+                    f"{labels_path} for {counted(len(self._images), 'image')}; fetch both files "
+                    "again"
                 )
             self.classes = tuple(str(i) for i in range(int(labels.max()) + 1))
             self.notes = (f"read {images_path.name}",)

@@ -7,6 +7,7 @@ where it may be meant, it is told with its count.
 
 import os
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from heapq import nsmallest
@@ -15,6 +16,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.sources.image_lists import NameTable, read_list
 from shards.sources.splits import SPLITS
+from shards.terminal.counted import counted
 
 _LIST_ENDINGS = (".csv", ".tsv", ".txt")
 _MAX_LISTS, _MAX_LIST_BYTES = 16, 64 << 20  # that are looked at unasked
@@ -49,7 +51,7 @@ def check_parts(root: Path, names: Sequence[str]) -> None:
         beside = f" beside {', '.join(others[:3])}" if others else ""
         raise UsageError(
             f"SOURCE must be one split, got {root} with {', '.join(parts)}{beside}; give "
-            f"{root / parts[0]}, or --split {parts[0]}"
+            f"{shlex.quote(str(root / parts[0]))}, or --split {parts[0]}"
         )
 
 
@@ -96,7 +98,7 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
     if len(folders) > 1 and all("/" in name for name in below):
         parts = _train_first({name: part for name in folders if (part := _split_in(name))})
         is_split = len(parts) == len(folders)
-        remedy = f"{inner} --split {parts[0]}" if is_split else f"{inner}"
+        remedy = shlex.quote(str(inner)) + (f" --split {parts[0]}" if is_split else "")
         raise UsageError(
             f"the first folder level is the class, got one folder, {top}, around {len(folders):,} "
             f"({', '.join(folders[:3])}{', ...' * (len(folders) > 3)}) in {root}; give {remedy}"
@@ -105,9 +107,10 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
     if listed is not None:
         path, count = listed
         raise UsageError(
-            f"the first folder level is the class, got one folder, {top}, of {len(names):,} images "
-            f"in {root}, and {path}, which has {count:,} of them with a class; give --labels "
-            f"{path}, or {root / top} for a set without labels"
+            f"the first folder level is the class, got one folder, {top}, of "
+            f"{counted(len(names), 'image')} in {root}, and {path}, which has {count:,} of them "
+            f"with a class; give --labels {shlex.quote(str(path))}, or "
+            f"{shlex.quote(str(root / top))} for a set without labels"
         )
 
 
@@ -118,7 +121,10 @@ def layout_notes(root: Path, names: Sequence[str]) -> Iterator[str]:
         listed = find_labels(root, names)
         if listed is not None:
             path, count = listed
-            yield f"{path} has {count:,} of the images with a class; --labels {path} takes it"
+            yield (
+                f"{path} has {count:,} of the images with a class; --labels "
+                f"{shlex.quote(str(path))} takes it"
+            )
         return
     inside = {top: [sub for sub in subs if sub] for top, subs in tops.items()}
     parts: Counter[str] = Counter()

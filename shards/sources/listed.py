@@ -17,6 +17,7 @@ from shards.samples.image_header import ImageError
 from shards.samples.labels import Label, NoLabel, label_from_text, number_classes, tell_unlabelled
 from shards.sources.image_lists import ImageList, ListedLine, NameTable, read_list
 from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.terminal.counted import counted
 
 
 class ListedSource:
@@ -71,7 +72,9 @@ def take_listed(source: Source, files: Path) -> Source:
         )
     numbers = [line.image for line in listed.lines if line.image is not None]
     chosen = np.unique(np.array(numbers, np.int64))
-    notes = [f"{files}: it names {len(chosen):,} of {len(source):,} images; the others stay out"]
+    notes = [
+        f"{files}: it names {len(chosen):,} of {counted(len(source), 'image')}; the others stay out"
+    ]
     if len(numbers) > len(chosen):
         repeated = len(numbers) - len(chosen)
         notes.append(f"{files}: {repeated:,} lines repeat a name; each image is packed once")
@@ -109,8 +112,8 @@ def label_listed(source: Source, labels: Path, label_column: str | None = None) 
     notes = [f"classes from {labels}, {listed.label_column}"]
     if len(classes) > max(2, len(lines) // 2):
         notes.append(
-            f"there are {len(classes):,} classes for {len(lines):,} images; if another column of "
-            f"the list has the classes, name it with --label-column"
+            f"there are {counted(len(classes), 'class')} for {counted(len(lines), 'image')}; if "
+            "another column of the list has the classes, name it with --label-column"
         )
     unlabelled = tell_unlabelled(
         Counter(x.why for x in found if isinstance(x, NoLabel)), len(found)

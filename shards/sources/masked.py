@@ -12,6 +12,7 @@ from pathlib import Path
 from shards.errors import UsageError
 from shards.samples.masks import MASK_EXTENSION
 from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.terminal.counted import agreed, counted
 
 _ENDINGS = (".png", f".{MASK_EXTENSION}")
 
@@ -52,7 +53,8 @@ class MaskedSource:
         self.fingerprint = fingerprint_of([source.fingerprint, self.masks])
         self.notes = (
             *source.notes,
-            f"{folder}: {len(found):,} of {len(names):,} images have a mask",
+            f"{folder}: {len(found):,} of {counted(len(names), 'image')} "
+            f"{agreed(len(found), 'has', 'have')} a mask",
         )
 
     def __len__(self) -> int:

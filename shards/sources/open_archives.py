@@ -7,6 +7,7 @@ from its start, and samples are packed in a shuffled order; so it is unpacked fi
 import functools
 import os
 import re
+import shlex
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -86,10 +87,10 @@ def _refuse_piece(path: Path) -> None:
     """Refuse one of the files that an archive was split into; raises UsageError."""
     named = _PIECE.fullmatch(path.name)
     if named:
-        whole, remedy = named[1], f"cat {named[1]}.* > {named[1]}"
+        whole, remedy = named[1], f"cat {shlex.quote(named[1])}.* > {shlex.quote(named[1])}"
     elif path.suffix.lower() == ".zip" and path.with_suffix(".z01").exists():
         whole = f"{path.stem}-whole.zip"
-        remedy = f"zip -s 0 {path.name} --out {whole}"
+        remedy = f"zip -s 0 {shlex.quote(path.name)} --out {shlex.quote(whole)}"
     else:
         return
     raise UsageError(

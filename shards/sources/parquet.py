@@ -24,6 +24,7 @@ from shards.samples.image_header import ImageError
 from shards.sources.parquet_columns import (
     choose_columns,
     class_names,
+    has_images,
     image_bytes,
     number_labels,
 )
@@ -148,11 +149,23 @@ def is_parquet_name(name: str) -> bool:
 
 
 def is_parquet_folder(folder: Path) -> bool:
-    """Whether Parquet files lie in a folder, or where Hugging Face's repositories have them."""
+    """Whether Parquet files of images lie in a folder, or where Hugging Face's repositories do.
+
+    A table about images, `metadata.parquet` or one without a column of them, is none.
+    """
     inner = (folder / name for name in (".", "data", "train"))
-    return any(
-        is_parquet_name(p.name) for place in inner if place.is_dir() for p in place.iterdir()
-    )
+    found = sorted(path for place in inner if place.is_dir() for path in place.iterdir())
+    paths = [path for path in found if is_parquet_name(path.name)]
+    return any(_holds_images(path) for path in paths if path.stem.lower() != "metadata")
+
+
+def _holds_images(path: Path) -> bool:
+    """Also where it cannot be told, so that reading it says why."""
+    parquet = optional_library("pyarrow.parquet", "a Parquet file", "pyarrow")
+    try:
+        return has_images(parquet.read_schema(path))
+    except (OSError, ValueError):  # pyarrow's errors are kinds of these
+        return True
 
 
 def _notes(

@@ -49,6 +49,13 @@ def choose_columns(schema: Any, path: object) -> tuple[str, str | None]:
     return image, next((name for name in (*known, *declared) if name != image), None)
 
 
+def has_images(schema: Any) -> bool:
+    """Whether a column is surely of images: by its struct, or bytes by their name."""
+    kinds = {field.name: field.type for field in schema}
+    named = any(_is_binary(kinds[name]) for name in _IMAGE_COLUMNS if name in kinds)
+    return named or any(map(_is_image_struct, kinds.values()))
+
+
 def class_names(schema: Any, column: str | None) -> tuple[str, ...]:
     """Names from the metadata that Hugging Face's `datasets` writes, empty without them."""
     try:

@@ -10,6 +10,7 @@ from shards.errors import UsageError
 from shards.samples.skip_list import SkipLine, SkipList
 from shards.sources.image_lists import NameTable
 from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.terminal.counted import agreed, counted
 
 
 class SkippedSource:
@@ -62,7 +63,10 @@ def leave_out(source: Source, skip: SkipList) -> Source:
     if not len(kept):
         raise UsageError(f"--skip-list leaves images to pack, got {skip.path} with all of them")
     left_out = len(source) - len(kept)
-    note = f"{skip.path}: {left_out:,} of {len(source):,} images are left out"
+    note = (
+        f"{skip.path}: {left_out:,} of {counted(len(source), 'image')} "
+        f"{agreed(left_out, 'is', 'are')} left out"
+    )
     return SkippedSource(source, kept, note)
 
 

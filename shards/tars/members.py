@@ -10,6 +10,7 @@ The grouping follows webdataset's `base_plus_ext` and `group_by_keys` (webdatase
 import contextlib
 import io
 import re
+import shlex
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from shards.format import TAR_BLOCK_BYTES
 from shards.tars.headers import TarHeaders
 from shards.tars.links import TarLinks, is_link
 
-_KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)")
+_KEY_AND_EXTENSION = re.compile(r"((?:.*/|)[^./][^./]*)[.]([^/]*)", re.DOTALL)
 _META = re.compile(r"__[^/]*__($|/)")
 _EXTENDED_HEADERS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME)
 _TYPE_AT = 156  # byte of a header that says what kind of entry it is
@@ -82,7 +83,8 @@ def read_members(file: BinaryIO, name: str) -> list[TarMember]:
     except tarfile.TarError as error:
         raise DataError(
             f"a shard must be a whole uncompressed tar, got {name} ({error}); copy it again, "
-            f"remove it, or pack it when it is compressed: python -m tools.make_shards {name} OUT"
+            "remove it, or pack it when it is compressed: python -m tools.make_shards "
+            f"{shlex.quote(str(name))} OUT"
         ) from None
     found = [
         member if isinstance(member, TarMember) else _linked(member, links) for member in members

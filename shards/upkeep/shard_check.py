@@ -23,6 +23,7 @@ from shards.samples.labels import MAX_TEXT_BYTES, NoLabel, label_from_text
 from shards.samples.masks import mask_offsets, read_mask
 from shards.tars.file_names import name_in
 from shards.tars.local_files import sha256_of
+from shards.terminal.counted import agreed, counted
 from shards.upkeep.shard_members import Member, list_members
 
 
@@ -74,7 +75,7 @@ def _open(job: ShardJob) -> BinaryIO:
 def _whole_file_problems(file: BinaryIO, info: ShardInfo) -> Iterator[str]:
     size_bytes = file.seek(0, 2)
     if size_bytes != info.size_bytes:
-        yield f"{size_bytes:,} bytes, must be {info.size_bytes:,}"
+        yield f"{counted(size_bytes, 'byte')}, must be {info.size_bytes:,}"
     elif info.sha256 is not None:
         found = sha256_of(file.fileno())
         if found != info.sha256:
@@ -122,12 +123,16 @@ def _compare_members(file: BinaryIO, job: ShardJob, report: ShardReport) -> None
         ]
     report.problems += _label_problems(file, labels, members, job.classes, named)
     if masks:
-        report.problems.append(f"{len(masks):,} masks of the index are not there")
+        report.problems.append(
+            f"{counted(len(masks), 'mask')} of the index {agreed(len(masks), 'is', 'are')} not "
+            "there"
+        )
     offsets = [offset for offset, left in expected.items() for _ in left]
     if offsets:
         ids = job.first_id + np.flatnonzero(np.isin(job.records["offset"], offsets))
         report.problems.append(
-            f"{len(offsets):,} samples of the index are not there (ids {ids.min()} to {ids.max()})"
+            f"{counted(len(offsets), 'sample')} of the index {agreed(len(offsets), 'is', 'are')} "
+            f"not there (ids {ids.min()} to {ids.max()})"
         )
 
 
@@ -145,13 +150,14 @@ def _report_strays(
             report.problems.append(_stray(file, member))
     if num_further:
         report.notes.append(
-            f"{num_further:,} images are not in the index: another one of their sample is"
+            f"{counted(num_further, 'image')} {agreed(num_further, 'is', 'are')} not in the index: "
+            "another one of their sample is"
         )
 
 
 def _image_problems(file: BinaryIO, info: Member, record: np.void, job: ShardJob) -> Iterator[str]:
     if info.size != record["size"]:
-        yield f"{info.size:,} bytes, must be {record['size']:,}"
+        yield f"{counted(info.size, 'byte')}, must be {record['size']:,}"
         return
     encoded = _read(file, info)
     crc32 = zlib.crc32(encoded)

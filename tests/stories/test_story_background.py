@@ -23,7 +23,7 @@ def test_photographs_on_other_backgrounds(desk: Path, times: int) -> None:
     run = f"python -m trainer.run --method simclr --views 2 --sizes 32 {SMALL} --batch-size 8"
     run += f" --epochs {times}"
     said = typed(f"{run} --data set --out runs/swap {SWAP}", desk)
-    assert f"1 of {24 * times} images have no mask" in said
+    assert f"1 of {24 * times} images has no mask" in said
     typed("python -m trainer.report runs/swap", desk)
     typed("python tools/make_shards.py photos plain", desk)
     said = typed(f"{run} --data plain --out runs/none {SWAP}", desk, code=2)

@@ -33,11 +33,11 @@ def test_a_run_survives_all_of_it(desk: Path, times: int) -> None:
     assert "going on from the one before" in said
     assert "stopped after step 7" in said
     said = typed(one, desk)
-    assert f"{total} steps done" in said
+    assert f"{total:,} steps done" in said
     counts = count_ids(desk / "run")
     assert len(counts) == counts.total() == 8 * total
     said = typed(one, desk)
-    assert f"{total} steps done, already" in said
+    assert f"{total:,} steps done, already" in said
 
 
 def newest(desk: Path) -> int:

@@ -44,7 +44,7 @@ def test_a_student_outlives_its_teacher(desk: Path, times: int) -> None:
     assert not (desk / "student").exists()
     student = student.replace(teacher.name, f"simclr/{teacher.name}")
     said = typed(f"python -m trainer.run {student}", desk)
-    assert f"{times * 45 * times // 15} steps done" in said
+    assert f"{times * 45 * times // 15:,} steps done" in said
     teacher.unlink()
     typed("python -m trainer.export student --out student.safetensors", desk)
     assert load_file(desk / "student.safetensors")["conv1.weight"].shape[0] == 8

@@ -47,7 +47,7 @@ def test_photos_to_an_encoder_that_another_program_loads(desk: Path, times: int)
     assert "stopped after step 3" in said
     said = typed("python -m trainer.run --out 'my run' --resume", desk)
     total = 2 * times * 36 * times // 12
-    assert f"{total} steps done" in said
+    assert f"{total:,} steps done" in said
     counts = count_ids(desk / "my run")
     assert len(counts) == counts.total() == 12 * total
     scores = [r["step"] for r in read_metrics(desk / "my run") if "knn" in r]

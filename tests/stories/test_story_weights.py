@@ -39,7 +39,7 @@ def test_from_a_published_checkpoint_to_every_format(desk: Path, times: int) -> 
     assert "another rank has ended" in said
     (desk / "moco_v2.pth.tar").rename(desk / "put away")  # what it gave is in the checkpoints
     said = typed(f"python {command}", desk)
-    assert f"{EPOCHS * 6 * times} steps done" in said
+    assert f"{EPOCHS * 6 * times:,} steps done" in said
     came = Counter(id for (_, id), times_ in count_ids(desk / "run").items() for _ in range(times_))
     assert [came[i] for i in range(PHOTOS * times)] == [EPOCHS] * PHOTOS * times
     web = [came[PHOTOS * times + i] for i in range(WEB * times)]

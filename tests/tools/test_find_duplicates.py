@@ -102,7 +102,7 @@ def test_planted_duplicates_are_found(
         assert row["similarity"] == "" or float(row["similarity"]) > 0.98
     said = capsys.readouterr().out
     assert "22 images; 2 groups at a cosine of 0.98, 2 images (9.1%)" in said
-    assert "1 groups have more than one label" in said
+    assert "1 group has more than one label" in said
     with Image.open(picture) as image:
         assert image.size[0] > 400
     # What is left when it is packed again has neither.

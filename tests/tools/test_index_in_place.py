@@ -45,10 +45,10 @@ def test_what_is_left_out_is_said_each_time(
             f"further image of its sample (p.jpg is the one)"
         )
         assert said[2].startswith("note: --image-key each makes every image a sample of its own")
-        assert said[3] == "note: 1 of 2 images have no label (1: no .cls or .json)"
+        assert said[3] == "note: 1 of 2 images has no label (1: no .cls or .json)"
     assert check_shards.main([str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "note: 1 of 2 images have no label" in said
+    assert "note: 1 of 2 images has no label" in said
     assert "note: x.tar: 2 images are not in the index: another one of their sample is" in said
     assert "all is well with what is indexed: 2 images" in said
 

@@ -1,6 +1,7 @@
 """The command: what it prints, its exit codes, and one line for every mistake."""
 
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_a_folder_of_images_becomes_a_set(
     assert ShardIndex.open(out).sizes(np.arange(6)).tolist() == [[10, 15]] * 6
 
 
+def test_a_foreign_name_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal is shown the codes of control characters, in one line."""
+    images = make_images(tmp_path / "images")
+    (images / "cat/\x1b[2J\ntorn.jpg").write_bytes(b"")
+    assert main([str(images), str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert r"first is cat/\x1b[2J\ntorn.jpg: the file is empty" in capsys.readouterr().out
+
+
 def test_again_it_says_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second time nothing is written and the exit code is 0."""
     arguments = [str(make_images(tmp_path / "images")), str(tmp_path / "out"), "--workers", "1"]
@@ -63,6 +72,29 @@ def test_tars_are_indexed_in_place(
     assert "archive, 37 images, 3 classes" in capsys.readouterr().out
     assert len(ShardIndex.open(tmp_path / "elsewhere")) == 37
     assert before == {path.name: path.read_bytes() for path in shard_folder.glob("*.tar")}
+
+
+def test_what_is_to_be_typed_next_can_be_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where names have blanks: of a set, of a second one, of parts, and of tars in place."""
+    images, out = tmp_path / "my photos", tmp_path / "my sets"
+    make_images(images)
+    assert main([str(images), str(out), "--hold-out", "2", "--workers", "1"]) == 0
+    words = shlex.split(capsys.readouterr().out.partition("next: ")[2])
+    assert words[3:] == ["--data", str(out), "--eval-data", f"{out}-held-out"]
+    assert main([str(out)]) == 0
+    assert shlex.split(capsys.readouterr().out.partition("next: ")[2])[3:] == ["--data", str(out)]
+    parts = [str(images), f"{out} 2", "--part", "1/1", "--workers", "1"]
+    assert main(parts) == 0
+    words = shlex.split(capsys.readouterr().out.partition("next: ")[2])
+    assert words[3:] == ["--join", f"{out} 2"]
+    assert main(words[3:]) == 0
+    words = shlex.split(capsys.readouterr().out.partition("next: ")[2])
+    assert words[3:] == ["--data", f"{out} 2"]
+    assert main([str(images)]) == 2
+    said = capsys.readouterr().err.partition("python -m ")[2]
+    assert shlex.split(said) == ["tools.make_shards", str(images), "OUT"]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +121,7 @@ def test_tars_are_indexed_in_place(
         (["IMAGES", "OUT", "--label-column", "y"], 2, "got y without it"),
         (["IMAGES", "OUT", "--files", "gone"], 2, "got gone (No such file"),
         (["IMAGES", "OUT", "--max-pixels", "0"], 2, "got 0"),
+        (["IMAGES", "OUT", "--max-pixels", "500"], 2, "got 500 without --resize; add --resize"),
         (["IMAGES", "OUT", "--image-key", "jpg"], 2, "is for tars and zips"),
         (["IMAGES", "/proc/nowhere/x"], 1, "must be writable"),
         (["BAD", "OUT"], 1, "at least one good image"),

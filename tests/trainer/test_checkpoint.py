@@ -140,7 +140,7 @@ def test_weights_that_are_not_finite_are_not_resumed(
     path = checkpoint.save(tmp_path, bad, keep=2)
     warnings: list[str] = []
     assert checkpoint.load_newest(tmp_path, warnings.append)["step"] == 3
-    assert f"infinity in 1 tensors of {path} ({where}." in warnings[0]
+    assert f"infinity in 1 tensor of {path} ({where}." in warnings[0]
     allowed = checkpoint.load_newest(tmp_path, warnings.append, ["weight"])["step"]
     assert allowed == (5 if where == "method" else 3)
 

@@ -1,6 +1,7 @@
 """From a file of features to groups, and to the files that tell of them."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.samples.skip_list import skip_list_text
 from shards.terminal.console import new_console
+from shards.terminal.counted import agreed, counted
 from tools.duplicates.groups_picture import draw_groups, picture_bytes
 from tools.duplicates.groups_table import count_mixed, groups_csv
 from tools.duplicates.near_groups import Nearest, find_nearest
@@ -31,7 +33,7 @@ def find_duplicates(args: argparse.Namespace) -> int:
     table = read_features(args.features)
     picture_path: Path | None = args.picture
     index = None if picture_path is None else _index(args, table)
-    with progress_bar(f"comparing {len(table):,} images") as show:
+    with progress_bar(f"comparing {counted(len(table), 'image')}") as show:
         nearest = find_nearest(table.features, device, lambda share: show("all pairs", share))
     groups = nearest.groups(args.threshold)
     _tell(args, table, nearest, groups)
@@ -40,16 +42,17 @@ def find_duplicates(args: argparse.Namespace) -> int:
     if args.skip_list is not None:
         others = np.sort(np.concatenate([np.empty(0, np.int64), *(g[1:] for g in groups)]))
         _write_skip_list(args.skip_list, table, others)
-        written.append(f"{args.skip_list} ({len(others):,} images)")
+        written.append(f"{args.skip_list} ({counted(len(others), 'image')})")
     if picture_path is not None and index is not None and groups:
-        title = f"{args.features.name}: {len(groups):,} groups at {args.threshold:g}"
+        title = f"{args.features.name}: {counted(len(groups), 'group')} at {args.threshold:g}"
         picture = draw_groups(index, table, nearest, groups, title)
         write_whole(picture_path, picture_bytes(picture, picture_path.suffix))
         written.append(str(picture_path))
     _say(f"wrote {', '.join(written)}")
     if args.skip_list is not None and groups:
         data = table.facts.get("data", "SHARDS")
-        _say(f"next: python -m trainer.run --data {data} data.skip_list={args.skip_list}")
+        words = ["--data", str(data), f"data.skip_list={args.skip_list}"]
+        _say(f"next: python -m trainer.run {shlex.join(words)}")
     return 0
 
 
@@ -96,13 +99,17 @@ def _tell(
     others = nearest.count(args.threshold)
     share = others / max(1, len(table))
     _say(
-        f"{args.features}: {len(table):,} images; {len(groups):,} groups at a cosine of "
-        f"{args.threshold:g}, {others:,} images ({share:.1%}) are like one before them"
+        f"{args.features}: {counted(len(table), 'image')}; {counted(len(groups), 'group')} at a "
+        f"cosine of {args.threshold:g}, {counted(others, 'image')} ({share:.1%}) "
+        f"{agreed(others, 'is', 'are')} like one before them"
     )
     counts = (f"{threshold:g}: {nearest.count(threshold):,}" for threshold in _OTHERS)
     _say(f"at other thresholds  {'   '.join(counts)}")
     if mixed := count_mixed(table, groups):
-        _say(f"note: {mixed:,} groups have more than one label; --picture shows groups")
+        _say(
+            f"note: {counted(mixed, 'group')} {agreed(mixed, 'has', 'have')} more than one "
+            "label; --picture shows groups"
+        )
 
 
 def _write_skip_list(path: Path, table: FeatureTable, rows: np.ndarray) -> None:

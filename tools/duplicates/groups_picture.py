@@ -17,6 +17,7 @@ from augengine.loader.image_source import ImageSource
 from augengine.loader.meter import Meter
 from shards.index import ShardIndex
 from shards.reader import ShardReader
+from shards.terminal.counted import counted
 from tools.contact_sheet import FAINT, INK, PAPER
 from tools.duplicates.near_groups import Nearest
 from trainer.embed.feature_table import FeatureTable
@@ -50,7 +51,10 @@ def draw_groups(
     sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
     draw.text((MARGIN_PX, 8), title, INK, ImageFont.load_default(13))
-    words = f"{len(shown)} of {len(groups):,} groups, the least alike last; the first of each stays"
+    words = (
+        f"{len(shown)} of {counted(len(groups), 'group')}, the least alike last; the first of "
+        "each stays"
+    )
     draw.text((MARGIN_PX, 25), words, FAINT, font)
     for group, (left, top) in zip(shown, places, strict=True):
         members = group[:MAX_COLUMNS]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augengine.loader.meter import STAGES
+from shards.terminal.counted import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,14 +47,16 @@ def draw_profile(report: dict[str, Any], path: Path) -> None:
     figure.suptitle(
         f"{report['policy']}   ·   {report['data']['height_px'][1]}x"
         f"{report['data']['width_px'][1]} px, batch {settings['batch_size']}, "
-        f"{workers} workers\n",
+        f"{counted(workers, 'worker')}\n",
         x=0.01,
         ha="left",
         color=INK,
         fontsize=12,
         parse_math=False,  # a $ in a policy's name is one
     )
-    machine = f"{done['cpu']}, {done['cores']} cores, {settings['device']}, {done['date']}"
+    machine = (
+        f"{done['cpu']}, {counted(done['cores'], 'core')}, {settings['device']}, {done['date']}"
+    )
     figure.text(0.01, 1 - 0.42 / figure.get_figheight(), machine, color=FAINT, fontsize=8)
     for axes in (costs, rates):
         _tidy(axes)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from augengine.loader.meter import STAGES
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 from tools.policy_options import describe_policy
 from tools.profiling.augment_cases import Settings
 from tools.profiling.measure import Result, times_as_fast
@@ -72,14 +73,15 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     """The report as tables."""
     done, data, settings = report["conditions"], report["data"], report["settings"]
     about = (
-        f"  {data['name']}: {data['images']:,} images, about "
+        f"  {data['name']}: {counted(data['images'], 'image')}, about "
         f"{data['height_px'][1]}x{data['width_px'][1]} px, {data['mean_bytes'] / 1024:.0f} KiB"
     )
     console.print(Text.assemble((report["policy"], "bold"), about))
     console.print(
-        f"{done['cpu']}, {done['cores']} cores, load {done['load_average_1min']}; "
-        f"{settings['device']}, batch {settings['batch_size']}, {settings['threads']} threads, "
-        f"{settings['workers']} workers",
+        f"{done['cpu']}, {counted(done['cores'], 'core')}, load {done['load_average_1min']}; "
+        f"{settings['device']}, batch {settings['batch_size']}, "
+        f"{counted(settings['threads'], 'thread')}, "
+        f"{counted(settings['workers'], 'worker')}",
         style="dim",
     )
     for name, error in report["errors_against_reference"].items():

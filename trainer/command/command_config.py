@@ -5,6 +5,7 @@ the data and the machine. `run.py` has the flags; which key each stands for is s
 """
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -214,8 +215,8 @@ def _refuse_folder(word: str) -> None:
     """A shell has made several words of a pattern, or several sets stand after one flag."""
     if "=" not in word and ("://" in word or Path(word).is_dir()):
         raise UsageError(
-            f"every set has its own --data, got {word} after another; give --data {word}, or a "
-            "pattern in quotes: --data 'sets/*'"
+            f"every set has its own --data, got {word} after another; give --data "
+            f"{shlex.quote(word)}, or a pattern in quotes: --data 'sets/*'"
         )
 
 

@@ -4,6 +4,7 @@ import math
 import shlex
 from pathlib import Path
 
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.record.samplelog import describe_bad_samples
 from trainer.setup.beginning import name_of_beginning
@@ -26,7 +27,7 @@ def describe_end(config: TrainConfig, out: Path, outcome: Outcome) -> str:
         return "\n".join([bad, *lines] if bad else lines)
     # A run that is continued after its last step has no loss of its own.
     loss = "already" if math.isnan(outcome.loss) else f"loss {outcome.loss:.4f}"
-    lines = [f"{outcome.total_steps} steps done, {loss}, in {out}"]
+    lines = [f"{counted(outcome.total_steps, 'step')} done, {loss}, in {out}"]
     knn = outcome.knn
     if knn:
         lines.append(f"kNN {knn[outcome.step]:.1%}, {name_of_beginning(config)} {knn[0]:.1%}")

@@ -18,6 +18,7 @@ from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
 from shards.processes.cluster import Cluster, check_executor, maybe_cluster
 from shards.terminal.console import new_console
+from shards.terminal.counted import counted
 from trainer.checks import require
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.command.scoreboard import progress_bar
@@ -95,7 +96,8 @@ def _embed(
         num_rows = on_first(lambda: _finish(parts, out, facts, show))
     left_out = len(index) - num_rows
     bad = f"; {left_out:,} left out, since they cannot be read" if left_out else ""
-    _say(f"wrote {out}: {num_rows:,} images, {encoder.feature_dim} features {args.dtype}{bad}")
+    kind = f"{encoder.feature_dim} features {args.dtype}"
+    _say(f"wrote {out}: {counted(num_rows, 'image')}, {kind}{bad}")
     return 0
 
 

@@ -13,6 +13,7 @@ import yaml
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, Manifest
 from shards.mixture.mixed_index import joint_fingerprint
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.recipes.recipe import as_mapping
 from trainer.record.log import read_metrics
@@ -128,9 +129,11 @@ def _content(manifest: Manifest | None) -> str:
     more = len(manifest.classes) - _SHOWN_CLASSES
     classes += f" and {more} more" if more > 0 else ""
     kind = f"packed from a {manifest.made.get('kind')}" if manifest.is_packed else "tars of others"
-    labels = f"{len(manifest.classes)} classes ({classes}), which training does not look at"
+    labels = (
+        f"{counted(len(manifest.classes), 'class')} ({classes}), which training does not look at"
+    )
     return (
-        f": {manifest.num_samples:,} images, {kind}; "
+        f": {counted(manifest.num_samples, 'image')}, {kind}; "
         f"{labels if manifest.classes else 'no classes'}."
     )
 
@@ -152,8 +155,8 @@ def _scores(run: Path, config: TrainConfig, step: int, path: Path | None) -> str
         table = ["| encoder | kNN | linear probe |", "|---|---|---|", *rows]
         facts = found["conditions"]
         text = (
-            f"Top-1 on {facts.get('test_images', 0):,} held-out images, frozen features of centre "
-            f"views of {facts.get('size_px')} px; kNN k={facts.get('k')}, "
+            f"Top-1 on {counted(facts.get('test_images', 0), 'held-out image')}, frozen features "
+            f"of centre views of {facts.get('size_px')} px; kNN k={facts.get('k')}, "
             f"T={facts.get('temperature')}; linear probe: {facts.get('linear')}."
         )
         return "\n".join(table) + f"\n\n{text}"

@@ -5,6 +5,7 @@ from collections import Counter
 from shards.errors import DataError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 
 
 def class_name(index: ShardIndex, number: int) -> str:
@@ -40,8 +41,8 @@ def _require_below(named: ShardIndex, number: int) -> None:
     if number >= len(named.classes):
         raise DataError(
             f"where only one set names its classes they are matched by number, got number {number} "
-            f"for the {len(named.classes)} classes of {named.directory}; pack both sets from "
-            "folders of the same names"
+            f"for the {counted(len(named.classes), 'class')} of {named.directory}; pack both sets "
+            "from folders of the same names"
         )
 
 

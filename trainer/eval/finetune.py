@@ -24,6 +24,7 @@ from augengine.policy import CropGroup, Policy, ViewPolicy
 from augengine.views import Views
 from shards.errors import DataError
 from shards.terminal.console import new_console
+from shards.terminal.counted import counted
 from trainer.checkpoint import child_weights
 from trainer.config import TrainConfig
 from trainer.eval.evaluation import Evaluation
@@ -83,10 +84,10 @@ def finetune_run(
     labels = f"{share:g} of all"
     labels += f"; {result.bad_images:,} bad ones replaced" if result.bad_images else ""
     new_console(soft_wrap=True).print(
-        f"fine-tuned: {result.accuracy:.1%} top-1 on {result.test_images:,} held-out images, after "
-        f"{result.epochs:g} epochs of {result.images:,} labelled ones ({labels}); "
-        f"layers kept of the projector: {head_layers}; "
-        f"{views.describe(evaluation.sets)}; {path}"
+        f"fine-tuned: {result.accuracy:.1%} top-1 on "
+        f"{counted(result.test_images, 'held-out image')}, after {counted(result.epochs, 'epoch')} "
+        f"of {result.images:,} labelled ones ({labels}); layers kept of the projector: "
+        f"{head_layers}; {views.describe(evaluation.sets)}; {path}"
     )
     return result
 

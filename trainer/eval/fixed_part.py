@@ -24,6 +24,7 @@ from augengine.loader.listed_loader import iter_listed_views
 from augengine.views import BadSample, Views
 from shards.errors import DataError, UsageError
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 from trainer.config import EvalConfig
 from trainer.eval.center_views import CenterViews
 from trainer.eval.features import calibrated, extract, frozen
@@ -131,8 +132,8 @@ class LabelFree:
         if self.part.data == "eval":
             return None
         return (
-            f"label-free measures are of {len(self.part.ids):,} training images, a fixed part: "
-            "there is no --eval-data"
+            f"label-free measures are of {counted(len(self.part.ids), 'training image')}, a fixed "
+            "part: there is no --eval-data"
         )
 
     @property

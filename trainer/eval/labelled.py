@@ -15,6 +15,7 @@ import numpy as np
 from shards.errors import DataError
 from shards.format import NO_LABEL
 from shards.index import ShardIndex
+from shards.terminal.counted import agreed, counted
 from trainer.eval.class_match import class_name, match_classes
 from trainer.eval.overlap import repeated_images, shared_images
 
@@ -70,7 +71,9 @@ class LabelledSets:
         ]
         if test.foreign:
             number, names = sum(test.foreign.values()), _listed(list(test.foreign))
-            left_out.append(f"{number:,} held-out images of classes that training lacks ({names})")
+            left_out.append(
+                f"{counted(number, 'held-out image')} of classes that training lacks ({names})"
+            )
         parts = [f"classes {self.rule}"]
         parts += [f"left out: {', '.join(left_out)}"] if left_out else []
         parts += [self.overlap] if self.num_shared else []
@@ -81,16 +84,16 @@ class LabelledSets:
     def overlap(self) -> str:
         """A sentence about held-out images that are in the training set."""
         return (
-            f"{self.num_shared:,} of {len(self.test.ids):,} evaluation images are in the training "
-            "set"
+            f"{self.num_shared:,} of {counted(len(self.test.ids), 'evaluation image')} "
+            f"{agreed(self.num_shared, 'is', 'are')} in the training set"
         )
 
     @property
     def overlap_with_seen(self) -> str:
         """The same of images that an encoder is trained on, where others are labelled."""
         return (
-            f"{self.num_seen:,} of {len(self.test.ids):,} evaluation images are among those that "
-            "the encoder is trained on"
+            f"{self.num_seen:,} of {counted(len(self.test.ids), 'evaluation image')} "
+            f"{agreed(self.num_seen, 'is', 'are')} among those that the encoder is trained on"
         )
 
 

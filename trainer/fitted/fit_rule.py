@@ -13,6 +13,7 @@ from typing import Any
 
 from augengine.policies import is_policy_file, load_policy, parse_sizes, parse_views
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.fitted.choices import Choices, Fitted, rounded
 from trainer.fitted.fit_optimizer import fit_optimizer, go_on, is_resnet
 from trainer.fitted.going_on import WHY_ENCODER, encoder_of_weights, patch_of
@@ -136,7 +137,7 @@ def fit_published(
 
 
 def _take_workers(choices: Choices, facts: Facts) -> None:
-    cores = "1 core" if facts.cores == 1 else f"{facts.cores} cores"
+    cores = counted(facts.cores, "core")
     choices.take("data.workers", min(8, max(1, facts.cores // 2)), f"{cores} a process")
 
 
@@ -237,7 +238,7 @@ def _fit_batch(choices: Choices, facts: Facts, features: int, size_px: int, epoc
     wanted = 2 ** math.floor(math.log2(max(LEAST_BATCH, seen)))
     batch = min(wanted, 128 if facts.device == "cpu" else 512, facts.images)
     steps = math.floor(epochs * facts.images / batch)
-    why = f"{steps:,} steps, {facts.images // batch:,} an epoch"
+    why = f"{counted(steps, 'step')}, {facts.images // batch:,} an epoch"
     image_bytes = 2 * RESNET50_BYTES * (size_px / 224) ** 2 * features / 2048
     fitting = facts.ranks * max(2, int(0.6 * facts.memory_bytes / image_bytes))
     if fitting < batch:

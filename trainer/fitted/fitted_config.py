@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shards.plugins.find import check_name
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.fitted.choices import Fitted
 from trainer.fitted.facts import look_at
@@ -19,7 +20,8 @@ from trainer.fitted.fit_rule import (
     fit_published,
 )
 from trainer.fitted.pace import join_ranks, measure_pace
-from trainer.methods.method_table import METHODS
+from trainer.fitted.term_rules import fit_terms
+from trainer.methods.method_table import METHODS, method_settings
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
 from trainer.settings.strict import merge
@@ -64,7 +66,7 @@ def fitted_config(
     config, fitted = _fit(facts, recipe, epochs, command, why)
     base = "fitted" if recipe is None else f"recipe {method}, fitted"
     head = (
-        f"{base} to {facts.images:,} images of {facts.median_px} px, {facts.ranks} x "
+        f"{base} to {counted(facts.images, 'image')} of {facts.median_px} px, {facts.ranks} x "
         f"{facts.device}; what you type stays, docs/recipes.md has the reasons at length"
     )
     return config, (head, *_told(fitted))
@@ -74,7 +76,8 @@ def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[f
     """The epochs that fit into so many minutes here, and in words how that is known."""
     pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
-    return epochs, f"{minutes:g} minutes at {pace.images_per_s:,.0f} img/s, measured just now"
+    why = f"{counted(minutes, 'minute')} at {pace.images_per_s:,.0f} img/s, measured just now"
+    return epochs, why
 
 
 def _fit(
@@ -86,11 +89,22 @@ def _fit(
 ) -> tuple[TrainConfig, Fitted]:
     if recipe is None:
         fitted = fit(facts, epochs, command, why)
-        return resolve(merge(fitted.values, command)), fitted
-    fitted = fit_published(facts, recipe, epochs, command, why)
-    values, _ = overlay(recipe, fitted.values)
-    values, _ = overlay(values, command)
-    return resolve(values), fitted
+        values = merge(fitted.values, command)
+    else:
+        fitted = fit_published(facts, recipe, epochs, command, why)
+        values, _ = overlay(recipe, fitted.values)
+        values, _ = overlay(values, command)
+    config = resolve(values)
+    section = values.get("method", {})
+    if "terms" not in section:
+        return config, fitted
+    settings = method_settings(config.method.name, config.method.settings)
+    terms, why = fit_terms(open_section("method", section).terms, settings, config.loop.epochs)
+    if not why:
+        return config, fitted
+    chosen = {"method": {"terms": terms}}
+    reasons = (*fitted.reasons, ("method.terms", terms, why))
+    return resolve(merge(values, chosen)), Fitted(merge(fitted.values, chosen), reasons)
 
 
 def _rounded_down(epochs: float) -> float:

@@ -69,7 +69,8 @@ def join_ranks(config: TrainConfig) -> AbstractContextManager[int]:
 
 def measure_pace(config: TrainConfig, local_rank: int) -> Pace:
     """Train for a few seconds; the first rank's clock counts."""
-    parts = build_parts(config, local_rank)
+    # backbone.weights are not read for it: a step takes as long with the seed's values.
+    parts = build_parts(config, local_rank, begins=False)
     new_console(sys.stderr, quiet=rank() != 0).print("measuring how fast this machine trains ...")
     seconds = _time_steps(parts)
     step_s = on_first(lambda: seconds)

@@ -15,6 +15,7 @@ from torch import nn
 from augengine.devices.streams import upload
 from augengine.views import Views
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.checks import require
 from trainer.losses.distillation import distillation_loss, labelled_loss
 from trainer.methods.protocol import Method, Progress, StepResult
@@ -83,7 +84,7 @@ class Distill(Method):
         if alpha < 1:
             most, num_classes = int(views.labels.max()), scores.shape[-1]
             rule = f"distill's teacher knows every class of the data, {most} among them"
-            require(most < num_classes, rule, f"{num_classes} classes", "try method.alpha=1")
+            require(most < num_classes, rule, counted(num_classes, "class"), "try method.alpha=1")
             labels = upload(torch.from_numpy(views.labels).long(), scores.device)
             labels = labels.repeat(len(features))  # view-major, as the scores
             loss = alpha * loss + (1 - alpha) * labelled_loss(scores, labels)

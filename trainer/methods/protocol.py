@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from augengine.views import Origin, Views
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,10 @@ class Method(nn.Module):
         if not group_sizes or group_sizes[0] < self.min_global_views:
             enough = (self.min_global_views, *group_sizes[1:])
             raise UsageError(
-                f"{type(self).__name__} needs at least {self.min_global_views} global views (the "
-                f"first crop group), got --views {'+'.join(map(str, group_sizes)) or 'none'}; "
-                f"try --views {'+'.join(map(str, enough))}"
+                f"{type(self).__name__} needs at least "
+                f"{counted(self.min_global_views, 'global view')} (the first crop group), got "
+                f"--views {'+'.join(map(str, group_sizes)) or 'none'}; try --views "
+                f"{'+'.join(map(str, enough))}"
             )
 
     def check_images(self, num_images: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from augengine.devices.streams import upload
+from shards.terminal.counted import counted
 from trainer.checks import require
 from trainer.distributed import gather_rows, rank, world_size
 from trainer.nets.multicrop import forward_views
@@ -78,8 +79,8 @@ def check_groups(method: str, num_groups: int, num_images: int) -> None:
     world = world_size()
     fits = num_groups % world == 0 and num_images % num_groups == 0
     rule = (
-        f"{method} groups divides the {num_images} images of a forward into parts of 2 or more, "
-        f"and is a multiple of the {world} ranks"
+        f"{method} groups divides the {counted(num_images, 'image')} of a forward into parts of 2 "
+        f"or more, and is a multiple of the {counted(world, 'rank')}"
     )
     remedy = "change method.groups, loop.accumulate or --batch-size"
     require(fits and num_images >= 2 * num_groups, rule, num_groups, remedy)

@@ -7,6 +7,7 @@ two points, so both rows stand beside the chosen one. Seeds move the held-out pa
 
 from collections.abc import Iterator
 
+from shards.terminal.counted import counted
 from trainer.eval.knn import TEMPERATURE, knn_accuracy
 from trainer.protocols.sweep_part import best, held_out_part
 from trainer.protocols.task import Row, Task, summary
@@ -34,7 +35,7 @@ def nearest_sweep(task: Task) -> Iterator[Row]:
     sets = (train.values, train.labels, test.values, test.labels)
     if len(candidates) > 1:
         for k, who in PUBLISHED:
-            note = f"{who}'s; {min(k, len(train.values)):,} neighbours, T {TEMPERATURE:g}"
+            note = f"{who}'s; {counted(min(k, len(train.values)), 'neighbour')}, T {TEMPERATURE:g}"
             yield Row(what=f"k={k}", scores=(_accuracy(sets, k, TEMPERATURE),), note=note)
     rows = []
     for seed, sweep in zip(task.seeds, sweeps, strict=True):

@@ -5,6 +5,7 @@ Loads no torch: a help text and a wrong flag need none.
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
@@ -94,7 +95,8 @@ def _transfer_set(text: str) -> tuple[str, str, str]:
         raise UsageError(
             f"--to is NAME=TRAIN,EVAL, got {text!r}; try --to cifar10=sets/c10,sets/c10_test"
         )
-    return name, train, test
+    # A shell, and the parser, know `~` only at the front of a value.
+    return name, os.path.expanduser(train), os.path.expanduser(test)
 
 
 def _list(flag: str, text: str | None, read: Callable[[str], T]) -> tuple[T, ...]:

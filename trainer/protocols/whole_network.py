@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shards.errors import DataError
+from shards.terminal.counted import counted
 from trainer.eval.features import frozen
 from trainer.eval.labelled import LabelledSet
 from trainer.optim.schedule import cosine, peak_lr
@@ -73,7 +74,7 @@ def _rows(task: Task, share: float) -> Iterator[Row]:
                 f"a fine-tuned network's scores are finite, got others after {chosen}; give lower "
                 "--rates"
             )
-        images = f"{len(ids):,} images"
+        images = counted(len(ids), "image")
         if share < 1 and len(ids) > round(share * len(task.sets.train.ids)):
             images += f" (one a class, more than {share:.0%})"
         rows.append(

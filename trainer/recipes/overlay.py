@@ -13,6 +13,7 @@ from typing import Any
 
 from shards.errors import UsageError
 from shards.packing.demo_folder import DEMO
+from shards.terminal.counted import counted
 from trainer.nets.backbones import BACKBONES, SMALL_IMAGE_PX
 from trainer.recipes.recipe import open_section
 from trainer.settings.policy_config import has_groups
@@ -142,8 +143,8 @@ def _by_group(base: Mapping[str, Any], policy: Mapping[str, Any]) -> Mapping[str
         return policy
     if len(given) > len(own):
         raise UsageError(
-            f"policy.groups changes the {len(own)} crop groups of the policy, got {len(given)} "
-            "entries; leave the last ones out"
+            f"policy.groups changes the {counted(len(own), 'crop group')} of the policy, got "
+            f"{len(given)} entries; leave the last ones out"
         )
     changed = [merge(group, changes) for group, changes in zip(own, given, strict=False)]
     return {**policy, "groups": [*changed, *own[len(given) :]]}

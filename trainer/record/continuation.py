@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.build import Parts
 from trainer.config import TrainConfig
 from trainer.methods.method_table import METHODS, settings_class
@@ -82,9 +83,10 @@ def describe_length(before: Mapping[str, Any], parts: Parts, step: int) -> str |
     if old == new:
         return None
     return (
-        f"the run now has {new:g} epochs, {parts.timeline.total_steps:,} steps, in place of {old}: "
-        f"from step {step:,} on every schedule is the one of {new:g} epochs, as if it had been so "
-        "from the start (a rate that had fallen rises again)"
+        f"the run now has {counted(new, 'epoch')}, {counted(parts.timeline.total_steps, 'step')}, "
+        f"in place of {old}: from step {step:,} on every schedule is the one of "
+        f"{counted(new, 'epoch')}, as if it had been so from the start (a rate that had fallen "
+        "rises again)"
     )
 
 

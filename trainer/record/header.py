@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from shards.terminal.counted import counted
 from trainer.build import Parts
 from trainer.distributed import world_size
 from trainer.watch.footprint import Footprint
@@ -19,11 +20,12 @@ def describe_run(parts: Parts, footprint: Footprint | str, first_step: int = 0) 
     ranks = f", {world_size()} processes" if world_size() > 1 else ""
     again = f", from step {first_step:,} on" if first_step else ""
     return (
-        f"{len(parts.index):,} images{_classes(parts)}; {config.method.name}, "
+        f"{counted(len(parts.index), 'image')}{_classes(parts)}; {config.method.name}, "
         f"{config.backbone.arch} of {_millions(encoder)} parameters, {_millions(trained)} trained; "
         f"views {views}\n"
-        f"{steps:,} steps of {loop.batch_size:,} images, {loop.epochs:g} epochs{again}"
-        f"; on {_machine(parts.device)}{ranks}, {config.data.workers} loader threads, "
+        f"{counted(steps, 'step')} of {counted(loop.batch_size, 'image')}, "
+        f"{counted(loop.epochs, 'epoch')}{again}"
+        f"; on {_machine(parts.device)}{ranks}, {counted(config.data.workers, 'loader thread')}, "
         f"{parts.backend.name}\n"
         f"{footprint if isinstance(footprint, str) else footprint.describe()}"
     )
@@ -32,7 +34,7 @@ def describe_run(parts: Parts, footprint: Footprint | str, first_step: int = 0) 
 def _classes(parts: Parts) -> str:
     """Named by the manifest, which needs no look at a billion records."""
     number = len(parts.index.classes)
-    return f" in {number:,} classes" if number > 1 else ""
+    return f" in {counted(number, 'class')}" if number > 1 else ""
 
 
 def _millions(number: int) -> str:
@@ -42,4 +44,6 @@ def _millions(number: int) -> str:
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} with {torch.get_num_threads()} of {os.cpu_count()} threads"
+    return (
+        f"{device.type} with {torch.get_num_threads()} of {counted(os.cpu_count() or 1, 'thread')}"
+    )

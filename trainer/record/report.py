@@ -20,6 +20,7 @@ from trainer.record.display import FIRST_STEPS, Display, Speed
 from trainer.record.log import RunLog
 from trainer.record.samplelog import SampleLog
 from trainer.setup.timeline import due
+from trainer.terms.beside_step import OWN_LOSS
 from trainer.watch.guards import CHECK_EVERY, Guard
 from trainer.watch.interrupt import GracefulInterrupt
 from trainer.watch.monitor import CollapseMonitor
@@ -115,7 +116,8 @@ class Reporter:
         if (constant := self.standstill.constant_loss) is not None:
             values["constant_loss"] = constant
         step = progress.step + 1
-        values |= self._warn(step, health.warning, self.standstill.look(step, self.loss))
+        own = float(result.metrics.get(OWN_LOSS, self.loss))
+        values |= self._warn(step, health.warning, self.standstill.look(step, own))
         self.write(step, values)
 
     def record_score(

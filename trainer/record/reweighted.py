@@ -10,6 +10,7 @@ from typing import Any
 
 from shards.errors import UsageError
 from shards.mixture.mixed_index import MixedIndex
+from shards.terminal.counted import agreed, counted
 from trainer.build import Parts
 from trainer.settings.weighted_sets import split_weight
 from trainer.setup.data_sets import former_weights
@@ -55,8 +56,9 @@ def with_past(parts: Parts, state: Mapping[str, Any]) -> tuple[Parts, str | None
     return parts, (
         f"from sample {sample:,} of the run on (step {step:,}) the sets' weights are "
         f"{_shown(index.weights)} in place of {_shown(old)}: an epoch is {index.epoch_samples:,} "
-        f"images, and {loop.epochs:g} epochs are {parts.timeline.total_steps:,} steps, as if "
-        "it had been so from the start; every set goes on where it was"
+        f"images, and {counted(loop.epochs, 'epoch')} {agreed(loop.epochs, 'is', 'are')} "
+        f"{counted(parts.timeline.total_steps, 'step')}, as if it had been so from the start; "
+        "every set goes on where it was"
     )
 
 

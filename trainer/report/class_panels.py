@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from shards.terminal.counted import counted
 from trainer.report.held_out import ClassScore, HeldOut
 from trainer.report.markup import Markup, element, joined, percent, table
 from trainer.report.panel import Panel, note, prefixed, side_by_side
@@ -21,11 +22,11 @@ def classes_panel(found: Sequence[HeldOut | str], names: Sequence[str]) -> Panel
             parts.append(None)
             continue
         parts.append(_classes(held_out.classes))
-        text = f"kNN with k = {held_out.k} of {held_out.num_held_out:,} held-out images, "
+        text = f"kNN with k = {held_out.k} of {counted(held_out.num_held_out, 'held-out image')}, "
         text += f"{held_out.num_voting:,} vote: {percent(held_out.knn)} told rightly at step "
         text += f"{held_out.step:,}."
         if held_out.num_unread:
-            text += f" {held_out.num_unread:,} images could not be read and are left out."
+            text += f" {counted(held_out.num_unread, 'image')} could not be read, so left out."
         notes.append(note(prefixed(i, len(found), text)))
     body = (side_by_side(parts, names), *notes) if any(parts) else ()
     return Panel("classes", "Best and worst classes", body, tuple(left_out))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from shards.terminal.counted import counted
 from trainer.report.encoded_sets import Shown
 from trainer.report.held_out import HeldOut, Query
 from trainer.report.markup import Markup, element, joined
@@ -44,8 +45,8 @@ def neighbours_panel(found: Sequence[HeldOut | str], names: Sequence[str]) -> Pa
             continue
         parts.append(element("div", *map(_query, held_out.queries), class_="queries"))
         text = f"Step {held_out.step:,}: left the held-out image, then the nearest of "
-        text += f"{held_out.num_voting:,} training images by the cosine of features, which stands "
-        text += "below each."
+        text += f"{counted(held_out.num_voting, 'training image')} by the cosine of features, "
+        text += "which stands below each."
         if held_out.no_labels:
             left_out.append(prefixed(i, len(found), f"No classes are shown: {held_out.no_labels}"))
         else:

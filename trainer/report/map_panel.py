@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shards.terminal.counted import counted
 from trainer.report.embedding_map import NO_UMAP, in_unit_square, principal_plane, umap_plane
 from trainer.report.held_out import HeldOut
 from trainer.report.image_panels import NUM_COLOURS
@@ -87,7 +88,8 @@ def _map(held_out: HeldOut, run: int) -> tuple[Markup, str, bool]:
         class_="mapped",
         data_map=f"map-{run}",
     )
-    text = f"{len(points):,} of {held_out.num_held_out:,} held-out images; point at one to see it. "
+    text = f"{len(points):,} of {counted(held_out.num_held_out, 'held-out image')}; "
+    text += "point at one to see it. "
     text += f"PCA: the two directions of most variance of unit features, {percent(share)} of it."
     if classes and not colours:
         text += (

@@ -26,6 +26,7 @@ from augengine.policy_file import (
     read_group,
 )
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +97,8 @@ class PolicyConfig:
             policy = load_policy(self.name)
             if len(self.groups) > len(policy.groups):
                 raise UsageError(
-                    f"policy.groups changes the {len(policy.groups)} crop groups of policy "
-                    f"{policy.name}, got {len(self.groups)} entries; leave the last ones out"
+                    f"policy.groups changes the {counted(len(policy.groups), 'crop group')} of "
+                    f"policy {policy.name}, got {len(self.groups)} entries; leave the last ones out"
                 )
             rest = len(policy.groups) - len(self.groups)
             counts = tuple(group.count for group in policy.groups)
@@ -140,7 +141,7 @@ def _filled(
     """The values with those of `rest` for the groups that they do not reach."""
     if len(values) > len(rest):
         raise UsageError(
-            f"policy {policy.name} describes {len(rest)} crop groups, got --{flag} "
+            f"policy {policy.name} describes {counted(len(rest), 'crop group')}, got --{flag} "
             f"{'+'.join(map(str, values))}; give at most {len(rest)} numbers or another policy"
         )
     return values + rest[len(values) :]

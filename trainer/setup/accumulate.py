@@ -1,6 +1,7 @@
 """Checks of loop.accumulate against batch and loss, made before a run."""
 
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.distributed import world_size
 from trainer.methods.protocol import Method
@@ -13,7 +14,7 @@ def check_batch(config: TrainConfig, method: Method) -> None:
         raise UsageError(
             f"loop.accumulate is 1 for {config.method.name}, whose loss has its "
             f"{method.batch_loss} from all images of a forward, got {parts} (it would see "
-            f"{batch // parts} of {batch} images); lower --batch-size instead"
+            f"{batch // parts} of {counted(batch, 'image')}); lower --batch-size instead"
         )
     forwards = parts * world
     if batch % forwards:
@@ -31,6 +32,6 @@ def describe_parts(config: TrainConfig) -> str | None:
     if parts == 1:
         return None
     return (
-        f"{parts} forwards of {config.loop.batch_size // parts} images a step: batch norm's "
-        f"statistics are a forward's, and a queue or a center moves {parts} times a step"
+        f"{parts} forwards of {counted(config.loop.batch_size // parts, 'image')} a step: batch "
+        f"norm's statistics are a forward's, and a queue or a center moves {parts} times a step"
     )

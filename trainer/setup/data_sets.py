@@ -18,6 +18,7 @@ from shards.remote.address import RemoteFolder, remote_folder
 from shards.samples.skip_list import read_skip_list
 from shards.subsets.skipped_index import SkippedIndex, leave_out_samples
 from shards.terminal.bytesize import parse_size
+from shards.terminal.counted import counted
 from trainer.config import TrainConfig
 from trainer.distributed import rank
 from trainer.methods.protocol import Method
@@ -117,8 +118,8 @@ def describe_sets(index: ShardIndex) -> tuple[str, ...]:
         return ()
     rows = zip(index.parts, index.weights, index.quotas, index.first_ids.tolist(), strict=False)
     return tuple(
-        f"{part.directory}: {len(part):,} images (samples {first:,} to {first + len(part) - 1:,}), "
-        f"weight {weight:g}: {quota:,} an epoch"
+        f"{part.directory}: {counted(len(part), 'image')} (samples {first:,} to "
+        f"{first + len(part) - 1:,}), weight {weight:g}: {quota:,} an epoch"
         for part, weight, quota, first in rows
     )
 
@@ -129,7 +130,9 @@ def notes_on_sets(index: ShardIndex) -> tuple[str, ...]:
         return (_describe_skipped(index),)
     if not isinstance(index, MixedIndex):
         return ()
-    shares = (f"{index.epoch_samples:,} images an epoch, of {len(index.parts)} sets:",)
+    shares = (
+        f"{counted(index.epoch_samples, 'image')} an epoch, of {counted(len(index.parts), 'set')}:",
+    )
     shares += tuple(f"  {line}" for line in describe_sets(index))
     skipped = tuple(
         _describe_skipped(part) for part in index.parts if isinstance(part, SkippedIndex)
@@ -140,7 +143,9 @@ def notes_on_sets(index: ShardIndex) -> tuple[str, ...]:
 def _describe_skipped(index: SkippedIndex) -> str:
     skipped = len(index.skipped)
     whole = skipped + len(index)
-    return f"data.skip_list leaves out {skipped:,} of {whole:,} images of {index.directory}"
+    return (
+        f"data.skip_list leaves out {skipped:,} of {counted(whole, 'image')} of {index.directory}"
+    )
 
 
 def _note_on_sizes(index: MixedIndex) -> str | None:

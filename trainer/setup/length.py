@@ -7,6 +7,7 @@ import math
 
 from shards.errors import UsageError
 from shards.index import ShardIndex
+from shards.terminal.counted import counted
 from trainer.config import LoopConfig
 from trainer.optim.create_optimizer import OptimSettings
 
@@ -21,13 +22,14 @@ def check_length(loop: LoopConfig, index: ShardIndex) -> None:
     images = index.epoch_samples
     if batch > images:
         raise UsageError(
-            f"a batch is at most the data set, got --batch-size {batch} for {images} images in "
-            f"{index.directory}; try --batch-size {max(2, images // 4)}"
+            f"a batch is at most the data set, got --batch-size {batch} for "
+            f"{counted(images, 'image')} in {index.directory}; try --batch-size "
+            f"{max(2, images // 4)}"
         )
     if epochs * images < batch:
         raise UsageError(
-            f"a run has at least one step, got {epochs:g} epochs of {images} images in batches "
-            f"of {batch}; raise --epochs"
+            f"a run has at least one step, got {counted(epochs, 'epoch')} of "
+            f"{counted(images, 'image')} in batches of {batch}; raise --epochs"
         )
 
 
@@ -37,8 +39,9 @@ def warn_of_few_steps(loop: LoopConfig, num_images: int) -> str | None:
     if steps >= FEW_STEPS:
         return None
     return (
-        f"a run of {steps} steps learns next to nothing: --batch-size {loop.batch_size} of "
-        f"{num_images:,} images for {loop.epochs:g} epochs; type {_advice(loop, num_images)}"
+        f"a run of {counted(steps, 'step')} learns next to nothing: --batch-size {loop.batch_size} "
+        f"of {counted(num_images, 'image')} for {counted(loop.epochs, 'epoch')}; type "
+        f"{_advice(loop, num_images)}"
     )
 
 
@@ -50,9 +53,9 @@ def warn_of_long_warmup(optim: OptimSettings, loop: LoopConfig) -> str | None:
     start = optim.warmup_start
     reached = start + (1 - start) * loop.epochs / warmup
     return (
-        f"the rate rises for {warmup:g} epochs and the run has {loop.epochs:g}: it ends at "
-        f"{reached:.0%} of its peak and never falls; type optim.warmup_epochs="
-        f"{WARMUP_SHARE * loop.epochs:.2g}"
+        f"the rate rises for {counted(warmup, 'epoch')} and the run has {loop.epochs:g}: it ends "
+        f"at {reached:.0%} of its peak and never falls; type "
+        f"optim.warmup_epochs={WARMUP_SHARE * loop.epochs:.2g}"
     )
 
 

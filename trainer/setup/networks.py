@@ -13,6 +13,7 @@ from torch import nn
 
 from augengine.policy import Policy
 from shards.errors import DataError, UsageError
+from shards.terminal.counted import counted
 from trainer.checkpoint import child_weights
 from trainer.checks import require
 from trainer.config import TrainConfig
@@ -148,8 +149,9 @@ def encoder_weights(config: TrainConfig, state: Mapping[str, Any]) -> dict[str, 
     weights = child_weights(state, name)
     if odd := not_finite(weights):
         raise DataError(
-            f"an encoder's weights are finite, got NaN or infinity in {len(odd)} tensors of "
-            f"{name} at step {state['step']}, {odd[0]} among them; take an earlier --checkpoint"
+            "an encoder's weights are finite, got NaN or infinity in "
+            f"{counted(len(odd), 'tensor')} of {name} at step {state['step']}, {odd[0]} among "
+            "them; take an earlier --checkpoint"
         )
     return weights
 

@@ -5,6 +5,7 @@ them over 8 of 64 GPUs, 512 images; loop.norm_images says so on any number of ra
 """
 
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.checks import require
 from trainer.config import TrainConfig
 from trainer.distributed import join_rank_group, world_size
@@ -44,7 +45,7 @@ def ranks_that_share(norm_images: int | None, num_images: int, num_ranks: int) -
     if rest or not shared or num_ranks % shared:
         raise UsageError(
             f"loop.norm_images is what whole ranks hold, as many in every group, got {norm_images} "
-            f"for {num_images} images a forward on {num_ranks} ranks; try loop.norm_images=null "
-            "(all), other ranks or another --batch-size"
+            f"for {counted(num_images, 'image')} a forward on {counted(num_ranks, 'rank')}; try "
+            "loop.norm_images=null (all), other ranks or another --batch-size"
         )
     return shared

@@ -10,6 +10,7 @@ from typing import Any
 from augengine.policy import Policy
 from shards.errors import UsageError
 from shards.plugins.making import make, parameters
+from shards.terminal.counted import counted
 from trainer.checks import require
 from trainer.methods.protocol import Method
 from trainer.nets.backbones import feature_dim
@@ -69,8 +70,8 @@ def _check_needs(name: str, cls: type[Term], method: Method, num_seen: int) -> N
             )
     if num_seen < cls.min_global_views:
         raise UsageError(
-            f"term {name} needs {cls.min_global_views} global views that the trained network sees, "
-            f"got {num_seen} from {of}; add one to --views"
+            f"term {name} needs {counted(cls.min_global_views, 'global view')} that the trained "
+            f"network sees, got {num_seen} from {of}; add one to --views"
         )
 
 

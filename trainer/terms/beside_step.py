@@ -13,12 +13,15 @@ from torch import nn
 
 from augengine.views import Views
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.methods.protocol import Method, Progress, StepResult
 from trainer.nets.multicrop import Outputs, keep_outputs
 from trainer.nets.stated import changed_by
 from trainer.terms.part_children import child_of, networks_of, queue_rows
 from trainer.terms.term import Seen, Term
 from trainer.terms.term_table import Given
+
+OWN_LOSS = "method_loss"  # of the records: without what the terms add
 
 
 class Terms(nn.ModuleList):
@@ -30,7 +33,10 @@ class Terms(nn.ModuleList):
         self.seed = seed
 
     def forward(self, method: Method, views: Views, progress: Progress) -> StepResult:
-        """The method's step with the weighted losses of the terms in its loss and its metrics."""
+        """The method's step with the terms' weighted losses in its loss; in its metrics, by name.
+
+        What the loss is without them is among the metrics, too.
+        """
         with keep_outputs() as kept:
             step = _Step(method, views, progress, self.seed, kept, queue_rows(method))
             pairs = [(g.name, cast(Term, t)) for g, t in zip(self.given, self, strict=True)]
@@ -55,6 +61,7 @@ class Terms(nn.ModuleList):
                 added = term(step.seen(name, term, is_over=True))
                 loss = loss + one.weight * added
                 metrics[f"term_{one.label}"] = added.detach()
+                metrics[OWN_LOSS] = result.loss.detach()
         return StepResult(loss, result.embeddings, metrics)
 
 
@@ -87,9 +94,10 @@ class _Step:
             if part is None or (is_of_views and len(part) != len(columns)):
                 got = "none" if part is None else len(part)
                 raise UsageError(
-                    f"term {name} needs the {need.replace('_', ' ')} of {len(columns)} views from "
-                    f"one step of {type(self.method).__name__}, got {got}; "
-                    "the step takes every view once through forward_groups or forward_views"
+                    f"term {name} needs the {need.replace('_', ' ')} of "
+                    f"{counted(len(columns), 'view')} from one step of "
+                    f"{type(self.method).__name__}, got {got}; the step takes every view once "
+                    "through forward_groups or forward_views"
                 )
             parts[need] = part
         kept = self.kept.setdefault(name, {})

@@ -68,13 +68,17 @@ def term_class(name: str) -> "type[Term]":
 
 def term_names(written: Written) -> tuple[str, ...]:
     """The names alone, of what reads as one; imports nothing."""
-    items = [{"name": x} if isinstance(x, str) else x for x in _items(written)]
-    return tuple(str(item["name"]) for item in items if "name" in item)
+    return tuple(str(item["name"]) for item in mappings(written) if "name" in item)
+
+
+def mappings(written: Written) -> list[dict[str, Any]]:
+    """Each as a mapping of the keys that were written; nothing is checked."""
+    return [{"name": x} if isinstance(x, str) else dict(x) for x in _items(written)]
 
 
 def read_terms(written: Written) -> tuple[Given, ...]:
     """The terms with their settings checked; UsageError for the first thing that is wrong."""
-    found = tuple(_read(item, f"method.terms[{i}]") for i, item in enumerate(_items(written)))
+    found = tuple(_read(item, f"method.terms[{i}]") for i, item in enumerate(mappings(written)))
     labels = [term.label for term in found]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     require(not twice, "a run has a term once", ", ".join(twice), "add up their weights")
@@ -99,8 +103,7 @@ def _items(written: Written) -> Sequence[str | Mapping[str, Any]]:
     return [name.strip() for name in written.split(",")] if written.strip() else []
 
 
-def _read(item: str | Mapping[str, Any], where: str) -> Given:
-    values = {"name": item} if isinstance(item, str) else dict(item)
+def _read(values: Mapping[str, Any], where: str) -> Given:
     own = {key: value for key, value in values.items() if key not in ("name", "weight")}
     common = build(TermConfig, {k: v for k, v in values.items() if k not in own}, where)
     cls = find_settings("terms", common.name, TERMS, term_class(common.name))

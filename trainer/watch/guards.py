@@ -8,6 +8,7 @@ their plan are computed again, and the plan is saved for a look at the views (`t
 --plan`). Ranks agree in the same exchange on whether one was told to stop.
 """
 
+import shlex
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -115,11 +116,12 @@ class Guard:
         if what == "weights":
             got = f"got NaN or infinity from the update of step {step}, whose loss was {loss:.6g}"
         raise DataError(
-            f"the {what} must stay finite, {got} (rank "
-            f"{', '.join(map(str, ranks))}: samples {names}{', ...' * (len(plan.ids) > 8)}); look "
-            f"at its views with python -m tools.show_views --plan {path} --data "
-            f"{self._parts.index.directory}; checkpoints of earlier steps are intact: lower "
-            "optim.base_lr or set loop.clip_norm=1, and start anew or from one of them"
+            f"the {what} must stay finite, {got} (rank {', '.join(map(str, ranks))}: samples "
+            f"{names}{', ...' * (len(plan.ids) > 8)}); look at its views with python -m "
+            f"tools.show_views --plan {shlex.quote(str(path))} --data "
+            f"{shlex.quote(str(self._parts.index.directory))}; checkpoints of earlier steps are "
+            "intact: lower optim.base_lr or set loop.clip_norm=1, and start anew or from one of "
+            "them"
         )
 
 

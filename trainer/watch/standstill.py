@@ -1,14 +1,20 @@
 """Does the run move? The loss beside a constant output's, and one word early when it stays there.
 
 Such a loss tells no image from another. Good runs may start above it and pass it on their way down:
-it is staying there, and not falling, that counts.
+it is staying there, and not falling, that counts. Beside terms that add to it the method's own loss
+is judged; a term that changes something of the step makes it another one, of which nothing is said.
 """
 
 import math
 from collections import deque
+from collections.abc import Iterable
+from typing import cast
 
+from shards.terminal.counted import counted
 from trainer.build import Parts
 from trainer.methods.protocol import Method
+from trainer.terms.beside_step import OWN_LOSS
+from trainer.terms.term import Term
 from trainer.watch.verdict import cures
 
 NEAR = 0.005  # of the constant's value: SwAV at ln K was within 0.0002 of it
@@ -34,9 +40,16 @@ class Standstill:
 
     @property
     def constant_loss(self) -> float | None:
-        """The least loss of a constant output now; None where the method does not say."""
+        """The least loss of a constant output now; None where method or terms do not say."""
+        # What terms add is not known beforehand.
+        return self._own_constant if self._parts.method.terms is None else None
+
+    @property
+    def _own_constant(self) -> float | None:
+        """Likewise of the method's own loss, without what its terms add to it."""
         parts = self._parts
-        if parts.method.terms is not None:  # what they add is not known beforehand
+        terms = cast("Iterable[Term]", parts.method.terms or ())
+        if any(term.changes is not None for term in terms):  # another loss than the method's
             return None
         counts = [group.count for group in parts.policy.groups]
         images = parts.config.loop.images_per_forward
@@ -48,10 +61,10 @@ class Standstill:
         return bool(self._near)
 
     def look(self, step: int, loss: float) -> str | None:
-        """A warning, when the loss after `step` steps has long been a constant output's."""
+        """A warning, when the method's own loss after `step` steps is long a constant output's."""
         # A loss that has its least value there says nothing by being near.
         is_silent = self._parts.method.constant_is_best
-        constant = None if is_silent else self.constant_loss
+        constant = None if is_silent else self._own_constant
         if constant is None or not abs(loss - constant) <= NEAR * abs(constant):
             self._near.clear()
             return None
@@ -66,9 +79,10 @@ class Standstill:
         fall = sum(losses[:half]) / half - sum(losses[-half:]) / half
         if fall > FALL * abs(constant):
             return None
+        name = "the loss" if self._parts.method.terms is None else OWN_LOSS
         return self._once(
-            f"the loss has stood at {loss:.4f} for {self._num_steps} steps, where equal embeddings "
-            f"of all images have it ({constant:.4f})"
+            f"{name} has stood at {loss:.4f} for {counted(self._num_steps, 'step')}, where equal "
+            f"embeddings of all images have it ({constant:.4f})"
         )
 
     def score(self, step: int, knn: float, random_knn: float, num_images: int) -> str | None:
@@ -79,7 +93,8 @@ class Standstill:
         if not is_due or knn >= random_knn - 2 * error:
             return None
         return self._once(
-            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after {step:,} steps"
+            f"kNN {knn:.1%} is below the untrained encoder's {random_knn:.1%} after "
+            f"{counted(step, 'step')}"
         )
 
     def _once(self, what: str) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from shards.errors import UsageError
+from shards.terminal.counted import counted
 from trainer.weights.adapt import adapt
 from trainer.weights.dialects import in_words_of, renamed
 from trainer.weights.layouts import Found, Layout, beginnings, find_encoder
@@ -43,7 +44,10 @@ class Taken:
 
     def describe(self) -> str:
         """A sentence for the start of a run."""
-        text = f"weights: {self.matched} of {self.of} tensors from {self.where} ({self.layout})"
+        text = (
+            f"weights: {self.matched} of {counted(self.of, 'tensor')} from {self.where} "
+            f"({self.layout})"
+        )
         for what, names in (
             ("made to fit", self.adapted),
             ("kept as the seed gave them", self.missing),

@@ -18,6 +18,7 @@ import torch
 import trainer.checkpoint as checkpoint
 from shards.errors import DataError, UsageError
 from shards.plugins.optional_library import optional_library
+from shards.terminal.counted import counted
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS, method_class
 from trainer.nets.finite import not_finite
@@ -76,8 +77,8 @@ def require_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
     """DataError when weights that are taken hold NaN or infinity."""
     if odd := not_finite(tensors):
         raise DataError(
-            f"weights are finite, got NaN or infinity in {len(odd)} tensors of {where}, {odd[0]} "
-            "among them; take an earlier checkpoint"
+            f"weights are finite, got NaN or infinity in {counted(len(odd), 'tensor')} of {where}, "
+            f"{odd[0]} among them; take an earlier checkpoint"
         )
 
 

@@ -11,6 +11,7 @@ from augengine.backends.backend import Backend
 from augengine.backends.create_backend import BACKENDS, create_backend
 from augengine.plan import Plan
 from shards.errors import UsageError
+from shards.plugins.find import check_name
 
 IMAGES = photographs()[:3] + hard_images()[2:5]
 TENSORS = [torch.from_numpy(image) for image in IMAGES]
@@ -137,6 +138,17 @@ def test_unknown_names_list_the_backends() -> None:
     ):
         create_backend("torchvision", "cpu")
     assert tuple(BACKENDS) == ("fused", "dali", "kornia")
+
+
+def test_the_reference_is_none_and_says_why() -> None:
+    """It has the name elsewhere, where one view is made: which ones there are, and where it is."""
+    said = r"unknown backend 'reference'; the reference makes one view .* known: auto, fused, dali"
+    with pytest.raises(UsageError, match=said) as error:
+        create_backend("reference", "cpu")
+    assert "tools.show_views --backend reference" in str(error.value)
+    with pytest.raises(UsageError, match="known: a, package") as error:
+        check_name("decoders", "reference", {"a": "x:y"})
+    assert "one view" not in str(error.value)
 
 
 def test_auto_names_its_choice() -> None:

@@ -34,7 +34,7 @@ def test_allowance(num_drawn, allowed):
     """1 + 1 % of the first 1,000 samples, then 0.1 % of all of them: one more stops the run."""
     samples = BadSamples(on_warning=lambda sample: None)
     samples.count([bad(id) for id in range(allowed)], num_drawn)
-    with pytest.raises(DataError, match=f"at most {allowed} of {num_drawn} samples"):
+    with pytest.raises(DataError, match=f"at most {allowed} of {num_drawn:,} samples"):
         samples.count([bad(10_000)], 0)
 
 

@@ -99,7 +99,7 @@ def test_an_image_without_mask_is_left_as_it_is(masked_tars: Path) -> None:
         assert views.plan.background[~is_kept].all()
         assert not views.bad
     told = check_masks(ShardIndex.open(masked_tars), always)
-    assert told.startswith(f"{len(UNMASKED)} of {NUM_IMAGES} images have no mask")
+    assert told.startswith(f"{len(UNMASKED)} of {NUM_IMAGES} images has no mask")
     assert not check_masks(ShardIndex.open(masked_tars), POLICY)
 
 

@@ -94,7 +94,7 @@ def test_webdatasets_labels_come_first(tmp_path: Path) -> None:
         "part-0/0.tar:b.jpg",
         "part-1/0.tar.gz:c/c.jpg",
     ]
-    assert "1 of 3 images have no label (1: no .cls or .json)" in source.notes
+    assert "1 of 3 images has no label (1: no .cls or .json)" in source.notes
     other = [("a.jpg", jpeg_of(1)), ("a.cls", b"0"), ("b.jpg", jpeg_of(2)), ("b.cls", b"1")]
     write_tar(tmp_path / "part-0/0.tar", other)
     assert ArchiveSource(str(tmp_path)).fingerprint != source.fingerprint
@@ -107,11 +107,22 @@ def test_a_folder_that_everything_lies_in_is_no_class(tmp_path: Path) -> None:
     loose = [*inside, ("photos/loose.jpg", jpeg_of(7))]
     source = ArchiveSource(str(write_zip(tmp_path / "b.zip", loose)))
     assert source.classes == ("cat", "dog")
-    assert "1 of 7 images have no label (1: beside the class folders)" in source.notes
+    assert "1 of 7 images has no label (1: beside the class folders)" in source.notes
     one = [("cat/1.jpg", jpeg_of(1)), ("cat/2.jpg", jpeg_of(2))]
     assert ArchiveSource(str(write_zip(tmp_path / "c.zip", one))).classes == ("cat",)
     flat = [("1.jpg", jpeg_of(1)), ("2.jpg", jpeg_of(2))]
     assert ArchiveSource(str(write_zip(tmp_path / "d.zip", flat))).classes == ()
+
+
+def test_a_path_that_climbs_names_the_class_where_it_ends(tmp_path: Path) -> None:
+    """As unpacking has it: `..` is no class, nor is a folder that is left by it."""
+    names = ("../1.jpg", "../../cat/2.jpg", "a/../dog/3.jpg", "C:/4.jpg", "/do\ng/5.jpg")
+    members = [(name, jpeg_of(n)) for n, name in enumerate(names)]
+    for path in (write_tar(tmp_path / "x.tar", members), write_zip(tmp_path / "x.zip", members)):
+        source = ArchiveSource(str(path))
+        assert source.classes == ("C:", "cat", "do\ng", "dog")
+        assert source.labels.tolist() == [NO_LABEL, 1, 3, 0, 2]
+        assert images_of(source) == [data for _, data in members]
 
 
 def test_splits_do_not_become_classes(tmp_path: Path) -> None:

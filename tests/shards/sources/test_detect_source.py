@@ -28,6 +28,35 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert open_source(str(tmp_path / "demo")).kind == "folder"
 
 
+@pytest.mark.parametrize("place", [".", "train", "cats"])
+@pytest.mark.parametrize("name", ["metadata.parquet", "about.parquet", "embeddings.pq"])
+def test_a_table_beside_images_is_not_the_source(tmp_path: Path, place: str, name: str) -> None:
+    """The folder of images is, and says that the table is left; alone it is what is asked for."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"file_name": ["1.jpg"], "embedding": [b"0123"]}
+    if name == "metadata.parquet":  # by its name, whatever it has
+        columns["image"] = [b"a small one"]
+    split = "train" if place == "train" else None
+    (tmp_path / place).mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), tmp_path / place / name)
+    assert open_source(str(tmp_path), split).kind == "parquet"
+    (tmp_path / place / "1.jpg").write_bytes(jpeg_of(1))
+    source = open_source(str(tmp_path), split)
+    assert (source.kind, len(source)) == ("folder", 1)
+    ending = name.partition(".")[2]
+    assert any(f"tables beside the images: 1 .{ending}; name the" in x for x in source.notes)
+
+
+def test_parquet_files_of_images_stay_the_source(tmp_path: Path) -> None:
+    """As a repository has them, with a picture for its page and a table beside."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "data").mkdir()
+    rows = [{"bytes": jpeg_of(1), "path": "1.jpg"}, {"bytes": jpeg_of(2), "path": "2.jpg"}]
+    pq.write_table(pa.table({"photo": rows}), tmp_path / "data/train-0.parquet")
+    (tmp_path / "banner.jpg").write_bytes(jpeg_of(3))
+    assert open_source(str(tmp_path)).kind == "parquet"
+
+
 @pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="needs dataset-fashion-mnist")
 def test_fashion_mnist_as_debian_installs_it() -> None:
     """The folder of the package, without a word more."""

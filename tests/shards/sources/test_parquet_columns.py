@@ -65,7 +65,7 @@ def test_names_of_any_type_are_classes(tmp_path: Path, kind: str) -> None:
     source = ParquetSource(write(tmp_path / "x.parquet", image=IMAGE, label=NAMED[kind]))
     assert source.classes == ("cat", "dog")
     assert labels_of(source) == [1, 0, -1, 1]
-    assert "1 of 4 images have no label (1: nothing there)" in source.notes[1]
+    assert "1 of 4 images has no label (1: nothing there)" in source.notes[1]
 
 
 @pytest.mark.parametrize("kind", NUMBERED)
@@ -74,7 +74,7 @@ def test_whole_numbers_of_any_type_are_classes(tmp_path: Path, kind: str) -> Non
     source = ParquetSource(write(tmp_path / "x.parquet", image=IMAGE, label=NUMBERED[kind]))
     assert source.classes == ("0", "1")
     assert labels_of(source) == [1, 0, -1, 1]
-    assert "1 of 4 images have no label" in source.notes[1]
+    assert "1 of 4 images has no label" in source.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_label_behind_a_dead_link_is_counted(tmp_path: Path) -> None:
     index = build_index(tmp_path)
     assert index.labels(np.arange(2)).tolist() == [-1, 1]
     notes = index.manifest.made["notes"]
-    assert notes == ["1 of 2 images have no label (1: a .cls that is a link to nothing here)"]
+    assert notes == ["1 of 2 images has no label (1: a .cls that is a link to nothing here)"]
 
 
 def test_links_as_gnu_tar_writes_them(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ NAMES = [
     "v1.0/README",
     "README",
     "a b/c d.jpg",
+    "a\nb/c.jpg",
     "a.",
     "..jpg",
     ".hidden",

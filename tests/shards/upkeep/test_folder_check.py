@@ -61,7 +61,7 @@ def test_every_field_of_a_record_is_checked(new_shards) -> None:
     assert f"{tar}00000001.jpg: crc32 is " in problems
     assert f"{tar}00000003.jpg: " in problems
     assert f"{tar}00000005.jpg: not in the index" in problems
-    assert f"{tar}1 samples of the index are not there (ids 5 to 5)" in problems
+    assert f"{tar}1 sample of the index is not there (ids 5 to 5)" in problems
     assert f"{tar}00000007.jpg: " in problems
     assert "pixels, must be" in problems
     assert f"{tar}00000008.cls: '2', must be 0 or '0'" in problems

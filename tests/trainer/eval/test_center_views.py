@@ -143,7 +143,7 @@ def test_the_commands_take_the_budget_of_the_run(
     assert bad == [("train", 0), ("train", 1), ("train", 2), ("eval", 5), ("eval", 6)]
     assert evaluate([*argv, "--finetune", "1", "--finetune-epochs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "top-1 on 18 held-out images, after 1 epochs of 20 labelled ones (1 of all; 3 bad" in out
+    assert "top-1 on 18 held-out images, after 1 epoch of 20 labelled ones (1 of all; 3 bad" in out
     found = json.loads(scores.read_text())
     assert found["finetune"]["bad_images"] == 3
     assert all(row["substitute"] is not None for row in found["bad_samples"][:3])

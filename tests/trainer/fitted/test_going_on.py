@@ -1,5 +1,6 @@
 """The fitted recipe of a run that is given weights: their encoder, and rates for going on."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ from tiny_sets import write_set
 from toy_checkpoints import encoder
 from typed import typed
 
+from trainer.build import build_parts
 from trainer.fitted.fit_rule import Facts, fit, fit_published
+from trainer.fitted.fitted_config import fitted_config
 from trainer.fitted.method_rules import RULES
+from trainer.nets.backbones import create_backbone
 from trainer.optim.schedule import peak_lr
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import read_recipe, resolve
 from trainer.record.rundir import read_config
 from trainer.settings.strict import flatten, merge
+from trainer.weights.source import sha256_of
 
 RESNET = {"arch": "resnet50", "stem": "imagenet"}
 
@@ -108,3 +113,32 @@ def test_weights_alone_are_enough(tmp_path: Path) -> None:
     assert config.weights == str(tmp_path / "mine.pth")
     assert "what backbone.weights are of" in said
     assert "weights: 60 of 60 tensors from " in said
+
+
+def test_a_timed_run_reads_its_weights_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To recognise the network and to fill it; the pace is measured without them."""
+    data, weights = write_set(tmp_path / "set", [0] * 24), tmp_path / "w.pt"
+    small = create_backbone("resnet10", width=0.125, stem="small")
+    torch.save(small.state_dict(), weights)
+    read: list[Path] = []
+
+    def counting(path: Path) -> str:
+        read.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr("trainer.weights.source.sha256_of", counting)
+    monkeypatch.setattr("trainer.fitted.pace.MEASURED_SECONDS", 0.01)
+    command = {
+        "data": {"train": str(data), "workers": 1, "backend": "kornia", "decoder": "pillow"},
+        "policy": {"views": "2", "sizes": "16"},
+        "backbone": {"weights": str(weights)},
+        "run": {"device": "cpu"},
+    }
+    with ExitStack() as stack:
+        config, _ = fitted_config(command, 5.0, stack)
+    taken = build_parts(config).taken
+    assert taken is not None
+    assert taken.matched == taken.of
+    assert read == [weights, weights]

@@ -204,7 +204,7 @@ def check_run(row: Row, run: Path, said: str) -> None:
     """Every step, every sample once, every score, every bad image named."""
     total = int(float(row["epochs"]) * NUM_IMAGES / BATCH_SIZE)
     assert checkpoint.load(checkpoint.find(run))["step"] == total
-    assert f"{total} steps done" in said
+    assert f"{total:,} steps done" in said
     counts = count_ids(run)
     assert counts.total() == total * BATCH_SIZE
     if row["bad"] == "none":

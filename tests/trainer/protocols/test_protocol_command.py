@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import trainer.protocols.linear_sgd as linear
 import trainer.protocols.whole_network as whole
 from trainer.encoders.load_encoder import load_encoder
 from trainer.evaluate import main as evaluate
+from trainer.protocols.protocol_flags import read_protocol_flags
 from trainer.protocols.task import Task
 
 COUNT = 24
@@ -218,3 +220,13 @@ def test_the_sweeps_are_the_documents() -> None:
     for values in (linear.RATES, linear.DECAYS, whole.RATES):
         listed = ", ".join(f"{value:g}" for value in values).replace("0.0005", "5e-4")
         assert f"one of {listed}" in text
+
+
+def test_both_sets_of_a_transfer_may_lie_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell knows `~` only at the front of a word, the parser at the front of a value."""
+    monkeypatch.setenv("HOME", "/home/me")
+    args = SimpleNamespace(
+        seeds=None, epochs=None, rates=None, decays=None, max_test_images=None, to=["a=~/b,~/c"]
+    )
+    read_protocol_flags(args)  # type: ignore[arg-type]
+    assert args.to == [("a", "/home/me/b", "/home/me/c")]

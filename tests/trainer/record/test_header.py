@@ -22,7 +22,7 @@ def test_a_run_says_what_it_is_going_to_do(
     assert first.endswith("; views 2 x 16 px + 1 x 8 px")
     assert second.startswith("2 steps of 8 images, 0.5 epochs; on cpu with ")
     assert f"with {torch.get_num_threads()} of " in second
-    assert second.endswith(" threads, 1 loader threads, kornia")
+    assert second.endswith(" threads, 1 loader thread, kornia")
     assert re.fullmatch(
         r"memory: about [\d.]+ .iB to [\d.]+ .iB \(weights .+ \+ a step .+ \+ views .+ \+ what "
         r"libraries keep\), [\d.]+ .iB free",

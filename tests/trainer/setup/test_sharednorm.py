@@ -39,7 +39,7 @@ def test_what_whole_ranks_cannot_hold_is_refused(
     norm_images: int, num_images: int, num_ranks: int
 ) -> None:
     """A rank of more images, no whole number of ranks, or unlike groups: one line."""
-    rule = f"loop.norm_images is what whole ranks hold.*got {norm_images} for {num_images} images"
+    rule = f"loop.norm_images is what whole ranks hold.*got {norm_images} for {num_images:,} images"
     with pytest.raises(UsageError, match=rule) as error:
         ranks_that_share(norm_images, num_images, num_ranks)
     assert "\n" not in str(error.value)
@@ -47,7 +47,7 @@ def test_what_whole_ranks_cannot_hold_is_refused(
 
 def test_a_run_refuses_what_it_cannot_do(shard_folder: Path) -> None:
     """One rank cannot split its batch; MoCo's batch norms are of no two ranks."""
-    with pytest.raises(UsageError, match="got 4 for 8 images a forward on 1 ranks; try"):
+    with pytest.raises(UsageError, match="got 4 for 8 images a forward on 1 rank; try"):
         build_parts(tiny_config(shard_folder, loop={"norm_images": 4}))
     with pytest.raises(UsageError, match=r"got 4; leave it out: method mocov2 has method\.groups"):
         build_parts(tiny_config(shard_folder, "mocov2", loop={"norm_images": 4}))

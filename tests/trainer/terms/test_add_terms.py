@@ -55,6 +55,8 @@ def test_every_method_takes_a_term(name: str) -> None:
     assert ("term_augself" in result.metrics) is not method.looks_only(progress)
     if method.looks_only(progress):
         return
+    parts = result.metrics["method_loss"] + 3 * result.metrics["term_augself"]
+    torch.testing.assert_close(result.loss.detach(), parts, equal_nan=name == "instdisc")
     result.loss.backward()
     heads = [p for key, p in method.named_parameters() if key.startswith("terms.0.heads.")]
     assert len(heads) == 2 * 8

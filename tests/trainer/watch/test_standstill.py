@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from tiny_run import tiny_config
 from typed import typed
 
@@ -14,6 +15,7 @@ from trainer.recipes.recipe import as_mapping, resolve, to_yaml
 from trainer.record.log import read_metrics
 from trainer.settings.strict import merge
 from trainer.setup.timeline import Timeline
+from trainer.terms.term import Seen, Term
 from trainer.watch.standstill import NEAR, STILL_EPOCHS, STILL_STEPS, Standstill
 
 WARM_EPOCHS = 2.0
@@ -33,6 +35,15 @@ class Best(Toy):
 
 class ByImage(Toy):
     def prepare(self, num_images: int) -> None: ...
+
+
+class Adds(Term):
+    def forward(self, seen: Seen) -> torch.Tensor:
+        raise AssertionError
+
+
+class Changes(Term):
+    changes = "queries"
 
 
 def judge(method: Method | None = None) -> Standstill:
@@ -88,6 +99,20 @@ def test_methods_differ() -> None:
     assert said_at(losses, Best()) == []
     assert said_at(losses, Method()) == []
     assert said_at(losses, ByImage()) == [WARM_STEPS + 100 * STILL_EPOCHS]
+
+
+def test_the_methods_own_loss_is_judged_beside_terms() -> None:
+    """What they add has no say, and no constant of the whole is told; a changed step has none."""
+    losses = dict.fromkeys(range(10, 1000, 10), CONSTANT)
+    method = Toy()
+    method.terms = torch.nn.ModuleList([Adds()])
+    assert said_at(losses, method) == [WARM_STEPS + STILL_STEPS]
+    still = judge(method)
+    assert still.constant_loss is None
+    (text,) = [x for s, loss in losses.items() if (x := still.look(s, loss))]
+    assert text.startswith("method_loss has stood at 4.0000 for ")
+    method.terms = torch.nn.ModuleList([Adds(), Changes()])
+    assert said_at(losses, method) == []
 
 
 def test_a_score_below_untrained_is_told() -> None:

@@ -87,7 +87,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "x.pt")
     network = encoder(RESNET, seed=2)
     before = network.get_parameter("conv1.weight").clone()
-    with pytest.raises(DataError, match=r"NaN or infinity in 1 tensors of .*bn1.running_var"):
+    with pytest.raises(DataError, match=r"NaN or infinity in 1 tensor of .*bn1.running_var"):
         read_given(str(tmp_path / "x.pt")).fill(network)
     assert torch.equal(network.get_parameter("conv1.weight"), before)
 
