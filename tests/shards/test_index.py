@@ -4,12 +4,12 @@ import json
 import logging
 import os
 import pickle
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from call_count import calls_of
 
 from shards import store
 from shards.errors import DataError, UsageError
@@ -255,15 +255,19 @@ def test_a_manifest_reads_back_equal() -> None:
     assert manifest.num_samples == 3
 
 
-def test_a_million_samples_open_in_under_a_second(tmp_path: Path) -> None:
-    """Opening reads no tar and no record."""
-    num_shards, per_shard = 100, 10_000
-    records = np.zeros(num_shards * per_shard, INDEX_DTYPE)
-    records["shard"] = np.repeat(np.arange(num_shards), per_shard)
-    shards = tuple(ShardInfo(f"{i:03d}.tar", per_shard, 512, None) for i in range(num_shards))
-    for shard in shards:
-        (tmp_path / shard.name).write_bytes(bytes(512))
-    write_index(tmp_path, records, Manifest(shards, ()))
-    start = time.perf_counter()
-    assert len(ShardIndex.open(tmp_path)) == 1_000_000
-    assert time.perf_counter() - start < 1
+def test_a_million_samples_open_like_a_thousand(tmp_path: Path) -> None:
+    """Opening reads no tar, and does nothing for each record."""
+
+    def opening(per_shard: int) -> int:
+        folder = tmp_path / str(per_shard)
+        folder.mkdir()
+        records = np.zeros(100 * per_shard, INDEX_DTYPE)
+        records["shard"] = np.repeat(np.arange(100), per_shard)
+        shards = tuple(ShardInfo(f"{i:03d}.tar", per_shard, 512, None) for i in range(100))
+        for shard in shards:
+            (folder / shard.name).write_bytes(bytes(512))
+        write_index(folder, records, Manifest(shards, ()))
+        assert len(ShardIndex.open(folder)) == 100 * per_shard
+        return calls_of(lambda: ShardIndex.open(folder))
+
+    assert opening(10_000) == opening(10)

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from call_count import calls_of
 from tiny_run import tiny_config
 from tiny_sets import write_set
 
@@ -52,15 +52,18 @@ def test_it_is_what_a_set_of_pairs_says(chunk: int, monkeypatch: pytest.MonkeyPa
     assert number == (40 - len(pairs) if chunk == 1000 else None)
 
 
-def test_a_million_images_take_no_second() -> None:
+def test_a_million_images_take_no_loop() -> None:
     """Before every run and every evaluation."""
     crc32 = np.random.default_rng(0).permutation(1_000_000) * 4294  # even, and no two alike
     train: Any = Index(crc32, crc32 % 100_000)
     test: Any = Index(crc32[-50_000:] ^ (np.arange(50_000) % 2), crc32[-50_000:] % 100_000)
-    start = time.process_time()
-    assert shared_images(train, test, np.arange(50_000)) == 25_000
-    assert repeated_images(train) == 0
-    assert time.process_time() - start < 1
+
+    def compare() -> None:
+        assert shared_images(train, test, np.arange(50_000)) == 25_000
+        assert repeated_images(train) == 0
+
+    compare()  # NumPy imports parts of itself
+    assert calls_of(compare) < 1000
 
 
 def test_a_renamed_image_is_the_same_one(tmp_path: Path) -> None:
