@@ -207,7 +207,7 @@ def test_the_length_without_a_word() -> None:
     [
         ({"loop": {"batch_size": 64}}, "muon", 0.08),
         ({"backbone": {"arch": "resnet18", "width": 1.0}}, "sgd", 0.4),
-        ({"method": {"name": "simsiam"}}, "sgd", 0.5),
+        ({"method": {"name": "fastsiam"}}, "sgd", 0.5),
         ({"backbone": {"arch": "vit_tiny16"}}, "adamw", 5e-4),
         ({"backbone": {"arch": "vit_tiny16"}, "optim": {"name": "sgd"}}, None, 0.4),
         ({"optim": {"name": "adamw"}}, None, 5e-4),
