@@ -129,10 +129,12 @@ def _conditions(rows: Sequence[Mapping[str, Any]]) -> str:
     ours = next(row["conditions"] for row in rows if row["side"] == "ours")
     loads = [row["conditions"]["load_average_1min"] for row in rows]
     dates = sorted({row["conditions"]["date"][:10] for row in rows})
+    machines = " or an ".join(sorted({row["conditions"]["cpu"] for row in rows}))
     return (
         f"ResNet-{DEPTH} of {WIDTH:g} times the width, {BATCH} images a step; one core a run of "
-        f"{ours['cores']} of an {ours['cpu']}, load average {min(loads):.0f} to {max(loads):.0f}: "
-        "CPU seconds compare, wall seconds and img/s are of that load. Ours by torch "
+        f"{ours['cores']} of an {machines}, both sides of a seed on the same, load average "
+        f"{min(loads):.0f} to {max(loads):.0f}: CPU seconds compare within a row, wall seconds and "
+        "img/s are of that load. Ours by torch "
         f"{ours['versions']['torch']}; lightly {theirs['lightly']} by torch {theirs['torch']}, "
         f"torchvision {theirs['torchvision']}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))} "
         "([parity.json](../benchmarks/results/parity.json))."

@@ -247,7 +247,7 @@ def test_no_command_imports_out_of_a_run(
     places = {
         "backbone": ("arch: resnet10", "arch: NAME"),
         "method": ("name: simsiam", "name: NAME"),
-        "optim": ("name: sgd", "name: NAME"),
+        "optim": ("name: muon", "name: NAME"),
         "backend": ("backend: auto", "backend: NAME"),
         "decoder": ("decoder: auto", "decoder: NAME"),
         "loggers": ("- tensorboard", "- NAME"),
