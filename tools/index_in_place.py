@@ -10,7 +10,7 @@ from pathlib import Path
 from shards.index import build_index
 from shards.indexing.local_index import index_notes
 from shards.samples.labels import tell_alike
-from shards.sources.open_archives import find_archives, loose_notes
+from shards.sources.archive_names import find_archives, loose_notes
 from shards.terminal.counted import counted
 
 

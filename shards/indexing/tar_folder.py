@@ -8,7 +8,7 @@ from pathlib import Path
 from shards.errors import DataError, UsageError
 from shards.format import MANIFEST_NAME, PARTIAL_NAME, PARTS_NAME
 from shards.remote.address import Location, RemoteFolder, remote_folder
-from shards.sources.open_archives import find_archives, is_archive_name
+from shards.sources.archive_names import find_archives, is_archive_name
 from shards.tars.tar_names import is_tar_name
 
 

@@ -30,19 +30,18 @@ from shards.samples.labels import (
     tell_unlabelled,
 )
 from shards.samples.quarantine import Refused
+from shards.sources.archive_names import (
+    ARCHIVE_ENDINGS,
+    OTHER_ENDINGS,
+    find_archives,
+    is_archive_name,
+    loose_notes,
+)
 from shards.sources.archive_samples import replaced_notes, samples_of
 from shards.sources.folder import skipped_notes
 from shards.sources.foreign import advise_folder
 from shards.sources.layout import find_parts
-from shards.sources.open_archives import (
-    ARCHIVE_ENDINGS,
-    OTHER_ENDINGS,
-    Archive,
-    find_archives,
-    is_archive_name,
-    loose_notes,
-    open_archive,
-)
+from shards.sources.open_archives import Archive, open_archive
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
 

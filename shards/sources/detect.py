@@ -10,18 +10,14 @@ from shards.errors import UsageError
 from shards.samples.image_header import IMAGE_ENDINGS
 from shards.samples.skip_list import read_skip_list
 from shards.sources.archive import ArchiveSource
+from shards.sources.archive_names import ARCHIVE_ENDINGS, OTHER_ENDINGS, is_archive_name
 from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo_set import DemoSource
 from shards.sources.folder import FolderSource
 from shards.sources.foreign import advise_file
 from shards.sources.idx import IdxSource, find_idx_images, is_idx_images
 from shards.sources.listed import label_listed, take_listed
-from shards.sources.open_archives import (
-    ARCHIVE_ENDINGS,
-    OTHER_ENDINGS,
-    compression_of,
-    is_archive_name,
-)
+from shards.sources.open_archives import compression_of
 from shards.sources.own_source import open_own
 from shards.sources.parquet import (
     ParquetSource,

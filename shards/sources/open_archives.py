@@ -16,17 +16,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shards.errors import DataError, UsageError
-from shards.samples.image_header import IMAGE_ENDINGS, ImageError
+from shards.samples.image_header import ImageError
 from shards.sources.raw import LazyPayload, Payload
 from shards.sources.unpack import DAMAGE, READERS, check_growth, damage, unpack
-from shards.sources.walk import walk_files
 from shards.tars.local_files import Descriptor
 from shards.tars.members import TarMember, read_members, split_name
 
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
-ARCHIVE_ENDINGS = (*_TAR_ENDINGS, ".zip")
-# Archives, too, but of formats that are not read here.
-OTHER_ENDINGS = (".tar.zst", ".tzst", ".tar.lz4", ".tar.z", ".7z", ".rar")
 _MAGIC = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -109,35 +104,6 @@ def compression_of(path: Path) -> str | None:
             f"an archive must be readable, got {path} ({error.strerror}); mend its permissions"
         ) from None
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-
-
-def find_archives(folder: Path, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> list[Path]:
-    """Files below a folder that are called like archives, at any depth, sorted."""
-    return sorted(folder / n for n, e in walk_files(folder) if is_archive_name(e.name, endings))
-
-
-def find_loose(folder: Path) -> list[str]:
-    """Images that lie in a folder outside of its archives, sorted."""
-    return sorted(
-        name
-        for name, entry in walk_files(folder)
-        if os.path.splitext(entry.name)[1][1:].lower() in IMAGE_ENDINGS
-    )
-
-
-def loose_notes(folder: Path) -> Iterator[str]:
-    """A sentence about images that lie beside archives and are not read with them."""
-    if loose := find_loose(folder):
-        are = "image lies" if len(loose) == 1 else "images lie"
-        yield (
-            f"{len(loose):,} {are} beside the archives of {folder} and stay out, {loose[0]} first; "
-            f"move the archives elsewhere to pack them"
-        )
-
-
-def is_archive_name(name: str, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> bool:
-    """Whether a file is called like an archive."""
-    return name.lower().endswith(endings) and not name.startswith(".")
 
 
 class _Tar:
