@@ -181,7 +181,7 @@ RULES = {
     "mocov3": Rule(lr=0.4, muon=True, warmup=0.1, settings=_mocov3),
     "msf": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_msf),
     "nnclr": Rule(lr=0.4, muon=True, settings=_nnclr),
-    "relic": Rule(lr=0.4, warmup=0.1, settings=_relic),
+    "relic": Rule(lr=0.4, muon=True, warmup=0.1, settings=_relic),
     "ressl": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_ressl),
     "sce": Rule(lr=0.2, policy="ressl", warmup=0.1, settings=_sce),
     "sat": Rule(lr=0.2, views="1", warmup=0.1, settings=_bootstrap),
