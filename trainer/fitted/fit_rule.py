@@ -81,7 +81,7 @@ def fit(
     """Every key that was not typed, with its reason."""
     choices = Choices(dict(flatten(typed)))
     method = choices.take(
-        "method.name", METHOD, "learned most of twelve methods from as many images"
+        "method.name", METHOD, "learned most of thirteen methods from as many images"
     )
     choices.take("loop.epochs", epochs, why_epochs)
     rule = RULES.get(method, OTHER)

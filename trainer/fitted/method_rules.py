@@ -150,11 +150,13 @@ def _simsiam(scale: Scale) -> Settings:
 
 
 def _instdisc(scale: Scale) -> Settings:
-    return {
-        "num_negatives": (max(1, min(4096, scale.images // 12)), FEW),
-        "out_dim": (scale.head(128, 64), HEAD),
-        "temperature": (0.2, FEW),
-    }
+    """Of few images every row of the bank is a negative, as the code's author advises for CIFAR."""
+    if scale.images > 50_000:
+        told = {"temperature": (0.2, FEW)}
+    else:
+        why = "as advised for CIFAR"
+        told = {"num_negatives": (0, why), "temperature": (0.1, why)}
+    return {"out_dim": (scale.head(128, 64), HEAD), **told}
 
 
 def _exemplar(scale: Scale) -> Settings:
@@ -173,7 +175,7 @@ RULES = {
     "exemplar": Rule(lr=0.2, views="2", settings=_exemplar),
     "fastmoco": Rule(lr=0.4, views="2", warmup=0.1, settings=_fastmoco),
     "fastsiam": Rule(lr=0.5, views="4", weight_decay=5e-4, decay_1d=True, settings=_simsiam),
-    "instdisc": Rule(lr=0.12, decay_1d=True, settings=_instdisc),
+    "instdisc": Rule(lr=0.12, muon=True, decay_1d=True, settings=_instdisc),
     "lejepa": Rule(lr=0.4, settings=statistics.gaussian),
     "mmcr": Rule(lr=0.02, settings=statistics.centroids),
     "mocov1": Rule(lr=0.12, warmup=0.1, settings=_moco),
