@@ -104,7 +104,8 @@ PAIRS: dict[str, Pair] = {
 
 # Where the sides cannot be made the same; docs/evaluation.md shows these sentences.
 DIFFERENT: dict[str, str] = {
-    "simclr": "ours normalises both views' batch together and starts the projector at std 0.01",
+    "simclr": "ours normalises both views' batch together and starts the projector at std 0.01, as "
+    "the official code does (from torch's start seed 1 ends at 39.8 kNN, 43.7 linear)",
     "byol": "ours has no bias after the last layers",
     "simsiam": "none is known",
     "swav": "ours normalises all views of a size together; their prototypes have a bias",
