@@ -229,6 +229,15 @@ def test_the_optimizer_follows_the_encoder(
     assert fitted.get("optim.base_lr") == base_lr
 
 
+@pytest.mark.parametrize(("images", "negatives"), [(10_000, 0), (50_000, 0), (100_000, None)])
+def test_instdisc_takes_all_rows_of_few_images(images: int, negatives: int | None) -> None:
+    """As its authors advise for CIFAR; of more images it draws as many as published."""
+    typed = {"method": {"name": "instdisc"}}
+    fitted = leaves(fit(facts(images), 10, typed))
+    assert fitted.get("method.num_negatives") == negatives
+    assert fitted["method.temperature"] == (0.2 if negatives is None else 0.1)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_rates_follow_a_typed_scaling(name: str) -> None:
     """The peak of a batch of 256 is the same whether rates grow with the batch or its root."""
