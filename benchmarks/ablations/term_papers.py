@@ -1,5 +1,7 @@
 """Terms beside their bases: a method as it is fitted, and the same with one term more."""
 
+from functools import partial
+
 from benchmarks.ablations.ablation import Ablation, Cell, Claim, loses
 
 WITHOUT = "without"
@@ -115,35 +117,30 @@ DSSL = _beside(
     unlike="A step with the term sees twice as many views.",
 )
 
+_of_msbreg = partial(
+    _beside,
+    series="BYOL",
+    base=_base("byol"),
+    source="Moon et al. 2022, 2207.03552",
+    finding="One of a method's 3 terms; what it alone brings could not be read.",
+)
 MSBREG = (
-    _beside(
+    _of_msbreg(
         "term-centroid",
-        "BYOL",
-        _base("byol"),
-        ("--terms", "centroid"),
+        term=("--terms", "centroid"),
         question="Does it help BYOL to bring the views' centroids together?",
-        source="Moon et al. 2022, 2207.03552",
-        finding="One of a method's 3 terms; what it alone brings could not be read.",
         unlike="The form and the weight are ours. With two views a centroid is of two.",
     ),
-    _beside(
+    _of_msbreg(
         "term-singular",
-        "BYOL",
-        _base("byol"),
-        ("method.terms=[{name: singular, weight: 0.1}]",),
+        term=("method.terms=[{name: singular, weight: 0.1}]",),
         question="Does a flat spectrum of projections help BYOL?",
-        source="Moon et al. 2022, 2207.03552",
-        finding="One of a method's 3 terms; what it alone brings could not be read.",
         unlike="The form and the weight are ours.",
     ),
-    _beside(
+    _of_msbreg(
         "term-brownian",
-        "BYOL",
-        _base("byol"),
-        ("method.terms=[{name: brownian, weight: 0.1}]",),
+        term=("method.terms=[{name: brownian, weight: 0.1}]",),
         question="Do random steps of projections help BYOL?",
-        source="Moon et al. 2022, 2207.03552",
-        finding="One of a method's 3 terms; what it alone brings could not be read.",
         unlike="The form is ours.",
     ),
 )

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from forked_ranks import run_ranks_of
 from term_views import POLICY, make_views
 from test_resume import assert_equal, cut, final_state, losses
+from tiny_net import Tiny
 from tiny_run import tiny_config
 from torch import nn
 from toy_methods import TOY
@@ -25,7 +26,7 @@ from trainer.methods.protocol import Method, Progress
 from trainer.methods.simsiam import Settings as SimSiamSettings
 from trainer.methods.simsiam import SimSiam
 from trainer.nets.backbones import create_backbone
-from trainer.nets.batchnorm import BatchNorm2d, synchronize_batch_norm
+from trainer.nets.batchnorm import synchronize_batch_norm
 from trainer.recipes.recipe import as_mapping, read_recipe, resolve, to_yaml
 from trainer.record.log import read_metrics
 from trainer.run import main as run
@@ -41,26 +42,13 @@ HEAVY = {"randaugment": {"num_ops": 2, "magnitude": 9}}
 WITH = override_policy(POLICY, {"heavy": HEAVY})
 
 
-class Tiny(nn.Module):
-    """A convolution and batch norm."""
-
-    feature_dim = 12
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 12, 3, 2), BatchNorm2d(12), nn.ReLU())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x).mean((2, 3))
-
-
 def toy(name: str, weight: float, reverse: float) -> Method:
     """SimSiam or BYOL with the term, in float64; BYOL's target is not its online network."""
     torch.manual_seed(0)
     if name == "simsiam":
-        method: Method = SimSiam(Tiny(), SimSiamSettings(out_dim=8, predictor_dim=4))
+        method: Method = SimSiam(Tiny(12), SimSiamSettings(out_dim=8, predictor_dim=4))
     else:
-        method = BYOL(Tiny(), BYOLSettings(hidden_dim=8, out_dim=6))
+        method = BYOL(Tiny(12), BYOLSettings(hidden_dim=8, out_dim=6))
         for p in [*method.target_backbone.parameters(), *method.target_projector.parameters()]:
             p.data += 0.1 * torch.randn_like(p)
     add_terms(method, read_terms([{"name": "dssl", "weight": weight, "reverse": reverse}]), WITH)
@@ -213,7 +201,9 @@ def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
 def gap(terms: str) -> float:
     """After 60 steps: how much closer a heavy view's prediction is to its source than to others."""
     torch.manual_seed(0)
-    method: Any = SimSiam(Tiny(), SimSiamSettings(out_dim=16, predictor_dim=8, projector_layers=2))
+    method: Any = SimSiam(
+        Tiny(12), SimSiamSettings(out_dim=16, predictor_dim=8, projector_layers=2)
+    )
     add_terms(method, read_terms(terms), WITH if terms else POLICY)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
     for step in range(60):

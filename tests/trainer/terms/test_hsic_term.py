@@ -7,13 +7,13 @@ import pytest
 import torch
 from term_ranks import check_two_ranks
 from term_views import POLICY, make_views
+from tiny_net import Tiny
 from torch import nn
 
 from trainer.losses.cosine import unit_rows
 from trainer.methods.protocol import Progress
 from trainer.methods.simsiam import Settings as SimSiamSettings
 from trainer.methods.simsiam import SimSiam
-from trainer.nets.batchnorm import BatchNorm2d
 from trainer.terms.add_terms import add_terms
 from trainer.terms.hsic_term import HSIC, Settings
 from trainer.terms.term import Seen
@@ -49,19 +49,6 @@ def test_the_loss_is_the_papers() -> None:
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """The loss and its gradient are those of the images of both."""
     check_two_ranks(loss_of, rows(), tmp_path)
-
-
-class Tiny(nn.Module):
-    """A convolution and batch norm."""
-
-    feature_dim = 16
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), BatchNorm2d(16), nn.ReLU())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x).mean((2, 3))
 
 
 def spread(terms: list[dict[str, Any]]) -> float:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from term_ranks import check_two_ranks
 from term_views import POLICY, make_views
+from tiny_net import Tiny
 from torch import nn
 
 from trainer.methods.byol import BYOL
@@ -15,7 +16,6 @@ from trainer.methods.byol import Settings as BYOLSettings
 from trainer.methods.protocol import Progress
 from trainer.methods.simsiam import Settings as SimSiamSettings
 from trainer.methods.simsiam import SimSiam
-from trainer.nets.batchnorm import BatchNorm2d
 from trainer.terms.add_terms import add_terms
 from trainer.terms.brownian import Brownian
 from trainer.terms.centroid import Centroid
@@ -153,19 +153,6 @@ def test_embeddings_diffuse() -> None:
     expected = 0.02**2 * 15 / 16
     assert squares[epochs // 4 - 1] / (epochs / 4) == pytest.approx(expected, rel=0.15)
     assert squares[-1] / epochs == pytest.approx(expected, rel=0.15)
-
-
-class Tiny(nn.Module):
-    """A convolution and batch norm."""
-
-    feature_dim = 16
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), BatchNorm2d(16), nn.ReLU())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x).mean((2, 3))
 
 
 def train(method: Any, terms: list[dict[str, Any]], steps: int = 60) -> dict[str, Any]:
