@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from benchmarks.minutes.processor_cost import costs
 from shards.errors import run_command
 from shards.terminal.commandline import CommandParser
@@ -56,7 +58,7 @@ def run_trial(
         train(config, run)
         spent = time.process_time() - began
         steps = [record for record in read_metrics(run) if "loss" in record]
-        knn = score(config, run, held_out)
+        knn = knn_of(load_encoder(run).module, config, held_out)
     return {
         "keys": list(keys),
         "warmup": warmup,
@@ -91,12 +93,11 @@ def with_length(config: TrainConfig, images: float, warmup: float) -> TrainConfi
     return replace(config, loop=replace(config.loop, epochs=epochs), optim=optim)
 
 
-def score(config: TrainConfig, run: Path, held_out: str) -> float:
-    """KNN of the last checkpoint's encoder on a set's images; those trained on vote."""
-    config = replace(config, eval=replace(config.eval, data=held_out, label_free=False))
+def knn_of(encoder: nn.Module, config: TrainConfig, scored_on: str) -> float:
+    """KNN of an encoder on a set's images; those trained on vote."""
+    config = replace(config, eval=replace(config.eval, data=scored_on, label_free=False))
     asked = open_evaluation(config, probe_seconds=0)
-    encoder = load_encoder(run).module.to(asked.device)
-    return OnlineKnn(asked.views, asked.sets, asked.device)(encoder).knn
+    return OnlineKnn(asked.views, asked.sets, asked.device)(encoder.to(asked.device)).knn
 
 
 def main(argv: list[str] | None = None) -> int:

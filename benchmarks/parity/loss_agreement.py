@@ -90,7 +90,7 @@ def compare(method: str) -> Agreement:
     torch.manual_seed(0)
     settings = {k: v for k, v in our_recipe(method)["method"].items() if k != "name"}
     ours = create_method(method, ResNet(DEPTH, width=WIDTH, stem=STEM), settings).double()
-    theirs = create_peer(method, ResNet(DEPTH, width=WIDTH, stem=STEM)).double()
+    theirs = create_peer(method, ResNet(DEPTH, width=WIDTH, stem=STEM), PAIRS[method]).double()
     crops = _crops(method)
     _unlike_the_slow_one(ours)
     hand_over(ours, theirs)  # what only ours has is gone before its statistics are taken

@@ -13,6 +13,7 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 from benchmarks.parity.shared_settings import Pair
+from trainer.nets.resnet import ResNet
 
 Crops = list[torch.Tensor]  # a view each, [B, 3, S, S]; the global ones first
 
@@ -37,9 +38,10 @@ class PeerMethod(nn.Module):
     slow: tuple[str, ...] = ()  # children with a slow copy, `target_NAME`
     constant_lr: tuple[str, ...] = ()  # children whose rate stays at its peak
 
-    def __init__(self, backbone: nn.Module, pair: Pair) -> None:
+    def __init__(self, backbone: ResNet, pair: Pair) -> None:
         super().__init__()
         self.pair = pair
+        self.features = backbone.feature_dim
         self.backbone = backbone
         self.build(pair)
         for name in self.slow:

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.parity.peer_method import Crops, PeerMethod, Place, given
-from benchmarks.parity.shared_settings import FEATURES, PAIRS, Pair
+from benchmarks.parity.shared_settings import Pair
+from trainer.nets.resnet import ResNet
 
 
 class SimCLR(PeerMethod):
@@ -19,7 +20,7 @@ class SimCLR(PeerMethod):
 
     def build(self, pair: Pair) -> None:
         """Projector and NT-Xent."""
-        self.projector = heads.SimCLRProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
+        self.projector = heads.SimCLRProjectionHead(self.features, pair.hidden_dim, pair.out_dim)
         self.criterion = losses.NTXentLoss(temperature=given(pair.temperature))
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
@@ -35,7 +36,7 @@ class BYOL(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Projector, predictor and cosine."""
         hidden, out = pair.hidden_dim, pair.out_dim
-        self.projector = heads.BYOLProjectionHead(FEATURES, hidden, out)
+        self.projector = heads.BYOLProjectionHead(self.features, hidden, out)
         self.predictor = heads.BYOLPredictionHead(out, given(pair.predictor_dim), out)
         self.criterion = losses.NegativeCosineSimilarity()
 
@@ -55,7 +56,7 @@ class SimSiam(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Projector, predictor and cosine."""
         hidden, out = pair.hidden_dim, pair.out_dim
-        self.projector = heads.SimSiamProjectionHead(FEATURES, hidden, out)
+        self.projector = heads.SimSiamProjectionHead(self.features, hidden, out)
         self.predictor = heads.SimSiamPredictionHead(out, given(pair.predictor_dim), out)
         self.criterion = losses.NegativeCosineSimilarity()
 
@@ -71,7 +72,7 @@ class SwAV(PeerMethod):
 
     def build(self, pair: Pair) -> None:
         """Projector, prototypes and swapped codes."""
-        self.projector = heads.SwaVProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
+        self.projector = heads.SwaVProjectionHead(self.features, pair.hidden_dim, pair.out_dim)
         self.prototypes = heads.SwaVPrototypes(pair.out_dim, given(pair.num_prototypes))
         self.criterion = losses.SwaVLoss(temperature=given(pair.temperature))
 
@@ -96,7 +97,7 @@ class MoCo(PeerMethod):
 
     def build(self, pair: Pair) -> None:
         """Projector, and NT-Xent with a queue."""
-        self.projector = heads.MoCoProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
+        self.projector = heads.MoCoProjectionHead(self.features, pair.hidden_dim, pair.out_dim)
         bank = (given(pair.queue_length), pair.out_dim)
         temperature = given(pair.temperature)
         self.criterion = losses.NTXentLoss(temperature=temperature, memory_bank_size=bank)
@@ -115,7 +116,7 @@ class Barlow(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Projector and correlations."""
         hidden, out = pair.hidden_dim, pair.out_dim
-        self.projector = heads.BarlowTwinsProjectionHead(FEATURES, hidden, out)
+        self.projector = heads.BarlowTwinsProjectionHead(self.features, hidden, out)
         self.criterion = losses.BarlowTwinsLoss(lambda_param=dict(pair.weights)["off_diagonal"])
 
     def loss(self, crops: Crops, place: Place) -> torch.Tensor:
@@ -129,7 +130,7 @@ class VICReg(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Expander and the three terms."""
         weights = dict(pair.weights)
-        self.expander = heads.VICRegProjectionHead(FEATURES, pair.hidden_dim, pair.out_dim)
+        self.expander = heads.VICRegProjectionHead(self.features, pair.hidden_dim, pair.out_dim)
         self.criterion = losses.VICRegLoss(
             lambda_param=weights["invariance"],
             mu_param=weights["variance"],
@@ -149,7 +150,7 @@ class DINO(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Student's and teacher's head, and their cross-entropy."""
         num, freeze = given(pair.num_prototypes), int(given(pair.freeze_epochs))
-        sizes = (FEATURES, pair.hidden_dim, pair.out_dim, num)
+        sizes = (self.features, pair.hidden_dim, pair.out_dim, num)
         self.head = heads.DINOProjectionHead(*sizes, batch_norm=True, freeze_last_layer=freeze)
         # Weight norm cannot be copied. Their example lets it start elsewhere; the paper does not.
         self.target_head = heads.DINOProjectionHead(*sizes, batch_norm=True)
@@ -182,7 +183,7 @@ class NNCLR(PeerMethod):
     def build(self, pair: Pair) -> None:
         """Projector, predictor, neighbours and NT-Xent."""
         hidden, out = pair.hidden_dim, pair.out_dim
-        self.projector = heads.NNCLRProjectionHead(FEATURES, hidden, out)
+        self.projector = heads.NNCLRProjectionHead(self.features, hidden, out)
         self.predictor = heads.NNCLRPredictionHead(out, given(pair.predictor_dim), out)
         self.neighbours = NNMemoryBankModule(size=(given(pair.queue_length), out))
         self.criterion = losses.NTXentLoss(temperature=given(pair.temperature))
@@ -209,6 +210,6 @@ PEER_METHODS: dict[str, type[PeerMethod]] = {
 }
 
 
-def create_peer(method: str, backbone: nn.Module) -> PeerMethod:
-    """The method by its name in PAIRS."""
-    return PEER_METHODS[method](backbone, PAIRS[method])
+def create_peer(method: str, backbone: ResNet, pair: Pair) -> PeerMethod:
+    """The method by its name in PAIRS, with the numbers of a row."""
+    return PEER_METHODS[method](backbone, pair)

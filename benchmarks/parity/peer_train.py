@@ -55,17 +55,18 @@ def main() -> None:
     torch.manual_seed(options.seed)
     # The very weights that ours starts with: it too takes the encoder's first of all.
     backbone = ResNet(DEPTH, width=WIDTH, stem=STEM)
-    method = create_peer(options.method, backbone).train()
-    loader = _loader(options.method, options.images, options.workers)
-    record = _train(method, PAIRS[options.method], loader, options.epochs)
+    pair = PAIRS[options.method]
+    method = create_peer(options.method, backbone, pair).train()
+    loader = _loader(options.method, pair, options.images, options.workers)
+    record = _train(method, pair, loader, options.epochs)
     record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
     options.out.mkdir(parents=True, exist_ok=True)
     torch.save(method.encoder.state_dict(), options.out / "encoder.pt")
     (options.out / "record.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def _loader(method: str, images: Path, workers: int) -> DataLoader[Any]:
-    dataset = LightlyDataset(str(images), transform=peer_transform(method))
+def _loader(method: str, pair: Pair, images: Path, workers: int) -> DataLoader[Any]:
+    dataset = LightlyDataset(str(images), transform=peer_transform(method, pair))
     return DataLoader(
         dataset,
         batch_size=BATCH,
@@ -116,18 +117,23 @@ def _optimizer(
     def cosine(step: int) -> float:
         return (1 + math.cos(math.pi * step / total_steps)) / 2
 
+    groups = parameter_groups(method)
+    optimizer = torch.optim.SGD(
+        groups, lr=pair.lr, momentum=SGD_MOMENTUM, weight_decay=pair.weight_decay
+    )
+    schedules = [cosine if group["follows"] else lambda step: 1.0 for group in groups]
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+
+
+def parameter_groups(method: PeerMethod) -> list[dict[str, Any]]:
+    """All trained parameters: those whose rate follows the schedule, and those whose stays."""
     follows: list[torch.nn.Parameter] = []
     stays: list[torch.nn.Parameter] = []
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
             (stays if name.split(".")[0] in method.constant_lr else follows).append(parameter)
-    groups = [{"params": follows}, {"params": stays}]
-    used = [group for group in groups if group["params"]]
-    optimizer = torch.optim.SGD(
-        used, lr=pair.lr, momentum=SGD_MOMENTUM, weight_decay=pair.weight_decay
-    )
-    schedules = [cosine, lambda step: 1.0][: len(used)]
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
+    groups = [{"params": follows, "follows": True}, {"params": stays, "follows": False}]
+    return [group for group in groups if group["params"]]
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from typing import Any
 from lightly import transforms
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 
-from benchmarks.parity.shared_settings import LOCAL_PX, MEAN, PAIRS, SIZE_PX, STD, Pair, View
+from benchmarks.parity.shared_settings import LOCAL_PX, MEAN, SIZE_PX, STD, Pair, View
 
 _STRENGTH = 0.5
 
 
-def peer_transform(method: str) -> Callable[[Any], list[Any]]:
-    """From a PIL image to its list of views."""
-    return _MAKERS[method](PAIRS[method])
+def peer_transform(method: str, pair: Pair) -> Callable[[Any], list[Any]]:
+    """From a PIL image to its list of views, by a method's transform and the numbers of a row."""
+    return _MAKERS[method](pair)
 
 
 def _common(view: View) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from trainer.nets.resnet import ResNet
 pytest.importorskip("lightly", reason="lightly lives in the peers' environment: make bench-peers")
 
 
+# lightly's DINO head is made with it.
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", list(PAIRS))
 def test_both_sides_compute_one_loss(method: str) -> None:
     """Value and gradient of one batch, or the sentence that says why there is no formula."""
