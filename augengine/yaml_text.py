@@ -18,13 +18,30 @@ class YamlError(ValueError):
     """Text that is not read; the message is the reason."""
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which takes the last of two values of a key; here that is an error."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in lines:
+                both = " and ".join(dict.fromkeys((str(lines[name]), str(line))))
+                raise YamlError(f"a key has one value, got {key.value} twice (line {both})")
+            lines[name] = line
+        return node
+
+
 def parse_yaml(text: str) -> Any:
     """The values of a YAML document; raises YamlError for all that is not a small, plain one."""
     if len(text) > _MAX_CHARACTERS:
         raise YamlError(f"it has over {_MAX_CHARACTERS:,} characters")
     try:
         _check_size(text)
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_PlainLoader)
         _check_numbers(values)
     except YamlError:
         raise

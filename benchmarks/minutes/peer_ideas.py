@@ -45,4 +45,6 @@ PEER_IDEAS: dict[str, PeerIdea] = {
     "nnclr": PeerIdea(method="nnclr"),
     "swav-2+6": PeerIdea(method="swav"),
     "vicreg": PeerIdea(method="vicreg", rate=0.03),
+    # What gained, together: the one that is trained as long as ours.
+    "chosen": PeerIdea(batch=64, temperature=0.2),
 }

@@ -36,6 +36,8 @@ WRONG = {
     "no time": "!!timestamp never",
     "a program": "!!python/object/apply:os.system [id]",
     "torn": "{a: [b",
+    "a key twice": "name: swav\nviews: 2\nname: byol",
+    "a key twice, inside": "optim: {base_lr: 0.1, base_lr: 0.2}",
 }
 
 
@@ -80,3 +82,14 @@ def test_a_method_that_is_no_text_is_refused(name: str) -> None:
 def test_keys_that_are_numbers_have_names_too() -> None:
     """A mapping with any keys can be compared with another run's."""
     assert dict(flatten({"a": {1: 2, None: 3}})) == {"a.1": 2, "a.None": 3}
+
+
+def test_a_key_that_stands_twice_is_named_with_its_lines() -> None:
+    """The last one would win, and nobody would know; the same key in two places is two keys."""
+    with pytest.raises(YamlError, match=r"one value, got views twice \(line 2 and 4\)"):
+        parse_yaml("name: swav\nviews: 2\ngroups: []\n'views': 2+6")
+    with pytest.raises(YamlError, match=r"got lr twice \(line 1\)"):
+        parse_yaml("{lr: 1, lr: 2}")
+    assert parse_yaml("a: {b: 1}\nc: {b: 2}") == {"a": {"b": 1}, "c": {"b": 2}}
+    merged = "a: &a {b: 1, c: 2}\nd: &d {<<: *a, b: 3}\ne: {<<: *d, c: 4}"
+    assert parse_yaml(merged)["e"] == {"b": 3, "c": 4}

@@ -1,11 +1,12 @@
 """One process at a time writes into a run's folder: the lock is on the folder, and leaves no file.
 
 The kernel lets go of it when the process ends, however it ends. Where a file system has no such
-locks (NFS has none on folders), nothing is locked.
+locks (NFS has none on folders), a line says that nothing is locked.
 """
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +33,11 @@ def alone_in(out: Path) -> Iterator[None]:
                 f"one process at a time trains in a folder, got --out {out}, where another is at "
                 "work; wait for it or stop it, or name another --out"
             ) from None
-        except OSError:
-            pass  # no locks here
+        except OSError as error:
+            sys.stderr.write(
+                f"warning: {out} has no locks ({error.strerror}): take care that no other process "
+                "trains in it\n"
+            )
         yield
     finally:
         os.close(descriptor)

@@ -132,8 +132,10 @@ def parse_override(text: str) -> dict[str, Any]:
         )
     try:
         nested = parse_yaml(value)
-    except YamlError:
-        raise UsageError(f"the value of {path} must be YAML, got {value!r}; quote it") from None
+    except YamlError as error:
+        raise UsageError(
+            f"the value of {path} must be YAML, got {value!r} ({error}); quote it or mend it"
+        ) from None
     for key in reversed(keys):
         nested = {key: nested}
     return nested

@@ -1,5 +1,6 @@
 """Two processes do not write into one run: the later one is refused, and changes nothing."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tiny_run import tiny_config
 
 from shards.errors import UsageError
+from trainer.record import run_lock
 from trainer.record.run_lock import alone_in
 from trainer.train import train
 
@@ -47,3 +49,19 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
             process.kill()
     with alone_in(tmp_path):
         assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on; that nobody else writes into its folder is the user's to see to."""
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_lock.fcntl, "flock", flock)
+    with alone_in(tmp_path):
+        pass
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"warning: {tmp_path} has no locks (No locks available)" in said
