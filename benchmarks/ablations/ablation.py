@@ -15,6 +15,11 @@ UNTRAINED = "untrained"
 CHANCE = 2.0
 
 
+# Typed in every cell, by this word or another: rows of two optimizers do not compare, and which of
+# them the fitted rule takes may change between two rows.
+MUON = "optim.name=muon"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A run of an ablation: a point of its picture."""

@@ -42,8 +42,9 @@ class Switches:
         method = "mocov2" if self.negatives else "byol"
         keys = (f"method.{key}={str(value).lower()}" for key, value in settings.items())
         rate = RATE if self.symmetric else 2 * RATE
-        warmup = "optim.warmup_epochs=1"  # the fitted ones are not alike
-        return ("--method", method, "--views", "2", *keys, f"optim.base_lr={rate:g}", warmup)
+        # The fitted warm-ups are not alike.
+        optim = ("optim.name=sgd", f"optim.base_lr={rate:g}", "optim.warmup_epochs=1")
+        return ("--method", method, "--views", "2", *keys, *optim)
 
     @property
     def cell(self) -> Cell:

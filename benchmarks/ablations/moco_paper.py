@@ -3,10 +3,10 @@
 He et al. 2019, 1911.05722.
 """
 
-from benchmarks.ablations.ablation import Ablation, Cell, Claim, loses
+from benchmarks.ablations.ablation import MUON, Ablation, Cell, Claim, loses
 
 LENGTHS = (64, 256, 1024, 4096)
-_WORDS = ("--method", "mocov1", "--views", "2", "--batch-size", "64")
+_WORDS = ("--method", "mocov1", "--views", "2", "--batch-size", "64", MUON)
 
 QUEUE = Ablation(
     name="moco-queue",

@@ -3,7 +3,7 @@
 Chen et al. 2020, 2002.05709.
 """
 
-from benchmarks.ablations.ablation import Ablation, Cell, Claim, Scores, loses
+from benchmarks.ablations.ablation import MUON, Ablation, Cell, Claim, Scores, loses
 
 TEMPERATURES = (0.05, 0.1, 0.2, 0.5, 1.0)
 PROJECTORS = {"none": 0, "linear": 1, "MLP": 2}
@@ -11,7 +11,7 @@ PROJECTORS = {"none": 0, "linear": 1, "MLP": 2}
 
 def _cell(at: str, temperature: float, layers: int) -> Cell:
     keys = (f"method.temperature={temperature:g}", f"method.projector_layers={layers}")
-    words = ("--method", "simclr", "--views", "2", "--batch-size", "64", *keys)
+    words = ("--method", "simclr", "--views", "2", "--batch-size", "64", MUON, *keys)
     return Cell(series="SimCLR", at=at, words=words)
 
 

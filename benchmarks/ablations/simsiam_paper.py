@@ -3,9 +3,9 @@
 Chen and He 2020, 2011.10566.
 """
 
-from benchmarks.ablations.ablation import Ablation, Cell, Claim, Scores, keeps_half
+from benchmarks.ablations.ablation import MUON, Ablation, Cell, Claim, Scores, keeps_half
 
-_WORDS = ("--method", "simsiam", "--views", "2", "--batch-size", "64")
+_WORDS = ("--method", "simsiam", "--views", "2", "--batch-size", "64", MUON)
 _WHOLE = "SimSiam, whole"
 
 

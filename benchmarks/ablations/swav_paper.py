@@ -3,12 +3,12 @@
 Caron et al. 2020, 2006.09882; github.com/facebookresearch/swav.
 """
 
-from benchmarks.ablations.ablation import CHANCE, Ablation, Cell, Claim, loses, spread
+from benchmarks.ablations.ablation import CHANCE, MUON, Ablation, Cell, Claim, loses, spread
 
 NUMBERS = (24, 48, 192, 768)
 ENOUGH = NUMBERS[1:]  # three quarters of a batch, as 3,000 of 4,096, and more
 VIEWS = ("2", "2+2", "2+4", "2+6")
-_WORDS = ("--method", "swav", "--batch-size", "64")
+_WORDS = ("--method", "swav", "--batch-size", "64", MUON)
 # Of both groups, whether there are local crops or not: the fitted recipe's beside local ones.
 _CROPS = "policy.groups=[{scale: [0.3, 1.0]}, {scale: [0.1, 0.3]}]"
 

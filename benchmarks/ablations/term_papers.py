@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from benchmarks.ablations.ablation import Ablation, Cell, Claim, loses
+from benchmarks.ablations.ablation import MUON, Ablation, Cell, Claim, loses
 
 WITHOUT = "without"
 
@@ -39,7 +39,7 @@ def _beside(
 
 
 def _base(method: str) -> tuple[str, ...]:
-    return ("--method", method, "--views", "2", "--batch-size", "64")
+    return ("--method", method, "--views", "2", "--batch-size", "64", MUON)
 
 
 AUGSELF = _beside(

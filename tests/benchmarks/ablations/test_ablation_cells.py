@@ -88,6 +88,16 @@ def test_cells_differ_in_one_thing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
+def test_every_cell_types_its_optimizer(name: str) -> None:
+    """One of an ablation: rows made before and after a change of the fitted rule do compare."""
+    typed = [
+        [word for word in cell.words if word.startswith("optim.name=")]
+        for cell in ABLATIONS[name].cells
+    ]
+    assert all(len(words) == 1 and words == typed[0] for words in typed)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_every_cell_builds(name: str) -> None:
     """Its method takes its settings and its number of views."""
     for cell in ABLATIONS[name].cells:
