@@ -137,8 +137,9 @@ def _best_way(
         for column in range(width if width > 1 or split is _whole else 0):
             cells = [row[column].strip() for row in rows if column < len(row)]
             named = [cell for cell in cells if table.find(cell)]
-            # A column of row numbers may look like names; an ending decides.
-            score = len(named), sum(map(_has_ending, named))
+            # Columns of class or row numbers may look like names: classes return, and of two
+            # that do not, an ending decides.
+            score = len(set(named)), sum(map(_has_ending, named))
             if score > best_score:
                 best, best_score = (split, column), score
     return best

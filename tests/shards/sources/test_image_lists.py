@@ -41,6 +41,13 @@ def test_row_numbers_are_no_names(tmp_path: Path) -> None:
     assert read(tmp_path, text, ["0.jpg", "1.jpg"]) == [(1, "x"), (0, "y")]
 
 
+def test_class_numbers_are_no_names(tmp_path: Path) -> None:
+    """Where images are called by numbers, the column that names most of them has the names."""
+    names = [f"{number}.jpg" for number in range(6)]
+    text = "".join(f"{number % 2},{number}\n" for number in range(7))  # the last is not there
+    assert read(tmp_path, text, names)[:4] == [(0, "0"), (1, "1"), (2, "0"), (3, "1")]
+
+
 def test_names_alone_have_no_labels(tmp_path: Path) -> None:
     """A dot in a name is no ending, a blank no separator."""
     assert read(tmp_path, "a b\nd.v2\nmore/e\n") == [(0, None), (2, None), (3, None)]
