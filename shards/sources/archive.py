@@ -16,7 +16,7 @@ from posixpath import normpath
 
 import numpy as np
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.processes.parallel import with_bar
 from shards.samples.image_header import ImageError
@@ -44,6 +44,7 @@ from shards.sources.layout import find_parts
 from shards.sources.open_archives import Archive, open_archive
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
+from shards.store import read_manifest
 
 _PACKED = (*ARCHIVE_ENDINGS, *OTHER_ENDINGS, ".gz", ".bz2", ".xz", ".zst")
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
@@ -89,7 +90,9 @@ class ArchiveSource:
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
                 f"{remedy if inner else advise_folder(skipped)}"
             )
-        self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
+        self._found, self.classes, self.labels, notes = _label(
+            found, inner_split, spec, _known_classes(paths)
+        )
         if not own_classes:
             self.classes, self.labels, notes = (), np.full_like(self.labels, NO_LABEL), []
         left = f" of {len(every)}" if len(paths) < len(every) else ""
@@ -148,7 +151,7 @@ def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list
 
 
 def _label(
-    found: list[_Found], split: str | None, spec: str
+    found: list[_Found], split: str | None, spec: str, known: Sequence[str]
 ) -> tuple[list[_Found], tuple[str, ...], np.ndarray, list[str]]:
     """Samples of the split, class names, class numbers [N] int32, and what to say of them."""
     if split is None and any(isinstance(s, Sample) and s.labels for _, s, _ in found):
@@ -158,10 +161,26 @@ def _label(
         tops = [part[0] if len(part) > 1 else None for part in parts]
         loose = NoLabel("beside the class folders" if any(tops) else NO_MEMBER)
         labels = [loose if top is None else top for top in tops]
-    numbers, classes = number_classes([None if isinstance(x, NoLabel) else x for x in labels])
+    numbers, classes = number_classes(
+        [None if isinstance(x, NoLabel) else x for x in labels], known
+    )
     kept = [x for (_, s, _), x in zip(found, labels, strict=True) if isinstance(s, Sample)]
     told = tell_unlabelled(Counter(x.why for x in kept if isinstance(x, NoLabel)), len(kept))
     return found, classes, numbers, [told] if told else []
+
+
+def _known_classes(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Names of the class numbers, where the tars are those of a set that has them."""
+    folder, *others = {path.parent for path in paths}
+    try:
+        manifest = None if others else read_manifest(folder)
+    except DataError:  # a manifest.json of somebody else
+        return ()
+    if manifest is None or {path.name for path in paths} - {
+        shard.name for shard in manifest.shards
+    }:
+        return ()
+    return manifest.classes
 
 
 def _read_labels(found: list[_Found]) -> list[Label | NoLabel]:

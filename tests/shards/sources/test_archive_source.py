@@ -100,6 +100,17 @@ def test_webdatasets_labels_come_first(tmp_path: Path) -> None:
     assert ArchiveSource(str(tmp_path)).fingerprint != source.fingerprint
 
 
+def test_a_set_that_is_packed_anew_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+    """Of the folder, a glob or one tar; a manifest of another tool names none."""
+    write_tar(tmp_path / "x.tar", PHOTOS)
+    packed = tmp_path / "set"
+    pack(open_source(str(tmp_path / "x.tar")), packed, workers=1)
+    for spec in (packed, packed / "*.tar", packed / "train-000000.tar"):
+        assert open_source(str(spec)).classes == ("cat", "dog")
+    (packed / "manifest.json").write_text("{}")
+    assert open_source(str(packed)).classes == ("0", "1")
+
+
 def test_a_folder_that_everything_lies_in_is_no_class(tmp_path: Path) -> None:
     """As a zip of a folder has; what lies beside the class folders has no class, and is counted."""
     inside = [(f"photos/{name}", data) for name, data in PHOTOS]
