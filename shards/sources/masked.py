@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shards.errors import UsageError
 from shards.samples.masks import MASK_EXTENSION
-from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
 from shards.terminal.counted import agreed, counted
 
 _ENDINGS = (".png", f".{MASK_EXTENSION}")
@@ -51,6 +51,8 @@ class MaskedSource:
             for name, path in zip(names, self._paths, strict=True)
         )
         self.fingerprint = fingerprint_of([source.fingerprint, self.masks])
+        if inner := masks_of(source):  # of an image that has none in the folder
+            self.masks = fingerprint_of([inner, self.masks])
         self.notes = (
             *source.notes,
             f"{folder}: {len(found):,} of {counted(len(names), 'image')} "

@@ -9,7 +9,7 @@ import numpy as np
 from shards.errors import UsageError
 from shards.samples.skip_list import SkipLine, SkipList
 from shards.sources.image_lists import NameTable
-from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
 from shards.terminal.counted import agreed, counted
 
 
@@ -22,7 +22,7 @@ class SkippedSource:
             source.stores_names,
             source.classes,
         )
-        self.labels = source.labels[kept]
+        self.labels, self.masks = source.labels[kept], masks_of(source)
         names = source.names
         self.names = None if names is None else [str(names[number]) for number in kept.tolist()]
         self.fingerprint = fingerprint_of([source.fingerprint, sha256(kept.tobytes()).hexdigest()])
