@@ -8,6 +8,7 @@ Which member of a sample is its image: `samples/image_key.py`. In a zip, which n
 makes, every image is a sample of its own.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -36,6 +37,7 @@ from shards.sources.archive_names import (
     find_archives,
     is_archive_name,
     loose_notes,
+    match_archives,
 )
 from shards.sources.archive_samples import replaced_notes, samples_of
 from shards.sources.folder import skipped_notes
@@ -68,16 +70,17 @@ class ArchiveSource:
         progress: bool = False,
     ) -> None:
         root = Path(spec)
-        every = find_archives(root) if root.is_dir() else _matches(root)
+        every = find_archives(root) if root.is_dir() else match_archives(spec)
         paths, inner_split = _of_split(every, split, spec)
         sizes = [path.stat().st_size for path in paths]
         opened = ((i, open_archive(path, scratch)) for i, path in enumerate(paths))
         archives = dict(with_bar(opened, "opening", sizes, show=progress))
+        around = root if root.is_dir() else os.path.commonpath([path.parent for path in paths])
         skipped: Counter[str] = Counter()
         replaced: Counter[str] = Counter()
         found: list[_Found] = []
         for path, archive in zip(paths, archives.values(), strict=True):
-            before = f"{path.relative_to(root) if root.is_dir() else path.name}:"
+            before = f"{path.relative_to(around)}:"
             key = image_key or (EACH if path.name.lower().endswith(".zip") else AUTO)
             for sample in samples_of(archive, key, skipped, replaced):
                 name = sample.name if isinstance(sample, Refused) else sample.image.name
@@ -95,6 +98,11 @@ class ArchiveSource:
         )
         if not own_classes:
             self.classes, self.labels, notes = (), np.full_like(self.labels, NO_LABEL), []
+        elif not self.classes and len(paths) > 1:  # as in ImageNet's tar of tars
+            notes.append(
+                f"no image has a class in these {len(paths):,} archives; where each is one, unpack "
+                f"each into a folder of its name, and give the folder around them"
+            )
         left = f" of {len(every)}" if len(paths) < len(every) else ""
         others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
         if others:
@@ -131,12 +139,6 @@ class ArchiveSource:
             return RawSample(name, NO_LABEL, partial(_refuse, sample.reason))
         mask = None if sample.mask is None else archive.payload(sample.mask)
         return RawSample(name, label, archive.payload(sample.image), mask)
-
-
-def _matches(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(p for p in path.parent.glob(path.name) if is_archive_name(p.name))
 
 
 def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list[Path], str | None]:
