@@ -76,10 +76,11 @@ def open_source(
         source = open_own(own, spec, split, image_key)
     else:
         source = _open(spec, split, image_key, labels is None, scratch, progress)
+    names = source.names if skip_list is not None else None
     if files is not None:
         source = take_listed(source, files)
     if skip_list is not None:
-        source = leave_out(source, read_skip_list(skip_list))
+        source = leave_out(source, read_skip_list(skip_list), names)
     return source if labels is None else label_listed(source, labels, label_column)
 
 
