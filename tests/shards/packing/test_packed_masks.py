@@ -1,6 +1,8 @@
 """Masks are packed beside their images, found by the index, and refused where they are broken."""
 
 import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from shards.sources import raw
 from shards.sources.detect import open_source
 from shards.sources.folder import FolderSource
 from shards.sources.masked import MaskedSource
+from shards.sources.source_words import SourceWords
 from shards.upkeep.folder_check import check_folder
 
 
@@ -123,6 +126,23 @@ def test_a_folder_without_a_fitting_mask_is_refused(tmp_path: Path) -> None:
     (masks / "a/0.mask.png").write_bytes(b"")
     with pytest.raises(UsageError, match="an image has one mask"):
         MaskedSource(FolderSource(photos), masks)
+
+
+def test_a_mask_that_would_be_packed_as_an_image_is_refused(tmp_path: Path) -> None:
+    """Masks beside their images, or below them; a list of the images takes them as they lie."""
+    photos, masks = write_masked_folders(tmp_path)
+    for place in ("photos", "photos/masks"):
+        folder = shutil.copytree(masks, tmp_path / place, dirs_exist_ok=True)
+        with pytest.raises(UsageError, match="would be packed as images, too"):
+            SourceWords(spec=str(photos), masks=folder).open()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/1.jpg").write_bytes(png(pictured(1)[0]))
+    (tmp_path / "both/1.png").write_bytes(png(pictured(1)[1]))
+    (tmp_path / "list.txt").write_text("1.jpg\n")
+    words = SourceWords(spec=str(tmp_path / "both"), masks=tmp_path / "both")
+    with pytest.raises(UsageError, match="would be packed as images, too"):
+        words.open()
+    assert len(replace(words, files=tmp_path / "list.txt").open()) == 1
 
 
 def test_tars_of_others_are_indexed_with_their_masks(tmp_path: Path) -> None:
