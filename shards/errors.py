@@ -6,12 +6,15 @@ notebook.
 """
 
 import errno
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EXIT_DATA = 1
 EXIT_USAGE = 2
+# A path that leads nowhere for this user, whoever asks for it.
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 _MAX_CHARACTERS = 2_000  # of a message: it may quote what a file holds
 
 
@@ -26,15 +29,25 @@ class DataError(RuntimeError):
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit code, printing an expected error as one line.
 
-    Only `UsageError` and `DataError` are expected; anything else is our defect and keeps its
-    traceback. Ctrl-C ends with the shell's convention, 130.
+    Only `UsageError` and `DataError` are expected, and paths that are closed to the user or no
+    paths; anything else is our defect and keeps its traceback. Ctrl-C ends with the shell's
+    convention, 130.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A user's names may hold what no text does, or what the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with room_named():
             return main() or 0
     except (UsageError, DataError) as error:
         sys.stderr.write(f"error: {one_line(str(error))}\n")
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_DATA
+    except OSError as error:
+        if error.errno not in _CLOSED or error.filename is None:
+            raise
+        line = f"a path is one that you may use, got {error.strerror} for {error.filename}"
+        sys.stderr.write(f"error: {one_line(line)}; mend its permissions, or name another\n")
+        return EXIT_DATA
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

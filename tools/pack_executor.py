@@ -1,6 +1,7 @@
 """`make_shards.py --executor`: what it goes with, and the pack on that cluster."""
 
 import argparse
+import glob
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,5 +64,5 @@ def _as_typed(report: PackReport, out: str) -> PackReport:
 def _seen(spec: str) -> str:
     """A path, or a glob of some, in full; any other word as it is."""
     path = Path(spec)
-    is_path = path.exists() or any(path.parent.glob(path.name))
+    is_path = path.exists() or bool(glob.glob(spec))
     return str(path.absolute()) if is_path else spec

@@ -15,6 +15,7 @@ from shards.format import INDEX_DTYPE, PACKER, Manifest
 from shards.indexing.changes import doubts_about, first_other
 from shards.indexing.tar_folder import tar_states
 from shards.packing.home import DiskHome, Home
+from shards.packing.part import tell_difference
 from shards.packing.staging import has_finished_shards, read_recipe
 from shards.store import cache_folder, read_manifest
 
@@ -57,6 +58,14 @@ def check_out(home: Home, recipe: Mapping[str, object], *, overwrite: bool) -> M
             f"OUT holds an unfinished set of another source or other options, got {home.where}; "
             f"repeat the command that began it, name another OUT, or {_instead(home, 'drop')}"
         )
+    if unfinished is not None and not is_other and has_finished_shards(out) and not overwrite:
+        versions = {"versions": unfinished.get("versions")}
+        if difference := tell_difference(versions, {"versions": recipe["versions"]}):
+            raise UsageError(
+                f"an unfinished set goes on with the versions that began it, got {home.where} with "
+                f"{difference}; install the first ones, name another OUT, or "
+                f"{_instead(home, 'drop')}"
+            )
     if unfinished is None:
         _check_empty(home)
     return None

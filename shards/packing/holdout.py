@@ -90,12 +90,13 @@ class HoldOut:
 
 def parse_hold_out(text: str) -> HoldOut:
     """A hold-out from a text such as 10% or 1000; raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.replace(",", "").strip())
-    if not match or (not match[2] and "." in match[1]):
+    # A comma parts thousands: 1,5% is no 15%.
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?=%)|\d{1,3}(?:,\d{3})+(?!%)|\d+)(%?)", text.strip())
+    if not match:
         raise UsageError(
             f"a hold-out is a number of images from 1 or a share between 0% and 100%, got "
             f"{text!r}; give such as 1000 or 10%"
         )
     if match[2]:
         return HoldOut(float(match[1]) / 100, None)
-    return HoldOut(None, int(match[1]))
+    return HoldOut(None, int(match[1].replace(",", "")))

@@ -19,7 +19,7 @@ from shards.packing.part import Part
 from shards.packing.shard_writer import ShardWriter, sample_members
 from shards.packing.staging import FinishedShard, Staging
 from shards.samples.quarantine import Refused
-from shards.sources.raw import Source
+from shards.sources.raw import Source, masks_of
 
 _MIN_KEY_DIGITS = 6
 
@@ -40,7 +40,7 @@ class SetToPack:
     def recipe(self) -> dict[str, object]:
         """The identity of a set, in JSON types only: it is compared after a round trip."""
         packages = ("augengine", "numpy", "pillow")
-        masks = getattr(self.source, "masks", "")  # of sources that have some
+        masks = masks_of(self.source)
         return {
             **({"masks": masks} if masks else {}),
             "tool": PACKER,

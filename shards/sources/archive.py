@@ -8,6 +8,7 @@ Which member of a sample is its image: `samples/image_key.py`. In a zip, which n
 makes, every image is a sample of its own.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from posixpath import normpath
 
 import numpy as np
 
-from shards.errors import UsageError
+from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.processes.parallel import with_bar
 from shards.samples.image_header import ImageError
@@ -36,6 +37,7 @@ from shards.sources.archive_names import (
     find_archives,
     is_archive_name,
     loose_notes,
+    match_archives,
 )
 from shards.sources.archive_samples import replaced_notes, samples_of
 from shards.sources.folder import skipped_notes
@@ -44,6 +46,7 @@ from shards.sources.layout import find_parts
 from shards.sources.open_archives import Archive, open_archive
 from shards.sources.raw import Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
+from shards.store import read_manifest
 
 _PACKED = (*ARCHIVE_ENDINGS, *OTHER_ENDINGS, ".gz", ".bz2", ".xz", ".zst")
 _Found = tuple[Archive, Sample | Refused, str]  # and how its owner knows it
@@ -67,16 +70,17 @@ class ArchiveSource:
         progress: bool = False,
     ) -> None:
         root = Path(spec)
-        every = find_archives(root) if root.is_dir() else _matches(root)
+        every = find_archives(root) if root.is_dir() else match_archives(spec)
         paths, inner_split = _of_split(every, split, spec)
         sizes = [path.stat().st_size for path in paths]
         opened = ((i, open_archive(path, scratch)) for i, path in enumerate(paths))
         archives = dict(with_bar(opened, "opening", sizes, show=progress))
+        around = root if root.is_dir() else os.path.commonpath([path.parent for path in paths])
         skipped: Counter[str] = Counter()
         replaced: Counter[str] = Counter()
         found: list[_Found] = []
         for path, archive in zip(paths, archives.values(), strict=True):
-            before = f"{path.relative_to(root) if root.is_dir() else path.name}:"
+            before = f"{path.relative_to(around)}:"
             key = image_key or (EACH if path.name.lower().endswith(".zip") else AUTO)
             for sample in samples_of(archive, key, skipped, replaced):
                 name = sample.name if isinstance(sample, Refused) else sample.image.name
@@ -89,9 +93,16 @@ class ArchiveSource:
                 f"an archive to pack holds images such as .jpg or .png, got {seen} in {spec}; "
                 f"{remedy if inner else advise_folder(skipped)}"
             )
-        self._found, self.classes, self.labels, notes = _label(found, inner_split, spec)
+        self._found, self.classes, self.labels, notes = _label(
+            found, inner_split, spec, _known_classes(paths)
+        )
         if not own_classes:
             self.classes, self.labels, notes = (), np.full_like(self.labels, NO_LABEL), []
+        elif not self.classes and len(paths) > 1:  # as in ImageNet's tar of tars
+            notes.append(
+                f"no image has a class in these {len(paths):,} archives; where each is one, unpack "
+                f"each into a folder of its name, and give the folder around them"
+            )
         left = f" of {len(every)}" if len(paths) < len(every) else ""
         others = find_archives(root, OTHER_ENDINGS) if root.is_dir() else []
         if others:
@@ -130,12 +141,6 @@ class ArchiveSource:
         return RawSample(name, label, archive.payload(sample.image), mask)
 
 
-def _matches(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(p for p in path.parent.glob(path.name) if is_archive_name(p.name))
-
-
 def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list[Path], str | None]:
     """The archives of a split; a split that is in no archive's name is looked for inside."""
     try:
@@ -148,7 +153,7 @@ def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> tuple[list
 
 
 def _label(
-    found: list[_Found], split: str | None, spec: str
+    found: list[_Found], split: str | None, spec: str, known: Sequence[str]
 ) -> tuple[list[_Found], tuple[str, ...], np.ndarray, list[str]]:
     """Samples of the split, class names, class numbers [N] int32, and what to say of them."""
     if split is None and any(isinstance(s, Sample) and s.labels for _, s, _ in found):
@@ -158,10 +163,26 @@ def _label(
         tops = [part[0] if len(part) > 1 else None for part in parts]
         loose = NoLabel("beside the class folders" if any(tops) else NO_MEMBER)
         labels = [loose if top is None else top for top in tops]
-    numbers, classes = number_classes([None if isinstance(x, NoLabel) else x for x in labels])
+    numbers, classes = number_classes(
+        [None if isinstance(x, NoLabel) else x for x in labels], known
+    )
     kept = [x for (_, s, _), x in zip(found, labels, strict=True) if isinstance(s, Sample)]
     told = tell_unlabelled(Counter(x.why for x in kept if isinstance(x, NoLabel)), len(kept))
     return found, classes, numbers, [told] if told else []
+
+
+def _known_classes(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Names of the class numbers, where the tars are those of a set that has them."""
+    folder, *others = {path.parent for path in paths}
+    try:
+        manifest = None if others else read_manifest(folder)
+    except DataError:  # a manifest.json of somebody else
+        return ()
+    if manifest is None or {path.name for path in paths} - {
+        shard.name for shard in manifest.shards
+    }:
+        return ()
+    return manifest.classes
 
 
 def _read_labels(found: list[_Found]) -> list[Label | NoLabel]:

@@ -1,5 +1,6 @@
 """Archives of images in a folder, found by their names, and the images that lie beside them."""
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,14 @@ OTHER_ENDINGS = (".tar.zst", ".tzst", ".tar.lz4", ".tar.z", ".7z", ".rar")
 def find_archives(folder: Path, endings: tuple[str, ...] = ARCHIVE_ENDINGS) -> list[Path]:
     """Files below a folder that are called like archives, at any depth, sorted."""
     return sorted(folder / n for n, e in walk_files(folder) if is_archive_name(e.name, endings))
+
+
+def match_archives(spec: str) -> list[Path]:
+    """A file, or what a glob matches of those that are called like archives, sorted."""
+    if Path(spec).is_file():
+        return [Path(spec)]
+    matches = map(Path, glob.glob(spec))
+    return sorted(p for p in matches if is_archive_name(p.name) and p.is_file())
 
 
 def loose_notes(folder: Path) -> Iterator[str]:

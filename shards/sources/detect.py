@@ -10,7 +10,12 @@ from shards.errors import UsageError
 from shards.samples.image_header import IMAGE_ENDINGS
 from shards.samples.skip_list import read_skip_list
 from shards.sources.archive import ArchiveSource
-from shards.sources.archive_names import ARCHIVE_ENDINGS, OTHER_ENDINGS, is_archive_name
+from shards.sources.archive_names import (
+    ARCHIVE_ENDINGS,
+    OTHER_ENDINGS,
+    is_archive_name,
+    match_archives,
+)
 from shards.sources.cifar import CifarSource, is_cifar_archive, is_cifar_folder
 from shards.sources.demo_set import DemoSource
 from shards.sources.folder import FolderSource
@@ -71,10 +76,11 @@ def open_source(
         source = open_own(own, spec, split, image_key)
     else:
         source = _open(spec, split, image_key, labels is None, scratch, progress)
+    names = source.names if skip_list is not None else None
     if files is not None:
         source = take_listed(source, files)
     if skip_list is not None:
-        source = leave_out(source, read_skip_list(skip_list))
+        source = leave_out(source, read_skip_list(skip_list), names)
     return source if labels is None else label_listed(source, labels, label_column)
 
 
@@ -96,7 +102,7 @@ def _open(
         source = _open_file(path, split)
     elif is_parquet_name(spec) and find_parquet_files(spec):
         source = ParquetSource(spec, split)
-    elif not any(is_archive_name(found.name) for found in path.parent.glob(path.name)):
+    elif not match_archives(spec):
         raise UsageError(
             f"SOURCE must be {_KINDS}, got {spec!r}, which is not there; check the path"
         )

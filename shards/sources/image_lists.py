@@ -8,6 +8,7 @@ so that `val_0.JPEG`, `images/val_0.JPEG`, `/old/disk/images/val_0.JPEG` and `va
 import csv
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,21 +55,22 @@ class NameTable:
         self._names = names
         self._by_stem: dict[str, list[int]] = defaultdict(list)
         for number, name in enumerate(names):
-            self._by_stem[_stem(_parts(name)[-1])].append(number)
+            self._by_stem[_stem(_plain_parts(name)[-1])].append(number)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def find(self, written: str) -> list[int]:
         """The images that a text may mean: none, one, or several of equal names."""
-        asked = _parts(written)
+        asked = _plain_parts(written)
         if not asked:
             return []
         found = [n for n in self._by_stem.get(_stem(asked[-1]), ()) if self._agrees(n, asked)]
-        if len(found) > 1:
-            # a.jpg beside a.png, or a folder inside another one of the same name.
-            whole = [n for n in found if _parts(self._names[n]) == asked]
-            found = whole or found
+        # a.jpg beside a.png, or a folder inside another one of the same name; then one name whose
+        # accents are written in two ways.
+        for form in (_plain_parts, _parts):
+            if len(found) > 1:
+                found = [n for n in found if form(self._names[n]) == form(written)] or found
         return found
 
     def name(self, number: int) -> str:
@@ -76,12 +78,9 @@ class NameTable:
         return self._names[number]
 
     def _agrees(self, number: int, asked: list[str]) -> bool:
-        name = self._names[number]
-        if _has_ending(asked[-1]) and not name.endswith(asked[-1]):
+        own = _plain_parts(self._names[number])
+        if _has_ending(asked[-1]) and not own[-1].endswith(asked[-1]):
             return False
-        if len(asked) == 1:
-            return True
-        own = _parts(name)
         return all(a == b for a, b in zip(own[-2::-1], asked[-2::-1], strict=False))
 
 
@@ -137,8 +136,9 @@ def _best_way(
         for column in range(width if width > 1 or split is _whole else 0):
             cells = [row[column].strip() for row in rows if column < len(row)]
             named = [cell for cell in cells if table.find(cell)]
-            # A column of row numbers may look like names; an ending decides.
-            score = len(named), sum(map(_has_ending, named))
+            # Columns of class or row numbers may look like names: classes return, and of two
+            # that do not, an ending decides.
+            score = len(set(named)), sum(map(_has_ending, named))
             if score > best_score:
                 best, best_score = (split, column), score
     return best
@@ -231,6 +231,11 @@ def _one(path: Path, number: int, name: str, table: NameTable) -> int | None:
 def _parts(name: str) -> list[str]:
     parts = name.replace("\\", "/").replace(":", "/").split("/")
     return [part for part in parts if part not in ("", ".")]
+
+
+def _plain_parts(name: str) -> list[str]:
+    """Accents as lists have them: macOS writes its file names with the other Unicode form."""
+    return _parts(unicodedata.normalize("NFC", name))
 
 
 def _has_ending(name: str) -> bool:

@@ -16,7 +16,7 @@ from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
 from shards.samples.labels import Label, NoLabel, label_from_text, number_classes, tell_unlabelled
 from shards.sources.image_lists import ImageList, ListedLine, NameTable, read_list
-from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
 from shards.terminal.counted import counted
 
 
@@ -34,6 +34,7 @@ class ListedSource:
         notes: tuple[str, ...],
     ) -> None:
         self.kind, self.stores_names = source.kind, source.stores_names
+        self.masks = masks_of(source)
         self.classes, self.labels = classes, labels
         self.notes = (*source.notes, *notes)
         names: Sequence[str] = source.names or ()

@@ -5,13 +5,13 @@ without one.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shards.errors import UsageError
 from shards.samples.masks import MASK_EXTENSION
-from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
 from shards.terminal.counted import agreed, counted
 
 _ENDINGS = (".png", f".{MASK_EXTENSION}")
@@ -20,11 +20,17 @@ _ENDINGS = (".png", f".{MASK_EXTENSION}")
 class MaskedSource:
     """The same images in the same order, some with a mask."""
 
-    def __init__(self, source: Source, folder: Path) -> None:
+    def __init__(self, source: Source, folder: Path, root: Path | None = None) -> None:
         """Find the masks by the names of the images.
 
+        Args:
+            source: the images.
+            folder: the masks.
+            root: the folder of the images, where they lie in one.
+
         Raises:
-            UsageError: no folder, a source whose images have no names, or no mask of any.
+            UsageError: no folder, a source whose images have no names, no mask of any, or masks
+                that are images of the source, too.
         """
         if not folder.is_dir():
             raise UsageError(f"--masks is a folder of PNGs, got {folder}; make one: {_MAKE}")
@@ -46,11 +52,15 @@ class MaskedSource:
                 f"--masks holds a PNG of the name of each image, such as {expected}, got none that "
                 f"fits in {folder}; name the folder that mirrors SOURCE, or make one: {_MAKE}"
             )
+        if root is not None:
+            _check_apart(names, found, root.resolve(), folder)
         self.masks = fingerprint_of(
             f"{name}\0{'' if path is None else path.stat().st_size}"
             for name, path in zip(names, self._paths, strict=True)
         )
         self.fingerprint = fingerprint_of([source.fingerprint, self.masks])
+        if inner := masks_of(source):  # of an image that has none in the folder
+            self.masks = fingerprint_of([inner, self.masks])
         self.notes = (
             *source.notes,
             f"{folder}: {len(found):,} of {counted(len(names), 'image')} "
@@ -68,6 +78,20 @@ class MaskedSource:
 
 
 _MAKE = "python -m tools.make_masks SOURCE DIR"
+
+
+def _check_apart(names: Sequence[str], found: Sequence[Path], root: Path, folder: Path) -> None:
+    """Refuse masks that would be packed as images."""
+    if root not in (folder.resolve(), *folder.resolve().parents):
+        return
+    images = {root / name for name in names}
+    both = [path for path in found if path.resolve() in images]
+    if both:
+        raise UsageError(
+            f"masks lie outside of SOURCE, got {len(both):,} in {folder} that would be packed as "
+            f"images, too, {both[0]} first; move them into a folder of their own, or name the "
+            f"images with --files"
+        )
 
 
 def _mask_of(folder: Path, name: str) -> Path | None:

@@ -9,6 +9,7 @@ read with its whole row group, so these are the source's blocks, and the latest 
 """
 
 import glob
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
@@ -30,6 +31,7 @@ from shards.sources.parquet_columns import (
 )
 from shards.sources.raw import WINDOW_SAMPLES, Payload, RawSample, fingerprint_of
 from shards.sources.splits import choose_split
+from shards.sources.walk import is_folder, is_special, list_folder, walk_files
 
 PARQUET_ENDINGS = (".parquet", ".parq", ".pq")
 
@@ -135,12 +137,11 @@ def find_parquet_files(spec: str) -> list[Path]:
     """The Parquet files of a folder (at any depth), a glob, or a single path; sorted."""
     path = Path(spec)
     if path.is_dir():
-        found = (p for p in path.rglob("*") if p.name.lower().endswith(PARQUET_ENDINGS))
-        inside = ((p, p.relative_to(path).parts) for p in found)
-        return sorted(p for p, parts in inside if not any(part.startswith(".") for part in parts))
+        return sorted(path / name for name, entry in walk_files(path) if _is_parquet(entry))
     if path.is_file():
         return [path]
-    return sorted(Path(match) for match in glob.glob(spec) if is_parquet_name(match))
+    matches = (Path(match) for match in glob.glob(spec) if is_parquet_name(match))
+    return sorted(match for match in matches if match.is_file())
 
 
 def is_parquet_name(name: str) -> bool:
@@ -154,9 +155,14 @@ def is_parquet_folder(folder: Path) -> bool:
     A table about images, `metadata.parquet` or one without a column of them, is none.
     """
     inner = (folder / name for name in (".", "data", "train"))
-    found = sorted(path for place in inner if place.is_dir() for path in place.iterdir())
-    paths = [path for path in found if is_parquet_name(path.name)]
+    entries = [entry for place in inner if place.is_dir() for entry in list_folder(place)]
+    paths = [Path(entry) for entry in entries if not is_folder(entry) and _is_parquet(entry)]
     return any(_holds_images(path) for path in paths if path.stem.lower() != "metadata")
+
+
+def _is_parquet(entry: os.DirEntry[str]) -> bool:
+    # macOS leaves a hidden ._x.parquet on foreign disks.
+    return is_parquet_name(entry.name) and entry.name[0] != "." and not is_special(entry)
 
 
 def _holds_images(path: Path) -> bool:

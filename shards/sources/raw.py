@@ -95,6 +95,11 @@ class Source(Protocol):
     def __getitem__(self, number: int) -> RawSample: ...
 
 
+def masks_of(source: Source) -> str:
+    """What changes with the masks of a source that has some (`masks`), else an empty text."""
+    return getattr(source, "masks", "")
+
+
 def fingerprint_of(parts: Iterable[str]) -> str:
     """The sha256 of some strings, kept apart: ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ import numpy as np
 from shards.errors import UsageError
 from shards.samples.skip_list import SkipLine, SkipList
 from shards.sources.image_lists import NameTable
-from shards.sources.raw import RawSample, Source, fingerprint_of
+from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
 from shards.terminal.counted import agreed, counted
 
 
@@ -22,7 +22,7 @@ class SkippedSource:
             source.stores_names,
             source.classes,
         )
-        self.labels = source.labels[kept]
+        self.labels, self.masks = source.labels[kept], masks_of(source)
         names = source.names
         self.names = None if names is None else [str(names[number]) for number in kept.tolist()]
         self.fingerprint = fingerprint_of([source.fingerprint, sha256(kept.tobytes()).hexdigest()])
@@ -42,8 +42,13 @@ class SkippedSource:
         return replace(sample, label=int(self.labels[number]))
 
 
-def leave_out(source: Source, skip: SkipList) -> Source:
+def leave_out(source: Source, skip: SkipList, also_known: Sequence[str] | None = None) -> Source:
     """The source without the images of a list.
+
+    Args:
+        source: what is to be packed.
+        skip: the list.
+        also_known: names of images that are out already, which it may name, too.
 
     Raises:
         UsageError: the list names what is not there, or several images at once, or all.
@@ -55,6 +60,9 @@ def leave_out(source: Source, skip: SkipList) -> Source:
     else:
         numbers = find_names(skip, source.names)
     lost = [line for line, number in zip(skip.lines, numbers, strict=True) if number is None]
+    if lost and also_known is not None:
+        others = NameTable(also_known)
+        lost = [line for line in lost if not others.find(line.name)]
     if lost:
         raise UsageError(tell_lost("--skip-list", "SOURCE", skip, lost))
     is_kept = np.ones(len(source), bool)

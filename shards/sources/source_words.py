@@ -28,4 +28,7 @@ class SourceWords:
         words = asdict(self)
         masks = words.pop("masks")
         source = open_source(**words, progress=progress)
-        return source if masks is None else MaskedSource(source, masks)
+        if masks is None:
+            return source
+        root = Path(self.spec, self.split or "") if source.kind == "folder" else None
+        return MaskedSource(source, masks, root)

@@ -25,6 +25,29 @@ def test_an_error_is_one_line(kind, code: int, capsys: pytest.CaptureFixture[str
     assert err.count("\n") == 1
 
 
+def test_a_path_that_is_closed_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is too long and a closed folder; what is not there is for its reader to say."""
+    assert run_command(lambda: Path("x" * 300).is_dir()) == 1
+    assert "got File name too long for xxx" in capsys.readouterr().err
+
+    def closed() -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "sets/a")
+
+    assert run_command(closed) == 1
+    line = "error: a path is one that you may use, got Permission denied for sets/a; mend its "
+    assert capsys.readouterr().err == f"{line}permissions, or name another\n"
+    with pytest.raises(FileNotFoundError):
+        run_command(lambda: Path("nowhere").stat().st_size)
+
+
+def test_a_name_that_is_no_text_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its codes, and so is one whose letters the terminal's encoding lacks."""
+    with open(tmp_path / "out", "w", encoding="ascii") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        assert run_command(lambda: file.write("a\udce9\xe9b\n") and 0) == 0
+    assert (tmp_path / "out").read_text() == "a\\udce9\\xe9b\n"
+
+
 def test_ordinary_text_stays_as_it_is() -> None:
     """Letters of any script and short messages are not touched."""
     assert one_line("got ñ, 图, é") == "got ñ, 图, é"

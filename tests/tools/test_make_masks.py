@@ -107,6 +107,17 @@ def test_two_images_of_one_name_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_in_place_of_the_folder_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And it stays as it is."""
+    photos, _ = write_masked_folders(tmp_path)
+    (tmp_path / "out").write_text("mine")
+    assert make(photos, tmp_path / "out") == 2
+    assert "masks go to a folder, got the file" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_no_mask_at_all_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where no image decodes there is nothing to pack with, and the exit code says so."""
     (tmp_path / "photos").mkdir()

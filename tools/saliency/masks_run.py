@@ -102,6 +102,8 @@ def _claim(out: Path, method: str) -> None:
                 f"masks by {former}; name another DIR"
             )
         return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"masks go to a folder, got the file {out}; name another")
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps({"method": method}).encode())
 

@@ -47,7 +47,9 @@ def test_more_than_classes_can_give_is_refused() -> None:
         both(HoldOut(0.01, None), [0, 0, 1, 1, 2])
 
 
-@pytest.mark.parametrize("text", ["0", "0%", "100%", "200%", "1.5", "-3", "ten", "", "1e3"])
+@pytest.mark.parametrize(
+    "text", ["0", "0%", "100%", "200%", "1.5", "-3", "ten", "", "1e3", "1,5%", "1,5", "10,00"]
+)
 def test_what_is_no_hold_out_is_refused(text: str) -> None:
     """In one line, with two that are."""
     with pytest.raises(UsageError, match="1000 or 10%"):

@@ -112,6 +112,23 @@ def test_an_unfinished_set_of_another_make_is_not_lost_by_accident(
         assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_an_unfinished_set_of_other_versions_is_not_lost_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its versions are asked for, since no one process packs by two; or --overwrite."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, staging.Staging, "commit", 3)
+        with pytest.raises(KeyboardInterrupt):
+            pack_small(Noise(), tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("shards.packing.pack_run.version_of", lambda package: f"{package}-2")
+        with pytest.raises(
+            UsageError, match=r"other versions: .*pillow .* and pillow-2.*overwrite"
+        ):
+            pack_small(Noise(), tmp_path / "out")
+    assert pack_small(Noise(), tmp_path / "out").num_resumed > 20
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No shard with half its bytes is left, and what was whole is used later."""
 

@@ -1,6 +1,8 @@
 """Masks are packed beside their images, found by the index, and refused where they are broken."""
 
 import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,11 @@ from shards.packing.pack import pack
 from shards.packing.part import Part
 from shards.reader import SampleError, ShardReader
 from shards.samples.masks import masked, read_mask
+from shards.sources import raw
+from shards.sources.detect import open_source
 from shards.sources.folder import FolderSource
 from shards.sources.masked import MaskedSource
+from shards.sources.source_words import SourceWords
 from shards.upkeep.folder_check import check_folder
 
 
@@ -123,12 +128,47 @@ def test_a_folder_without_a_fitting_mask_is_refused(tmp_path: Path) -> None:
         MaskedSource(FolderSource(photos), masks)
 
 
+def test_a_mask_that_would_be_packed_as_an_image_is_refused(tmp_path: Path) -> None:
+    """Masks beside their images, or below them; a list of the images takes them as they lie."""
+    photos, masks = write_masked_folders(tmp_path)
+    for place in ("photos", "photos/masks"):
+        folder = shutil.copytree(masks, tmp_path / place, dirs_exist_ok=True)
+        with pytest.raises(UsageError, match="would be packed as images, too"):
+            SourceWords(spec=str(photos), masks=folder).open()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/1.jpg").write_bytes(png(pictured(1)[0]))
+    (tmp_path / "both/1.png").write_bytes(png(pictured(1)[1]))
+    (tmp_path / "list.txt").write_text("1.jpg\n")
+    words = SourceWords(spec=str(tmp_path / "both"), masks=tmp_path / "both")
+    with pytest.raises(UsageError, match="would be packed as images, too"):
+        words.open()
+    assert len(replace(words, files=tmp_path / "list.txt").open()) == 1
+
+
 def test_tars_of_others_are_indexed_with_their_masks(tmp_path: Path) -> None:
     """`KEY.mask.png` is no further image; a mask alone is an image as before."""
     index = ShardIndex.open(write_masked_tar(tmp_path / "tars"))
     assert len(index) == NUM_IMAGES
     assert np.flatnonzero(~masked(index.records)).tolist() == list(UNMASKED)
     assert not (tmp_path / "tars/quarantine.jsonl").exists()
+
+
+def test_a_set_says_that_it_has_masks_whatever_its_source_was_narrowed_by(tmp_path: Path) -> None:
+    """A skip list, a list of files, one of classes and a folder of masks keep that apart."""
+    spec = str(write_masked_tar(tmp_path / "tars"))
+    (tmp_path / "list.csv").write_text("000003.png,x\n000005.png,y\n")
+    lists = {"skip_list": tmp_path / "skip.txt", "files": tmp_path / "list.csv"}
+    lists["labels"] = lists["files"]
+    (tmp_path / "skip.txt").write_text("000003.png\n")
+    for option, path in lists.items():
+        report = pack(open_source(spec, **{option: path}), tmp_path / option, workers=1)
+        assert report.manifest.made["masks"]
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/000004.png").write_bytes(png(pictured(4)[1]))
+    within, both = open_source(spec), MaskedSource(open_source(spec), tmp_path / "more")
+    write_masked_tar(tmp_path / "others", num_images=9)
+    fewer = MaskedSource(open_source(str(tmp_path / "others")), tmp_path / "more")
+    assert len({raw.masks_of(source) for source in (within, both, fewer)}) == 3
 
 
 def test_a_record_without_a_mask_has_none() -> None:

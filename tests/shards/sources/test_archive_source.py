@@ -100,6 +100,38 @@ def test_webdatasets_labels_come_first(tmp_path: Path) -> None:
     assert ArchiveSource(str(tmp_path)).fingerprint != source.fingerprint
 
 
+def test_a_set_that_is_packed_anew_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+    """Of the folder, a glob or one tar; a manifest of another tool names none."""
+    write_tar(tmp_path / "x.tar", PHOTOS)
+    packed = tmp_path / "set"
+    pack(open_source(str(tmp_path / "x.tar")), packed, workers=1)
+    for spec in (packed, packed / "*.tar", packed / "train-000000.tar"):
+        assert open_source(str(spec)).classes == ("cat", "dog")
+    (packed / "manifest.json").write_text("{}")
+    assert open_source(str(packed)).classes == ("0", "1")
+
+
+def test_a_glob_may_match_archives_of_several_folders(tmp_path: Path) -> None:
+    """Names tell equal ones apart; one that matches nothing is refused, whatever its stars."""
+    for folder in "ab":
+        write_tar(tmp_path / folder / "x.tar", SHARD[:2])
+    source = open_source(f"{tmp_path}/*/x.tar")
+    assert source.names == ["a/x.tar:a.jpg", "b/x.tar:a.jpg"]
+    for spec in ("no*/x.tar", "**.zip", "a**.tar"):
+        with pytest.raises(UsageError, match="not there"):
+            open_source(f"{tmp_path}/{spec}")
+
+
+def test_archives_that_may_be_a_class_each_are_told(tmp_path: Path) -> None:
+    """As ImageNet's are; not where there are classes, or one archive."""
+    flat = [("n1_0.JPEG", jpeg_of(1)), ("n1_1.JPEG", jpeg_of(2))]
+    write_tar(tmp_path / "a/n1.tar", flat)
+    assert not any("no image has a class" in n for n in open_source(str(tmp_path / "a")).notes)
+    write_tar(tmp_path / "a/n2.tar", flat)
+    source = open_source(str(tmp_path / "a"))
+    assert sum("no image has a class in these 2 archives" in n for n in source.notes) == 1
+
+
 def test_a_folder_that_everything_lies_in_is_no_class(tmp_path: Path) -> None:
     """As a zip of a folder has; what lies beside the class folders has no class, and is counted."""
     inside = [(f"photos/{name}", data) for name, data in PHOTOS]

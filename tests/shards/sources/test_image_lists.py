@@ -1,5 +1,6 @@
 """Lists of images as people write them: separators, titles, paths; every line is accounted for."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from shards.sources.image_lists import NameTable, read_list
 NAMES = ["images/a b.jpg", "images/c.png", "images/d.v2.jpg", "more/e.jpg"]
 
 
-def read(folder: Path, text: str, names: list[str] = NAMES) -> list[tuple[int | None, str | None]]:
+def read(
+    folder: Path, text: str, names: list[str] = NAMES, label_column: str | None = None
+) -> list[tuple[int | None, str | None]]:
     (folder / "list.csv").write_bytes(text.encode())
-    listed = read_list(folder / "list.csv", NameTable(names))
+    listed = read_list(folder / "list.csv", NameTable(names), label_column)
     return [(line.image, line.label) for line in listed.lines]
 
 
@@ -27,6 +30,7 @@ def read(folder: Path, text: str, names: list[str] = NAMES) -> list[tuple[int | 
         "label,path\ncat,.\\images\\a b.jpg\ndog,.\\images\\c.png\n",
         '"a b.jpg","cat"\n"c.png","dog"\n',
         "a b.jpg cat\nc.png dog\n",
+        "sep=;\nfile;width;class\na b.jpg;3;cat\nc.png;4;dog\n",
         "# made by hand\n\n,file,label\n0,a b.jpg,cat\n1,c.png,dog\n",
     ],
 )
@@ -39,6 +43,34 @@ def test_row_numbers_are_no_names(tmp_path: Path) -> None:
     """Where images are called by numbers, the column with endings is that of the names."""
     text = "0,1.jpg,x\n1,0.jpg,y\n"
     assert read(tmp_path, text, ["0.jpg", "1.jpg"]) == [(1, "x"), (0, "y")]
+
+
+def test_a_cell_may_have_several_lines(tmp_path: Path) -> None:
+    """As captions in quotes have; a quote that nothing ends is one of its line."""
+    text = 'file,caption,class\nc.png,"one ""1""\n\ntwo, three",cat\n"a b.jpg","x,",dog\n'
+    assert read(tmp_path, text) == [(1, "cat"), (0, "dog")]
+    assert read(tmp_path, "c.png,one\u2028two,cat\ra b.jpg,x,dog\r", label_column="3") == [
+        (1, "cat"),
+        (0, "dog"),
+    ]
+    assert read(tmp_path, '#,"\nc.png,cat\n#"\na b.jpg,dog\n') == [(1, "cat"), (0, "dog")]
+    assert read(tmp_path, 'c.png,"cat\na b.jpg,5" dog\n') == [(1, "cat"), (0, '5" dog')]
+
+
+def test_accents_are_written_in_two_ways(tmp_path: Path) -> None:
+    """A list from Excel names the files of macOS; of two that differ in that alone, its own."""
+    composed, apart = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
+    for written in (composed, apart):
+        assert read(tmp_path, f"x/{written},a\n", [f"x/{apart}"]) == [(0, "a")]
+        both = [f"x/{apart}", f"x/{composed}"]
+        assert read(tmp_path, f"x/{written},a\n", both) == [(both.index(f"x/{written}"), "a")]
+
+
+def test_class_numbers_are_no_names(tmp_path: Path) -> None:
+    """Where images are called by numbers, the column that names most of them has the names."""
+    names = [f"{number}.jpg" for number in range(6)]
+    text = "".join(f"{number % 2},{number}\n" for number in range(7))  # the last is not there
+    assert read(tmp_path, text, names)[:4] == [(0, "0"), (1, "1"), (2, "0"), (3, "1")]
 
 
 def test_names_alone_have_no_labels(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from shards.errors import DataError, UsageError
 from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
+from shards.sources.detect import open_source
 from shards.sources.parquet import ParquetSource
 
 pa = pytest.importorskip("pyarrow")
@@ -46,6 +47,21 @@ def test_rows_over_files_and_row_groups(tmp_path: Path) -> None:
     assert len(ParquetSource(str(tmp_path), "test")) == 1
     with pytest.raises(UsageError, match="train, test"):
         ParquetSource(str(tmp_path), "validation")
+
+
+def test_files_are_found_as_every_folder_is_walked(tmp_path: Path) -> None:
+    """Through a link, inside a folder that is called like a file; what is hidden is not seen."""
+    write(tmp_path / "elsewhere/b.parquet", 3, 2)
+    write(tmp_path / "set/a.parquet/part-0.parquet", 0, 3)
+    (tmp_path / "set/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/._a.parquet").write_bytes(b"of macOS")
+    source = open_source(str(tmp_path / "set"))
+    assert source.kind == "parquet"
+    assert sorted(source[i].name for i in range(len(source))) == [f"{i}.jpg" for i in range(5)]
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/1.jpg").write_bytes(b"an image")
+    (tmp_path / "photos/._a.parquet").write_bytes(b"of macOS")
+    assert open_source(str(tmp_path / "photos")).kind == "folder"
 
 
 def test_only_a_window_of_row_groups_stays_in_memory(

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards.errors import UsageError
 from shards.index import ShardIndex
 from shards.samples.skip_list import SkipLine, SkipList
 from shards.sources.demo_set import DemoSource
+from shards.sources.detect import open_source
 from shards.sources.skipped import SkippedSource, leave_out
 from tools.make_shards import main as make_shards
 
@@ -42,6 +44,18 @@ def test_listed_images_are_not_packed(tmp_path: Path, capsys: pytest.CaptureFixt
     skip.write_text("a/2.png\n")
     assert make_shards(argv) == 2  # another set is in OUT
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_list_may_name_what_another_one_left_out(tmp_path: Path) -> None:
+    """Duplicates of a whole set, of which --files takes a part."""
+    spec, skip, files = str(photos(tmp_path / "photos")), tmp_path / "skip", tmp_path / "files"
+    skip.write_text("a/2.png\n5.png\n")
+    files.write_text("0.png\n2.png\n4.png\n")
+    source = open_source(spec, files=files, skip_list=skip)
+    assert source.names == ["a/0.png", "a/4.png"]
+    skip.write_text("5.png\n9.png\n")
+    with pytest.raises(UsageError, match=r"got 1 of 2 lines.*'9\.png'"):
+        open_source(spec, files=files, skip_list=skip)
 
 
 @pytest.mark.parametrize(
