@@ -10,6 +10,7 @@ from benchmarks.ablations.ablation import CHANCE, UNTRAINED, Ablation, judged
 from benchmarks.ablations.ablation_picture import draw_ablations
 from benchmarks.ablations.ablation_rows import Length, Rows, lengths_of, rows_of, scores_of
 from benchmarks.ablations.ablation_table import ABLATIONS
+from shards.terminal.counted import counted
 
 PICTURE = DOCS / "ablations.png"
 NOT_RUN = "not run"
@@ -39,7 +40,7 @@ def _about() -> str:
     loads = sorted(row["conditions"]["load_average_1min"] for row in rows)
     minutes = sorted(row["seconds"] / 60 for row in rows)
     return (
-        f"{'; '.join(parts)}. {machine['cores']} cores of an {machine['cpu']}, torch "
+        f"{'; '.join(parts)}. {counted(machine['cores'], 'core')} of an {machine['cpu']}, torch "
         f"{machine['versions']['torch']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "
         f"others used the cores too (load average {loads[0]:.1f} to {loads[-1]:.1f}), so that a "
         f"run took {minutes[0]:.0f} to {minutes[-1]:.0f} minutes "
