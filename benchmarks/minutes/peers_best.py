@@ -4,7 +4,7 @@ r"""Ours beside the best of lightly, for equal processor time.
     python -m benchmarks.minutes.peers_best --peer-python .venv-peers/bin/python \
         --train sets/cifar45k --scored-on sets/cifar5k --core-seconds 120
     python -m benchmarks.minutes.peers_best --peer-python .venv-peers/bin/python --voters 0 \
-        --train sets/c10 --scored-on sets/c10_test --beside fast_cifar10 --ideas mild-views
+        --train sets/c10 --scored-on sets/c10_test --beside fast_cifar10 --ideas chosen
     python -m benchmarks.minutes.peers_best --print
 
 The first command tries each idea of peer_ideas.py on held-out training images: as many trials as
