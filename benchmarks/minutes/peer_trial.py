@@ -71,13 +71,8 @@ def _train(
             falls = (1 + math.cos(math.pi * spent)) / 2 if group["follows"] else 1.0
             group["lr"] = idea.pair.lr * falls
         place = Place(step, round(step / spent) + 1, len(loader))
-        method.before_forward(place)
-        loss = method.loss(crops, place)
-        loss.backward()
-        method.before_optimizer(place)
-        optimizer.step()
-        optimizer.zero_grad()
-        step, value = step + 1, loss.item()
+        value = method.step(crops, place, optimizer).item()
+        step += 1
         if not math.isfinite(value):
             raise RuntimeError(f"the loss of step {step} is {value}")
     return {"steps": step, "images": step * idea.batch, "last_loss": value}

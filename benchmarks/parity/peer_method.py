@@ -1,6 +1,6 @@
 """The base of lightly's side of a method: a backbone, heads, slow networks, and one step's hooks.
 
-Runs in the peers' environment. peer_train.py calls before_forward, loss and before_optimizer.
+Runs in the peers' environment. peer_train.py and minutes/peer_trial.py call step.
 """
 
 import copy
@@ -70,6 +70,16 @@ class PeerMethod(nn.Module):
 
     def before_optimizer(self, place: Place) -> None:
         """Between backward and the optimizer's step."""
+
+    def step(self, crops: Crops, place: Place, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        """Train on one batch; its loss."""
+        self.before_forward(place)
+        loss = self.loss(crops, place)
+        loss.backward()
+        self.before_optimizer(place)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
 
     @property
     def encoder(self) -> nn.Module:

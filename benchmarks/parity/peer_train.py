@@ -89,12 +89,7 @@ def _train(method: PeerMethod, pair: Pair, loader: DataLoader[Any], epochs: int)
             crops = next(batches)[0]
             waited += time.perf_counter() - asked
             place = Place(step, epochs * len(loader), len(loader))
-            method.before_forward(place)
-            loss = method.loss(crops, place)
-            loss.backward()
-            method.before_optimizer(place)
-            optimizer.step()
-            optimizer.zero_grad()
+            loss = method.step(crops, place, optimizer)
             scheduler.step()
             step, images = step + 1, images + len(crops[0])
             if step == FIRST_STEPS:
