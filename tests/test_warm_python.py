@@ -81,7 +81,8 @@ def test_a_module_that_is_not_there_is_said() -> None:
     assert done.stderr.endswith("No module named trainer.no_such\n")
 
 
-WAITS = "import time; print('here', flush=True); time.sleep(100)"
+# In short sleeps: a signal between Python's look for one and a long sleep would wait for its end.
+WAITS = "import time; print('here', flush=True); [time.sleep(0.01) for _ in range(10_000)]"
 
 
 def test_signals_reach_the_command() -> None:

@@ -8,6 +8,7 @@ ends. It imports little, for it starts with every command.
 
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -30,9 +31,11 @@ def at_import(environment: dict[str, str]) -> dict[str, str]:
 
 
 def main(address: str, words: list[str]) -> None:
+    # None may come before the fork is there to have it: it waits until `follow` can pass it on.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     program = words[1:] if words[:1] == ["-u"] else words
     if not program or (program[0].startswith("-") and program[0] not in ("-m", "-c")):
-        cold(words)
+        cold(words, blocked)
     ask = {"words": words, "cwd": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
@@ -41,11 +44,8 @@ def main(address: str, words: list[str]) -> None:
         server.sendall(text)
         pid = received(server)
         if not pid:
-            cold(words)
-        for number in PASSED_ON:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda number, _: os.kill(pid, number))
-        code = received(server)
+            cold(words, blocked)
+        code = follow(server, pid, blocked)
     if code < 0:
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(-code, signal.SIG_DFL)
@@ -53,9 +53,31 @@ def main(address: str, words: list[str]) -> None:
     os._exit(code)
 
 
-def cold(words: list[str]) -> None:
-    """Become the Python that starts without help."""
+def cold(words: list[str], blocked: set[int]) -> None:
+    """Become the Python that starts without help, with the signals blocked that were."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     os.execv(sys.executable, [sys.executable, *words])
+
+
+def follow(server: socket.socket, pid: int, blocked: set[int]) -> int:
+    """Pass signals on to the fork until it ends; how it ended.
+
+    A signal wakes `select` by a byte of its own. A handler that waited for `recv` to be interrupted
+    would miss what comes just before that call, and wait for ever.
+    """
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno())
+    for number in PASSED_ON:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    while True:
+        ready, _, _ = select.select([server, woken], [], [])
+        if server in ready:
+            return received(server)
+        for number in woken.recv(64):
+            os.kill(pid, number)
 
 
 def received(server: socket.socket) -> int:
