@@ -27,6 +27,7 @@ from shards.plugins.optional_library import optional_library
 from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_bar, new_console, table_console, words
+from shards.terminal.output_file import check_output
 from tools.policy_options import add_policy_options, index_of, policy_of, seed_of
 from tools.profiling.augment_cases import Settings
 from tools.profiling.profile_picture import draw_profile
@@ -105,8 +106,7 @@ def _output(options: argparse.Namespace, name: str) -> Path | None:
     value = getattr(options, name)
     if value is None:
         return None
-    if not Path(value).parent.is_dir():
-        raise UsageError(f"--{name} lies in a folder that exists, got {value}; make it first")
+    check_output(f"--{name}", Path(value), (".png",) if name == "png" else ())
     if name == "png":
         optional_library("matplotlib", "--png", "matplotlib")
     return Path(value)

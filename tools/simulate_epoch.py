@@ -26,6 +26,7 @@ from shards.errors import DataError, UsageError, run_command
 from shards.order import SampleOrder
 from shards.terminal.commandline import CommandParser, count
 from shards.terminal.console import new_bar, new_console, table_console
+from shards.terminal.output_file import check_output
 from tools.epoch.epoch_memory import measure_memory
 from tools.epoch.epoch_run import EPOCH, plan_failures, run_epoch, steps_of_epoch
 from tools.epoch.epoch_shuffle import (
@@ -175,8 +176,7 @@ def _parser() -> CommandParser:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    if options.json is not None and not options.json.parent.is_dir():
-        raise UsageError(f"a file lies in a folder that exists, got {options.json}; make it first")
+    check_output("--json", options.json)
     cases = list(_cases(options))
     found = []
     with new_bar(new_console(sys.stderr)) as bar:

@@ -25,22 +25,25 @@ from shards.plugins.find import check_name
 from shards.reader import ShardReader
 from shards.samples.masks import masked
 from shards.terminal.counted import counted
+from shards.terminal.output_file import check_output
 from tools.contact_sheet import SheetRow, draw_sheet
 from tools.policy_options import describe_policy, index_of, policy_of, seed_of
+from trainer.checks import require
 
 CPU = torch.device("cpu")
-MAX_IMAGES = 256  # a row takes 270 pixels, and PNG viewers end at 65,535
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# A row takes 270 pixels: JPEG and viewers of PNG end at 65,500 of them, WebP at 16,383.
+MAX_IMAGES = 240
+MAX_WEBP_IMAGES = 60
+MAX_EPOCH = 2**32 - 1  # what random numbers count to
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def picture_views(options: argparse.Namespace) -> int:
     """Write the picture that the flags ask for; returns the exit code."""
     check_name("backends", options.backend, BACKENDS, also=("auto", "reference"))
     out = Path(options.out)
-    if out.suffix.lower() not in PICTURE_SUFFIXES:
-        raise UsageError(f"--out ends with {', '.join(PICTURE_SUFFIXES)}, got {options.out}")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    check_output("--out", out, PICTURES)
+    _check_numbers(options, MAX_WEBP_IMAGES if out.suffix.lower() == ".webp" else MAX_IMAGES)
     index = index_of(options)
     plan, num_shown, title, origin = (
         _saved(options, index) if options.plan else _drawn(options, index)
@@ -95,6 +98,14 @@ def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, int, s
         raise UsageError(f"--ids are samples of the plan, got none of {plan.ids[:8].tolist()}, ...")
     donors = plan.donor[rows][plan.background[rows] == PASTED]
     others = np.setdiff1d(np.flatnonzero(np.isin(plan.ids, donors)), rows)
+    changed = rows[(plan.background[rows] != KEPT).any(axis=1)]
+    needed = plan.ids[np.concatenate([changed, others])]
+    lacking = needed[~masked(index.rows(needed))]
+    if len(lacking):
+        raise DataError(
+            f"a plan with backgrounds is shown on images with masks, got sample {lacking[0]} of "
+            f"{index.directory} without one; give the --data of its run"
+        )
     plan, num_shown = plan.rows(np.concatenate([rows, others])), len(rows)
     background = plan.background.copy()
     background[num_shown:] = KEPT  # their own donors are not there
@@ -105,22 +116,28 @@ def _saved(options: argparse.Namespace, index: ShardIndex) -> tuple[Plan, int, s
 
 def _ids(options: argparse.Namespace, index: ShardIndex, seed: int) -> np.ndarray:
     """[B] int64 - the samples asked for, or the first of the epoch in the order of a run."""
-    if options.epoch < 0:
-        raise UsageError(f"--epoch is at least 0, got {options.epoch}")
     if options.ids is not None:
         return _parse_ids(options.ids, len(index))
-    if not 1 <= options.num_images <= MAX_IMAGES:
-        raise UsageError(f"--num-images lies in 1..{MAX_IMAGES}, got {options.num_images}")
     count = min(options.num_images, index.epoch_samples)
     positions = options.epoch * index.epoch_samples + np.arange(count, dtype=np.int64)
     return index.order(seed)(positions)[1]
 
 
+def _check_numbers(options: argparse.Namespace, max_images: int) -> None:
+    epoch, count = options.epoch, options.num_images
+    require(0 <= epoch <= MAX_EPOCH, f"--epoch lies in 0..{MAX_EPOCH}", epoch, "try --epoch 0")
+    rule = f"--num-images lies in 1..{max_images} for {options.out}"
+    require(1 <= count <= max_images, rule, count, "try --num-images 8")
+    words = [] if options.ids is None else options.ids.split(",")
+    if not all(word.strip().isdecimal() for word in words) or len(words) > max_images:
+        raise UsageError(
+            f"--ids are up to {max_images} numbers such as 3,17, got {options.ids!r}; write them "
+            "as --ids=3,17"
+        )
+
+
 def _parse_ids(text: str, num_samples: int) -> np.ndarray:
-    words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words) or len(words) > MAX_IMAGES:
-        raise UsageError(f"--ids are up to {MAX_IMAGES} numbers such as 3,17, got {text!r}")
-    ids = [int(word) for word in words]
+    ids = [int(word) for word in text.split(",")]
     if max(ids) >= num_samples:
         raise UsageError(
             f"--ids lie below the {counted(num_samples, 'sample')} of --data, got {max(ids)}"

@@ -74,8 +74,11 @@ def _main(arguments: list[str]) -> int:
 def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> int:
     from trainer.command.command_config import resolve_config
     from trainer.recipes.recipe import located, to_yaml
+    from trainer.record.rundir import check_out, default_out
 
     stdout = new_console(soft_wrap=True)
+    if args.out is not None and not args.print_config:  # before a pace is measured
+        check_out(Path(args.out), resume=args.resume, overwrite=args.overwrite)
     config, notes = resolve_config(args, ranks)
     if args.print_config:
         stdout.print(to_yaml(config), end="")
@@ -83,15 +86,14 @@ def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> in
     if args.resume and args.out is None:
         raise UsageError("--resume needs the run to continue, got no --out; add --out RUN")
     from trainer.command.ending import describe_end
-    from trainer.record.rundir import check_out, default_out
 
     config = located(config)
     out = Path(args.out) if args.out else default_out(config)
-    check_out(out, resume=args.resume, overwrite=args.overwrite)
     command = f"python -m trainer.run {shlex.join(arguments)}".rstrip()
     try:
         with room_named():
-            outcome = _train(config, out, command, notes, resume=args.resume)
+            way = {"resume": args.resume, "overwrite": args.overwrite}
+            outcome = _train(config, out, command, notes, **way)
     except (UsageError, DataError) as error:
         if "RANK" in os.environ:  # lines of several processes in one log
             raise type(error)(f"rank {os.environ['RANK']}: {error}") from error
@@ -102,14 +104,14 @@ def _run(args: argparse.Namespace, arguments: list[str], ranks: ExitStack) -> in
 
 
 def _train(
-    config: "TrainConfig", out: Path, command: str, notes: tuple[str, ...], *, resume: bool
+    config: "TrainConfig", out: Path, command: str, notes: tuple[str, ...], **way: bool
 ) -> "Outcome":
     import torch
 
     from trainer.train import train
 
     try:
-        return train(config, out, command=command, notes=notes, resume=resume)
+        return train(config, out, command=command, notes=notes, **way)
     except torch.OutOfMemoryError as error:
         raise UsageError(
             f"a step fits into the GPU's memory, got --batch-size {config.loop.batch_size}: "

@@ -33,9 +33,8 @@ def optimizer_step(
     batches: Iterator[Views],
     progress: Progress,
 ) -> StepResult:
-    """Take loop.accumulate batches; a method's own draws depend on (seed, step, rank) alone."""
+    """Take loop.accumulate batches; the gradients of their losses add up to the mean's."""
     loop, method = parts.config.loop, parts.method
-    torch.manual_seed((loop.seed << 31) + progress.step * world_size() + rank())
     looks_only = method.looks_only(progress)
     parts.optimizer.zero_grad(set_to_none=True)
     results = []
@@ -84,7 +83,13 @@ def clip_each(gradients: list[torch.Tensor], norm: float) -> None:
 
 
 def forward(model: nn.Module, parts: Parts, views: Views, progress: Progress) -> StepResult:
-    """The loss of one part of a step, in the precision of the run."""
+    """The loss of one part of a step, in the precision of the run.
+
+    A method's own draws depend on (seed, step, rank) alone: those of a step begin with its part 0.
+    """
+    if progress.part == 0:
+        seed = parts.config.loop.seed << 31
+        torch.manual_seed(seed + progress.step * world_size() + rank())
     bf16 = use_bf16(parts.config, parts.device)
     with (
         torch.set_grad_enabled(not parts.method.looks_only(progress)),

@@ -62,11 +62,12 @@ class Outcome:
 
 def train(
     config: TrainConfig,
-    out: Path,
+    out: Path | str,
     *,
     command: str = "",
     notes: Sequence[str] = (),  # of what led to the config: said, and kept with the start
     resume: bool = False,
+    overwrite: bool = False,  # replace a former run in `out`
 ) -> Outcome:
     """Train to the end, or to a signal; everything it leaves is under `out`.
 
@@ -74,13 +75,13 @@ def train(
     the first rank's, and whether to resume there.
 
     Raises:
-        UsageError: a setting that cannot be, or that differs from the run to be continued.
+        UsageError: a setting that cannot be, or differs from the run to be continued; a full `out`.
         DataError: data that cannot be read or stalls, too many bad samples, a loss that is not
             finite, a disk that is full, another rank that has ended.
     """
     with ExitStack() as stack:
         local_rank = stack.enter_context(join_ranks(config))
-        out = on_first(lambda: out)
+        out = on_first(lambda: Path(out))
         begins = on_first(lambda: not resume)
         parts = build_parts(config, local_rank, begins=begins)
         warnings: list[str] = []
@@ -90,7 +91,7 @@ def train(
         warnings += parts.warnings
         footprint = weigh(parts)
         start = describe_start(parts, command, step, [*notes, *warnings])
-        opened = open_out(out, parts.config, start, resume=step is not None)
+        opened = open_out(out, parts.config, start, resume=resume, overwrite=overwrite)
         on_first(lambda: stack.enter_context(opened))
         outcome = Outcome(parts.timeline.total_steps, step or 0, cursor)
         interrupt = stack.enter_context(GracefulInterrupt(quiet=rank() != 0))
@@ -101,9 +102,8 @@ def train(
             settings = (config.run.loggers, as_mapping(parts.config))
             log = RunLog(out, *settings, from_step=outcome.step, warn=display.warn)
             stack.enter_context(log)
-        for note in notes:
+        for note in (*notes, describe_run(parts, footprint, outcome.step)):
             display.say(note)
-        display.say(describe_run(parts, footprint, outcome.step))
         for text in warnings:
             display.warn(text)
         for note in parts.notes:

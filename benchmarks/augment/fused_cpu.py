@@ -38,10 +38,11 @@ from benchmarks.augment.cpu_workloads import (
 )
 from benchmarks.augment.photographs import SIZE_PX, pack_photographs, pack_tiles
 from shards.atomic import write_whole
-from shards.errors import UsageError, run_command
+from shards.errors import run_command
 from shards.index import ShardIndex
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from tools.profiling.augment_cases import KINDS, Settings, Workload
 from tools.profiling.measure import Case, Result, measure, times_as_fast
 from tools.profiling.peers import PeerCase, Peers, peer_cases
@@ -92,8 +93,7 @@ def _parser() -> CommandParser:
 def _run(options: argparse.Namespace) -> int:
     default = CAMERA_OUT if options.photographs else DEFAULT_OUT
     out = Path(options.out or (default if options.peers_python else os.devnull))
-    if not out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
+    check_output("--out", out)
     torch.set_num_threads(1)
     by_threads: dict[str, Any] = {}
     report: dict[str, Any] = {"conditions": conditions(), "peers": None}

@@ -30,6 +30,7 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from tools.profiling.augment_cases import FROM_BYTES, FROM_PIXELS, Settings, Workload
 from tools.profiling.measure import Case, measure
 from trainer.record.conditions import conditions
@@ -88,9 +89,8 @@ def _parser() -> CommandParser:
 
 def _run(options: argparse.Namespace) -> int:
     out, png = Path(options.out), Path(options.png)
-    for path in (out, png):
-        if not path.parent.is_dir():
-            raise UsageError(f"a file lies in a folder that exists, got {path}; make it first")
+    check_output("--out", out)
+    check_output("--png", png, (".png",))
     torch.set_num_threads(1)
     report: dict[str, Any] = {
         "conditions": conditions(),

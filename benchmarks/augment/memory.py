@@ -40,6 +40,7 @@ from shards.packing.pack import pack
 from shards.sources.detect import open_source
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from trainer.record.conditions import conditions
 
 DEFAULT_OUT = Path(__file__).parents[1] / "results" / "memory.json"
@@ -191,8 +192,7 @@ def _parser() -> CommandParser:
 def _run(options: argparse.Namespace) -> int:
     if options.batches < 20:
         raise UsageError(f"--batches is at least 20, got {options.batches}; a line needs readings")
-    if not options.out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    check_output("--out", options.out)
     settings = Settings(options.batches, options.batches // 20, device=options.device)
     loaders, results = LOADERS if options.device == "cpu" else ON_GPU, {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -31,6 +31,7 @@ from benchmarks.gpu.gpu_steps import NEEDED, NOT_INSTALLED, Step, all_steps
 from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.terminal.commandline import CommandParser
+from shards.terminal.output_file import check_output
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -67,8 +68,7 @@ def _check(options: argparse.Namespace) -> int:
             "are, or try the script itself with --device cpu"
         )
     out = options.out or RESULTS / f"{_slug(options.device)}.json"
-    if not out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
+    check_output("--out", out)
     sets = read_sets(options.cifar10)
     scale = FULL if on_cuda else TRIAL
     end = time.perf_counter() + 60 * options.minutes

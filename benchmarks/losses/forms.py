@@ -27,6 +27,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from tools.profiling.measure import Case, Run, measure, times_as_fast
 from trainer.checks import choose
 from trainer.record.conditions import conditions
@@ -160,8 +161,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     for name in chosen:
         choose("problem", name, PROBLEMS)
     out = options.out or RESULTS / f"losses_{_name_of(device)}.json"
-    if not out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")
+    check_output("--out", out)
     console = table_console(130)
     report: dict[str, Any] = {
         "conditions": conditions() | {"device": _name_of(device)},

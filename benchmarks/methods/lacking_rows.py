@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.methods.one_run import read_rows
 from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
+from shards.terminal.output_file import check_output
 
 Row = dict[str, Any]
 
@@ -36,7 +37,7 @@ def make_lacking(
     one leaves the file as it was, and the others are made. Each has one core, unless
     OMP_NUM_THREADS says otherwise.
     """
-    check_out(out)
+    check_output("--out", out)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows: list[Row] = read_rows(out, "rows") or []
     failed: list[str] = []
@@ -94,9 +95,3 @@ def read_seeds(text: str) -> list[int]:
     if not all(seed.isdecimal() for seed in text.split(",")):
         raise UsageError(f"--seeds are whole numbers, got {text}; write --seeds 0,1,2")
     return [int(seed) for seed in text.split(",")]
-
-
-def check_out(out: Path) -> None:
-    """UsageError where the file of --out could not be written."""
-    if not out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {out}; make it first")

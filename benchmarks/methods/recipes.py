@@ -19,9 +19,10 @@ from rich.table import Table
 
 from benchmarks.methods.one_run import NEED_A_RUN, python, read_rows, train_once
 from shards.atomic import write_whole
-from shards.errors import DataError, UsageError, run_command
+from shards.errors import DataError, run_command
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from trainer.checks import choose
 from trainer.methods.method_table import METHODS
 from trainer.record.rundir import read_config
@@ -48,8 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 def _benchmark(options: argparse.Namespace) -> int:
     alone = ",".join(name for name in METHODS if name not in NEED_A_RUN)
     names = [choose("method", name, METHODS) for name in (options.methods or alone).split(",")]
-    if not options.out.parent.is_dir():
-        raise UsageError(f"--out lies in a folder that exists, got {options.out}; make it first")
+    check_output("--out", options.out)
     rows: dict[str, dict[str, Any]] = read_rows(options.out, "methods") or {}
     failed = []
     with tempfile.TemporaryDirectory() as folder:

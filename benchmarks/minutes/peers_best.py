@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from benchmarks.methods.lacking_rows import Row, check_out, make_lacking, rows_to_print
+from benchmarks.methods.lacking_rows import Row, make_lacking, rows_to_print
 from benchmarks.minutes.minute_trial import knn_of, with_keys
 from benchmarks.minutes.peer_ideas import PEER_IDEAS
 from benchmarks.parity.command_costs import run_watched
@@ -35,6 +35,7 @@ from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from trainer.checks import choose, require
 from trainer.encoders.load_encoder import load_encoder
 from trainer.nets.resnet import ResNet
@@ -98,7 +99,7 @@ def _check(options: argparse.Namespace) -> None:
         choose("idea", name, PEER_IDEAS)
     require(options.core_seconds > 0, "--core-seconds is positive", options.core_seconds, "try 120")
     require(options.voters >= 0, "--voters is 0 or more", options.voters, "0: all vote")
-    check_out(options.out)
+    check_output("--out", options.out)
     python = options.peer_python
     if python is None or not Path(python).is_file():
         raise UsageError(f"--peer-python is a Python with lightly, got {python}; make bench-peers")

@@ -23,7 +23,6 @@ from typing import Any
 
 from benchmarks.methods.lacking_rows import (
     Row,
-    check_out,
     lacking,
     make_lacking,
     read_seeds,
@@ -40,6 +39,7 @@ from shards.atomic import write_whole
 from shards.errors import UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.commandline import CommandParser, count
+from shards.terminal.output_file import check_output
 from trainer.checks import choose
 from trainer.record.conditions import conditions
 
@@ -127,7 +127,7 @@ def _check(options: argparse.Namespace) -> tuple[str, tuple[str, str]]:
     for method in options.methods.split(","):
         choose("method", method, PAIRS)
     read_seeds(options.seeds)
-    check_out(options.out)
+    check_output("--out", options.out)
     python = options.peer_python
     if python is not None and not Path(python).is_file():
         raise UsageError(f"--peer-python is a Python with lightly, got {python}; make bench-peers")

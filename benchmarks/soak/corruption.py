@@ -37,6 +37,7 @@ from shards.errors import DataError, UsageError, run_command
 from shards.index import ShardIndex
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import table_console
+from shards.terminal.output_file import check_output
 from trainer.recipes.recipe import resolve
 from trainer.record.conditions import conditions
 from trainer.record.log import read_metrics
@@ -204,11 +205,12 @@ def _shown(found: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.images < 200 or options.images % BATCH or not options.out.parent.is_dir():
+    if options.images < 200 or options.images % BATCH:
         raise UsageError(
-            f"--images is at least 200 and a multiple of {BATCH}, and --out lies in a folder that "
-            f"exists, got {options.images} and {options.out}"
+            f"--images is at least 200 and a multiple of {BATCH}, got {options.images}; try "
+            f"{40 * BATCH}"
         )
+    check_output("--out", options.out)
     found = {name: _in_a_process(name, options.images) for name in DAMAGES}
     found["training, 10 % corrupt"] = _in_a_process(CORRUPT, options.images, trains=True)
     settings = {"images": options.images, "batch": BATCH, "max_seconds": MAX_SECONDS}

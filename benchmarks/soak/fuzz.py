@@ -31,6 +31,7 @@ from shards.errors import DataError, UsageError, run_command
 from shards.processes.parallel import usable_cores
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_bar, new_console, table_console
+from shards.terminal.output_file import check_output
 from trainer.record.conditions import conditions
 
 ROOT = Path(__file__).parents[2]
@@ -143,8 +144,9 @@ def _one(options: argparse.Namespace) -> int:
 
 
 def _all(options: argparse.Namespace) -> int:
-    if options.count < 1 or not options.out.parent.is_dir():
-        raise UsageError("--count is at least 1 and --out lies in a folder that exists")
+    if options.count < 1:
+        raise UsageError(f"--count is at least 1, got {options.count}; try 1000")
+    check_output("--out", options.out)
     parts, start, found = parts_of(options.count), time.perf_counter(), []
     with new_bar(new_console(sys.stderr)) as bar:
         task = bar.add_task("fuzzing", total=len(parts))

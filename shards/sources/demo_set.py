@@ -13,7 +13,7 @@ from PIL import Image
 
 from shards.errors import UsageError
 from shards.sources.raw import RawSample, fingerprint_of
-from shards.sources.render import CLASSES, render_image
+from shards.sources.render import CLASSES, Factors, factors_of, render_image
 
 NUM_IMAGES = {"train": 6000, "test": 1200}
 # Raise it with every change of pixels: sets packed before then count as another source.
@@ -44,8 +44,15 @@ class DemoSource:
 
     def __getitem__(self, number: int) -> RawSample:
         label = int(self.labels[number])
-        draw = partial(draw_jpeg, label, (DEMO_VERSION, self._seed, number))
+        draw = partial(draw_jpeg, label, self._seed_of(number))
         return RawSample(name=f"demo:{self._split} image {number}", label=label, data=draw)
+
+    def factors(self, number: int) -> Factors:
+        """What the image was drawn with beside its class; a millisecond or two."""
+        return factors_of(int(self.labels[number]), self._seed_of(number))
+
+    def _seed_of(self, number: int) -> tuple[int, int, int]:
+        return DEMO_VERSION, self._seed, number
 
 
 def draw_jpeg(label: int, seed: tuple[int, ...]) -> bytes:

@@ -8,6 +8,8 @@ period of 10 to 12 px at 64 px) and so stay visible at 32 px and in small local 
 about two milliseconds an image.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,16 @@ _ROWS, _COLUMNS = np.mgrid[0:SIDE_PX, 0:SIDE_PX] - (SIDE_PX - 1) / 2.0
 Plane = NDArray[np.float64]  # [H, W]
 
 
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What an image was drawn with beside its class."""
+
+    ground: tuple[float, float, float]  # colour behind the shape: red, green, blue in [0, 1]
+    centre_px: tuple[float, float]  # of the shape, down and right of the picture's
+    turn: float  # of the shape, in radians
+    radius_px: float
+
+
 def render_image(label: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
     """Draw an image of class `label` as uint8 [64, 64, 3]; equal arguments give equal pixels.
 
@@ -30,20 +42,34 @@ def render_image(label: int, seed: tuple[int, ...]) -> NDArray[np.uint8]:
         label: position in `CLASSES`.
         seed: what makes this image itself, for example (data seed, split, number).
     """
+    return _render(label, seed)[0]
+
+
+def factors_of(label: int, seed: tuple[int, ...]) -> Factors:
+    """What `render_image` draws with the same arguments."""
+    return _render(label, seed)[1]
+
+
+def _render(label: int, seed: tuple[int, ...]) -> tuple[NDArray[np.uint8], Factors]:
     shape, texture = divmod(label, len(TEXTURES))
     rng = np.random.default_rng((*seed, label))
     ground, tone_a, tone_b = _draw_colours(rng)
     image = np.broadcast_to(ground, (SIDE_PX, SIDE_PX, 3)).copy()
     _add_clutter(image, rng, num_lines=int(rng.integers(0, 2)), num_blobs=int(rng.integers(1, 4)))
-    rows, columns = _place(rng)
-    inside = _coverage(_shape_distance(SHAPES[shape], rows, columns, rng.uniform(24.0, 31.0)))
+    (top, left), turn = rng.uniform(-6.0, 6.0, 2), rng.uniform(-0.3, 0.3)
+    # Seen from the shape: its centre is the origin, its axes are turned.
+    rows, columns = _turned(_ROWS - top, _COLUMNS - left, turn)
+    radius = rng.uniform(24.0, 31.0)
+    inside = _coverage(_shape_distance(SHAPES[shape], rows, columns, radius))
     first_tone = _coverage(_texture_distance(TEXTURES[texture], *_texture_axes(rng, rows, columns)))
     _blend(image, tone_b, inside)
     _blend(image, tone_a, inside * first_tone)
     _add_clutter(image, rng, num_lines=int(rng.integers(0, 2)), num_blobs=0)
     image *= _light(rng)[..., None]
     image += rng.normal(0.0, rng.uniform(0.01, 0.04), image.shape)
-    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+    red, green, blue = ground.tolist()
+    factors = Factors((red, green, blue), (float(top), float(left)), turn, radius)
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8), factors
 
 
 def _draw_colours(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -58,12 +84,6 @@ def _colour(rng: np.random.Generator, brightness: float) -> NDArray[np.float64]:
     tint -= tint @ _GRAY_WEIGHTS
     room = np.where(tint > 0, 1.0 - brightness, brightness) / np.maximum(np.abs(tint), 1e-6)
     return brightness + tint * room.min() * rng.uniform(0.2, 1.0)
-
-
-def _place(rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Pixel coordinates seen from the shape: its centre is the origin, its axes are turned."""
-    top, left = rng.uniform(-6.0, 6.0, 2)
-    return _turned(_ROWS - top, _COLUMNS - left, rng.uniform(-0.3, 0.3))
 
 
 def _turned(rows: Plane, columns: Plane, angle: float) -> tuple[Plane, Plane]:

@@ -141,10 +141,16 @@ def test_captions_say_what_the_plan_does():
         (("--sizes", "32+0"), "at least 1 pixel"),
         (("--ids", "3,x"), "numbers such as 3,17"),
         (("--ids", "37"), "below the 37 samples"),
+        (("--ids=-3,4",), "--ids=3,17"),
         (("--num-images", "0"), "num-images"),
+        (
+            ("--num-images", "100", "--out", "v.webp"),
+            "lies in 1..60 for v.webp, got 100",
+        ),
         (("--epoch", "-1"), "epoch"),
+        (("--epoch", str(2**32)), "--epoch lies in 0..4294967295, got 4294967296"),
         (("--out", "views.txt"), "--out ends with"),
-        (("--out", "/no/such/folder/v.png"), "folder that exists"),
+        (("--out", "/no/such/folder/v.png"), "in an existing folder"),
     ],
 )
 def test_wrong_options_are_one_line(shard_folder, tmp_path, capsys, options, message):

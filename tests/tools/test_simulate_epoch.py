@@ -168,7 +168,7 @@ def test_the_command_writes_what_it_found(tmp_path, capsys: pytest.CaptureFixtur
         (["--samples", "1e99"], "at most 2**40"),
         (["--samples", "10"], "two batches"),
         (["--failures", "-1"], "at least 0"),
-        (["--json", "/no/such/folder/x.json"], "folder that exists"),
+        (["--json", "/no/such/folder/x.json"], "in an existing folder"),
     ],
 )
 def test_wrong_options_are_one_line(

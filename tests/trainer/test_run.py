@@ -8,12 +8,14 @@ import torch
 import yaml
 from tiny_run import tiny_config
 
+from shards.errors import UsageError
 from trainer.evaluate import main as evaluate
 from trainer.recipes.recipe import to_yaml
 from trainer.record.log import read_metrics
 from trainer.record.rundir import read_config
 from trainer.record.starts import read_starts
 from trainer.run import main as run
+from trainer.train import train
 
 
 @pytest.fixture
@@ -196,6 +198,10 @@ def test_a_run_is_not_written_over(
     assert (out / "metrics.jsonl").read_text() == first
     assert run([*argv, "--overwrite", "--epochs", "0.5"]) == 0
     assert [r["step"] for r in read_metrics(out) if "loss" in r] == [1, 2]
+    with pytest.raises(UsageError, match="must be new or empty"):  # nor by a program
+        train(read_config(out), out)
+    assert [r["step"] for r in read_metrics(out) if "loss" in r] == [1, 2]
+    assert train(read_config(out), str(out), overwrite=True).step == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     argv[-1] = str(tmp_path / "mine")

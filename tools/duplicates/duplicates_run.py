@@ -12,6 +12,7 @@ from shards.index import ShardIndex
 from shards.samples.skip_list import skip_list_text
 from shards.terminal.console import new_console
 from shards.terminal.counted import agreed, counted
+from shards.terminal.output_file import check_output
 from tools.duplicates.groups_picture import draw_groups, picture_bytes
 from tools.duplicates.groups_table import count_mixed, groups_csv
 from tools.duplicates.near_groups import Nearest, find_nearest
@@ -59,16 +60,9 @@ def find_duplicates(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     rule = "--threshold is a cosine in (0, 1]"
     require(0 < args.threshold <= 1, rule, args.threshold, "try --threshold 0.98")
-    files: dict[str, Path | None] = {
-        "--table": args.table,
-        "--picture": args.picture,
-        "--skip-list": args.skip_list,
-    }
-    for flag, path in files.items():
-        if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
-            raise UsageError(f"{flag} is a file in an existing folder, got {path}; name another")
-    if args.picture is not None and args.picture.suffix.lower() not in PICTURES:
-        raise UsageError(f"--picture ends with {', '.join(PICTURES)}, got {args.picture}")
+    check_output("--table", args.table)
+    check_output("--picture", args.picture, PICTURES)
+    check_output("--skip-list", args.skip_list)
 
 
 def _index(args: argparse.Namespace, table: FeatureTable) -> ShardIndex:

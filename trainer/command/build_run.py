@@ -21,6 +21,8 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+import torch
+
 from augengine.loader.view_loader import ViewLoader
 from augengine.views import START
 from shards.cursor import Cursor
@@ -132,14 +134,31 @@ def _meant(name: str, value: object) -> str:
 
 
 def _plain(flag: str, value: Any) -> Any:
-    """Paths as text, counts such as (2, 6) as 2+6, numpy's numbers as Python's."""
+    """Paths and devices as text, counts such as (2, 6) as 2+6, numpy's numbers as Python's.
+
+    UsageError for an object, whose text would be taken for a name.
+    """
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if flag == "data" and isinstance(value, list | tuple):
-        return [_plain("place", place) for place in value]
-    if flag in ("views", "sizes") and isinstance(value, list | tuple):
-        return "+".join(map(str, value))
-    return value.item() if hasattr(value, "item") else value
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, list | tuple):
+        items = [_plain(flag, item) for item in value]
+        return "+".join(map(str, items)) if flag in ("views", "sizes") else items
+    if isinstance(value, Mapping):  # a term with its settings
+        return {key: _plain(flag, item) for key, item in value.items()}
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return value.item()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise UsageError(
+        f"{flag} is a text, a path or a number, got {_kind_of(value)}; write what stands behind "
+        f"{flag.replace('_', '-')} on a command"
+    )
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def _of_a_call(text: str) -> str:

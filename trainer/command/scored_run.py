@@ -15,6 +15,7 @@ import torch
 import trainer.checkpoint as checkpoint
 from augengine.backends.create_backend import create_backend
 from shards.errors import DataError, UsageError
+from shards.terminal.output_file import check_output
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import (
@@ -152,10 +153,7 @@ def with_flags(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
 
 def check_flags(args: argparse.Namespace) -> None:
     """Found out now rather than after minutes of work."""
-    if args.json is not None and not args.json.resolve().parent.is_dir():
-        raise UsageError(
-            f"--json is a file in an existing folder, got {args.json}; make the folder"
-        )
+    check_output("--json", args.json)
     if args.finetune is not None:
         refuse_ranks("--finetune")
     require(

@@ -14,6 +14,7 @@ import trainer.checkpoint as checkpoint
 from shards.atomic import atomic_file
 from shards.errors import UsageError
 from shards.terminal.console import new_console
+from shards.terminal.output_file import check_output
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.encoders.encoder import Encoder
 from trainer.encoders.export_layouts import (
@@ -74,12 +75,8 @@ def _check(args: argparse.Namespace, out: Path) -> None:
                 f"--format hub tells how an encoder was made, which a run knows, got "
                 f"{args.encoder}; name the folder of a run"
             )
-    elif out.suffix != SUFFIXES[args.format] or not out.parent.is_dir():
-        suffix = SUFFIXES[args.format]
-        raise UsageError(
-            f"--out is a file in an existing folder that ends with {suffix}, got {out}; "
-            f"try --out encoder{suffix}"
-        )
+    else:
+        check_output("--out", out, (SUFFIXES[args.format],))
     if args.format != "hub" and (args.scores or args.license):
         raise UsageError(
             f"--scores and --license go into the card of --format hub, got --format {args.format}; "

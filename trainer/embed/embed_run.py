@@ -19,6 +19,7 @@ from shards.index import ShardIndex
 from shards.processes.cluster import Cluster, check_executor, maybe_cluster
 from shards.terminal.console import new_console
 from shards.terminal.counted import counted
+from shards.terminal.output_file import check_output
 from trainer.checks import require
 from trainer.command.origins import OF_EXPORT, origins
 from trainer.command.scoreboard import progress_bar
@@ -155,12 +156,8 @@ def _check(args: argparse.Namespace, out: Path) -> None:
     if args.executor is not None:
         check_executor(args.executor)
         refuse_ranks("--executor")
-    if out.suffix not in SUFFIXES or not out.absolute().parent.is_dir() or out.is_dir():
-        raise UsageError(
-            f"--out is a file in an existing folder that ends with {' or '.join(SUFFIXES)}, got "
-            f"{out}; try --out features.npy"
-        )
-    if out.suffix == ".parquet":
+    check_output("--out", out, SUFFIXES)
+    if out.suffix.lower() == ".parquet":
         require_pyarrow()
     k, batch, part = args.neighbours, args.batch_size, args.part_images
     rule = f"--neighbours lies in [0, {MAX_NEIGHBOURS}]"

@@ -54,14 +54,14 @@ def write_table(
         rows = parts.read(part)
         num_rows += len(rows)
         widths = {name: max(width, rows[name].dtype.itemsize) for name, width in widths.items()}
-    write = _write_npy if out.suffix == ".npy" else _write_parquet
+    write = _write_npy if out.suffix.lower() == ".npy" else _write_parquet
     write(parts, out, facts, _dtype(parts, widths, neighbours), num_rows, on_part)
     return num_rows
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The identity of features; DataError when the file is none of ours or torn."""
-    return read_features(path).facts if path.suffix == ".npy" else _parquet_facts(path)
+    return read_features(path).facts if path.suffix.lower() == ".npy" else _parquet_facts(path)
 
 
 def read_features(path: Path) -> FeatureTable:
@@ -71,13 +71,13 @@ def read_features(path: Path) -> FeatureTable:
         UsageError: no such file, another ending, or pyarrow is needed and absent.
         DataError: torn, or not written by trainer.embed.
     """
-    if path.suffix not in SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
         found = "which is not there" if not path.exists() else "which is not"
         raise UsageError(
             f"features are a file that ends with {' or '.join(SUFFIXES)}, got {path}, {found}; "
             "make one with python -m trainer.embed"
         )
-    return _read_npy(path) if path.suffix == ".npy" else _read_parquet(path)
+    return _read_npy(path) if path.suffix.lower() == ".npy" else _read_parquet(path)
 
 
 def require_pyarrow() -> Any:

@@ -50,7 +50,7 @@ def load_encoder(source: str | Path, which: str = "last") -> Encoder:
 def check_source(source: str | Path) -> None:
     """UsageError where no encoder can be; opens and imports nothing."""
     path = Path(source)
-    is_file = path.is_file() and path.suffix == SUFFIX
+    is_file = path.is_file() and path.suffix.lower() == SUFFIX
     is_name = not path.exists() and ":" in str(source)
     if is_run(source) or is_file or is_name or (path / HUB_WEIGHTS).is_file():
         return

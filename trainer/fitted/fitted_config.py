@@ -24,6 +24,7 @@ from trainer.fitted.term_rules import fit_terms
 from trainer.methods.method_table import METHODS, method_settings
 from trainer.recipes.overlay import overlay
 from trainer.recipes.recipe import open_section, read_recipe, recipe_names, resolve
+from trainer.record.loggers import check_loggers
 from trainer.settings.strict import merge
 from trainer.setup.data_sets import open_training
 from trainer.weights.match import read_given
@@ -74,6 +75,7 @@ def fitted_config(
 
 def in_minutes(minutes: float, config: TrainConfig, stack: ExitStack) -> tuple[float, str]:
     """The epochs that fit into so many minutes here, and in words how that is known."""
+    check_loggers(config.run.loggers)  # not after the seconds that this takes
     pace = measure_pace(config, stack.enter_context(join_ranks(config)))
     epochs = _rounded_down(pace.epochs(minutes))
     why = f"{counted(minutes, 'minute')} at {pace.images_per_s:,.0f} img/s, measured just now"

@@ -64,13 +64,20 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 @contextmanager
 def open_out(
-    out: Path, config: TrainConfig, start: Mapping[str, Any], *, resume: bool
+    out: Path,
+    config: TrainConfig,
+    start: Mapping[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool = False,
 ) -> Iterator[None]:
     """Make the folder and write config.yaml (atomically), replacing a former run's files.
 
     The starts before this one stay in its head; on a full disk the former file does. No other
-    process opens it meanwhile.
+    process opens it meanwhile. Raises UsageError for files that are not to be replaced.
     """
+    if not resume:  # a run that goes on has found its checkpoint
+        check_out(out, resume=False, overwrite=overwrite)
     with ExitStack() as stack:
         _write_config(out, config, start, stack, resume=resume)
         yield

@@ -17,6 +17,7 @@ from shards.atomic import write_whole
 from shards.errors import DataError, UsageError
 from shards.plugins.optional_library import optional_library
 from shards.terminal.commandline import version
+from shards.terminal.output_file import check_output
 from trainer.checks import require
 from trainer.command.origins import OF_EVALUATION, origins
 from trainer.command.scoreboard import progress_bar
@@ -83,13 +84,9 @@ def _check(args: argparse.Namespace, folders: Sequence[Path]) -> Path:
     most = args.max_images
     require(most is None or most >= 1, "--max-images is at least 1", most, "try 1000")
     out: Path = args.out or folders[0] / NAME
-    if out.suffix.lower() not in (".html", ".htm") or not out.absolute().parent.is_dir():
-        raise UsageError(
-            f"--out is a file in an existing folder that ends with .html, got {out}; try "
-            f"--out {NAME}"
-        )
+    check_output("--out", out, (".html", ".htm"))
     # In a folder of somebody else's a link would lead to a file of ours.
-    if out.is_dir() or (args.out is None and out.exists() and not out.is_file()):
+    if args.out is None and out.exists() and not out.is_file():
         raise UsageError(f"--out is a file, got {out}; name another one")
     if args.out is None and out.is_symlink():
         raise UsageError(

@@ -11,6 +11,7 @@ import copy
 import inspect
 import weakref
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any
 
@@ -44,7 +45,7 @@ def step_bytes(parts: Parts, num_images: int) -> int:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # loads torch's compiler
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with _random_numbers_kept(parts), FakeTensorMode(allow_non_fake_inputs=True):
         return _peak(_shape_of(parts.method), parts, num_images) + _states(parts)
 
 
@@ -61,8 +62,7 @@ def step_bytes_by_trial(parts: Parts, num_images: int, most_bytes: int) -> int |
     most = num_images if few is None else 2 * few
     if most * pixels * MOST_PIXEL_BYTES + 3 * own > most_bytes:
         return None
-    devices = [parts.device] if parts.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with _random_numbers_kept(parts):
         if few is None:
             return _peak(copy.deepcopy(parts.method), parts, num_images) + _states(parts)
         one, two = (_peak(copy.deepcopy(parts.method), parts, n) for n in (few, 2 * few))
@@ -83,6 +83,11 @@ def _few_images(method: Method, num_images: int) -> int | None:
         else:
             return few
     return None
+
+
+def _random_numbers_kept(parts: Parts) -> AbstractContextManager[None]:
+    """A step sets torch's generators to its own numbers: those of before come back."""
+    return torch.random.fork_rng([parts.device] if parts.device.type == "cuda" else [])
 
 
 def _states(parts: Parts) -> int:

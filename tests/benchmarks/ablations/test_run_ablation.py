@@ -117,7 +117,7 @@ def test_the_list_has_words_that_can_be_typed(capsys: pytest.CaptureFixture[str]
         ("--which all --set a,b,c", "--set reads TRAIN,EVAL, got a,b,c"),
         ("--which all --set .,.", "scores other images than it trains on, got '.'"),
         ("--which all --set no,where", "--set names folders of shards, got 'no'"),
-        ("--which all --out no/where.json", "--out lies in a folder that exists"),
+        ("--which all --out no/where.json", "--out is a file in an existing folder"),
     ],
 )
 def test_wrong_words_end_in_a_line(

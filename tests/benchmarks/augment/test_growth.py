@@ -44,7 +44,7 @@ def test_wrong_options_end_before_any_work(growth, capsys):
     assert growth.main(["--sweeps", "speed"]) == 2
     assert "local-crops, batch-size" in capsys.readouterr().err
     assert growth.main(["--png", "/no/such/folder/x.png"]) == 2
-    assert "folder that exists" in capsys.readouterr().err
+    assert "in an existing folder" in capsys.readouterr().err
 
 
 def test_the_published_points_change_one_thing_each(published):

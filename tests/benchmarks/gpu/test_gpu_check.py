@@ -85,7 +85,7 @@ def test_a_file_is_named_after_the_gpu(check, monkeypatch):
 def test_a_folder_for_the_figures_is_asked_for_before_any_work(check, capsys):
     """Exit code 2 before anything is timed."""
     assert check.main(["--device", "cpu", "--out", "/no/such/folder/gpu.json"]) == 2
-    assert "folder that exists" in capsys.readouterr().err
+    assert "in an existing folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

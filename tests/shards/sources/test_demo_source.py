@@ -8,7 +8,7 @@ from PIL import Image
 
 from shards.errors import UsageError
 from shards.sources.demo_set import DemoSource
-from shards.sources.render import CLASSES, SIDE_PX, render_image
+from shards.sources.render import CLASSES, SIDE_PX, factors_of, render_image
 
 
 def decoded(source: DemoSource, number: int) -> np.ndarray:
@@ -51,6 +51,25 @@ def test_colour_says_nothing_about_the_class() -> None:
     )
     spread = means.std(axis=1).mean() / np.sqrt(40)
     assert means.mean(axis=1).std(axis=0).max() < 2.5 * spread
+
+
+def test_factors_are_what_the_picture_shows() -> None:
+    """The ground's colour is the border's, and the shape lies where its centre is said to."""
+    border = np.ones((SIDE_PX, SIDE_PX), bool)
+    border[4:-4, 4:-4] = False
+    shown, told = [], []
+    for number in range(120):
+        label, seed = number % len(CLASSES), (2, 0, number)
+        image, factors = render_image(label, seed) / 255.0, factors_of(label, seed)
+        ground = np.median(image[border], axis=0)
+        is_shape = np.abs(image - ground).max(axis=-1) > 0.15
+        centre = np.argwhere(is_shape).mean(axis=0) - (SIDE_PX - 1) / 2
+        shown.append([*ground, *centre])
+        told.append([*factors.ground, *factors.centre_px])
+    for column, least in zip(range(5), (0.95, 0.95, 0.95, 0.8, 0.8), strict=True):
+        assert np.corrcoef(np.array(shown)[:, column], np.array(told)[:, column])[0, 1] > least
+    assert DemoSource().factors(7) == factors_of(7, (2, 0, 7))
+    assert DemoSource("test").factors(7) == factors_of(7, (2, 1, 7)) != DemoSource().factors(7)
 
 
 @pytest.mark.slow

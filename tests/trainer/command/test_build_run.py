@@ -11,15 +11,18 @@ import pytest
 import torch
 from small_loader import assert_equal_views
 from tiny_run import tiny_config
+from torch import nn
 
 import augengine
 import trainer
+from augengine.policies import load_policy
 from shards.errors import DataError, UsageError
 from trainer.command.build_run import Run, build_run
 from trainer.command.command_config import resolve_config
 from trainer.optim.create_optimizer import set_schedules
-from trainer.recipes.recipe import as_mapping, to_yaml
+from trainer.recipes.recipe import as_mapping, resolve, to_yaml
 from trainer.run import _parse
+from trainer.settings.strict import merge
 from trainer.step import forward
 from trainer.train import train
 
@@ -39,10 +42,16 @@ def own_losses(run: Run) -> Iterator[float]:
             yield loss.item()
 
 
-@pytest.mark.parametrize("method", ["byol", "swav"])
-def test_an_own_loop_repeats_a_run(shard_folder: Path, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "terms"),
+    [("byol", ()), ("swav", ()), ("simclr", ("compress",))],  # compress draws in every step
+)
+def test_an_own_loop_repeats_a_run(
+    shard_folder: Path, tmp_path: Path, method: str, terms: tuple[str, ...]
+) -> None:
     """Loss by loss, bit for bit."""
     config = tiny_config(shard_folder, method, loop={"epochs": 2.0, "batch_size": 8})
+    config = resolve(merge(as_mapping(config), {"method": {"terms": list(terms)}}))
     train(config, tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [record["loss"] for line in lines if "loss" in (record := json.loads(line))]
@@ -139,6 +148,13 @@ WRONG: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
     (None, (), {"arch": "resnet51"}, "did you mean resnet50?"),
     (None, (), {"device": "gpu"}, "did you mean cuda?"),
     (None, (), {"data": "nowhere"}, "nothing there"),
+    (
+        None,
+        (),
+        {"policy": load_policy("byol")},
+        "policy is a text, a path or a number, got a P",
+    ),
+    (None, (), {"method": nn.Linear}, "got the class Linear; write what stands behind method on a"),
 ]
 
 
@@ -155,6 +171,18 @@ def test_what_cannot_be_is_one_line(
     assert "\n" not in message
     assert "--" not in message.replace("--list", "")
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_arguments_may_be_what_programs_have(shard_folder: Path) -> None:
+    """A device, a path, numbers of numpy; a tuple of terms, one with its settings."""
+    words: dict[str, Any] = {"data": shard_folder, "views": (2,), "sizes": np.array(16)}
+    words |= {"method": "byol", "arch": "resnet10", "epochs": np.int64(1), "batch_size": 8}
+    terms = ("hsic", {"name": "augself", "weight": 0.5})
+    run = build_run(**words, terms=terms, device=torch.device("cpu"))
+    first, second = run.config.method.terms
+    assert (first["name"], second["name"], second["weight"]) == ("hsic", "augself", 0.5)
+    assert run.config.run.device == "cpu"
+    assert run.method.training
 
 
 def test_a_warning_speaks_of_arguments(shard_folder: Path) -> None:

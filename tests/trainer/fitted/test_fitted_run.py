@@ -96,6 +96,21 @@ def test_a_time_too_short_for_a_step_is_one_line(shards: Path) -> None:
     assert not (shards / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--out train", "--out must be new or empty, got train with files in it"),
+        ("--out run run.loggers=[no_logs:Mine]", "logger no_logs:Mine needs a module no_logs"),
+    ],
+)
+def test_no_pace_is_measured_of_a_run_that_cannot_be(words: str, line: str, shards: Path) -> None:
+    """A folder with files and a logger that is not there are said at once."""
+    said = typed(f"python -m trainer.run --data train --minutes 1 {SMALL} {words}", shards, 2)
+    assert len(said.strip().splitlines()) == 1
+    assert line in said
+    assert not (shards / "run").exists()
+
+
 def test_twelve_images_of_one_class_train(shards: Path) -> None:
     """In a batch that they fill, with a word about the few steps."""
     said = typed(f"python -m trainer.run --data few --epochs 2 --out run {SMALL}", shards)

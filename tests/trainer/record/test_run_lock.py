@@ -31,9 +31,9 @@ def test_a_run_at_work_is_left_alone(resume: bool, shard_folder: Path, tmp_path:
     train(config, run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with alone_in(run), pytest.raises(UsageError, match="one process at a time trains in a folder"):
-        train(config, run, resume=resume)
+        train(config, run, resume=resume, overwrite=not resume)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    train(config, run, resume=resume)
+    train(config, run, resume=resume, overwrite=not resume)
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
