@@ -1,4 +1,4 @@
-"""What features keep beside the class: a linear probe of colour and place, with AugSelf and without.
+"""What features keep beside the class: linear probes of colour and place, with and without AugSelf.
 
     python -m benchmarks.methods.factor_probe
 
