@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augengine.loader.ahead import any_stalled
 from shards.errors import DataError, UsageError, room_named
 from shards.terminal.commandline import CommandParser
 from shards.terminal.console import new_console
@@ -53,12 +52,7 @@ means stands in trainer/config.py. A class of yours has a name too, package.modu
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    code = run_on_ranks(lambda: _main(arguments))
-    if any_stalled():
-        # Python would wait for the threads of their pools, and the other ranks for this process.
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    return run_on_ranks(lambda: _main(arguments))
 
 
 def _main(arguments: list[str]) -> int:

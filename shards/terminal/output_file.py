@@ -16,7 +16,7 @@ def check_output(flag: str, path: Path | None, suffixes: Sequence[str] = ()) -> 
         return
     if suffixes and path.suffix.lower() not in suffixes:
         raise UsageError(
-            f"{flag} ends with {' or '.join(suffixes)}, got {path}; try "
+            f"{flag} is a file that ends with {' or '.join(suffixes)}, got {path}; try "
             f"{flag} {path.with_suffix(suffixes[0]) if path.name else suffixes[0]}"
         )
     if path.is_dir():

@@ -138,7 +138,7 @@ def test_no_duplicate_is_an_answer(
         (["plain.npy"], "it has plain numbers"),
         (["f.npy", "--threshold", "1.5"], "is a cosine in (0, 1], got 1.5"),
         (["f.npy", "--table", "no/such.csv"], "--table is a file in an existing folder"),
-        (["f.npy", "--picture", "d.txt"], "--picture ends with"),
+        (["f.npy", "--picture", "d.txt"], "--picture is a file that ends with"),
         (["f.npy", "--picture", "d.png", "--data", "other"], "got others in other"),
         (["f.npy", "--picture", "d.png", "--data", "gone"], "gone"),
         (["f.npy", "--table", "/proc/d.csv"], "/proc/d.csv"),

@@ -114,7 +114,7 @@ def test_a_data_set_smaller_than_the_batches_will_do(new_shards):
         (("--workers", "0"), "--workers"),
         (("--seconds", "0"), "--seconds"),
         (("--json", "/no/such/folder/p.json"), "in an existing folder"),
-        (("--png", "stages.txt"), "--png ends with .png, got stages.txt; try --png stages.png"),
+        (("--png", "stages.txt"), "ends with .png, got stages.txt; try --png stages.png"),
         (("--trace", "/"), "--trace is a file, got the folder /"),
         (("--png", "/no/such/folder/p.png"), "--png"),
         (("--peers-python", "/no/such/python"), "--peers-python"),

@@ -149,7 +149,7 @@ def test_captions_say_what_the_plan_does():
         ),
         (("--epoch", "-1"), "epoch"),
         (("--epoch", str(2**32)), "--epoch lies in 0..4294967295, got 4294967296"),
-        (("--out", "views.txt"), "--out ends with"),
+        (("--out", "views.txt"), "--out is a file that ends with"),
         (("--out", "/no/such/folder/v.png"), "in an existing folder"),
     ],
 )

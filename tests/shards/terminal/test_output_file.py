@@ -20,13 +20,16 @@ def test_what_can_be_written_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert os.listdir(tmp_path) == ["there.json"]
 
 
+ENDING = "--png is a file that ends with .png or .webp"
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
         ("no/such.png", "--png is a file in an existing folder, got {0}/no/such.png; make {0}/no"),
         ("folder.png", "--png is a file, got the folder {0}/folder.png; name a file in it"),
-        ("x.txt", "--png ends with .png or .webp, got {0}/x.txt; try --png {0}/x.png"),
-        ("plain", "--png ends with .png or .webp, got {0}/plain; try --png {0}/plain.png"),
+        ("x.txt", f"{ENDING}, got {{0}}/x.txt; try --png {{0}}/x.png"),
+        ("plain", f"{ENDING}, got {{0}}/plain; try --png {{0}}/plain.png"),
         ("file/x.png", "--png is a file in an existing folder, got {0}/file/x.png"),
     ],
 )

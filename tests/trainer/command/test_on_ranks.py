@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shards.errors import DataError, UsageError
-from tests.typed import typed
+from tests.typed import TORCHRUN, typed
+from tests.warm_python import environment
 from trainer.command import on_ranks
 from trainer.command.on_ranks import run_on_ranks
 
@@ -26,6 +30,44 @@ def test_two_ranks_refuse_in_one_line(command: str, said: str, tmp_path: Path) -
     [line] = [line for line in told.splitlines() if line.startswith("error: ")]
     assert said in line
     assert not list(tmp_path.iterdir())
+
+
+FAILS = """
+import sys, time
+from datetime import timedelta
+import torch
+import torch.distributed as dist
+from shards.errors import DataError
+from trainer.command.on_ranks import run_on_ranks
+
+def main():
+    dist.init_process_group("gloo", timeout=timedelta(hours=1))
+    if dist.get_rank() == 0:
+        time.sleep(3600)
+    begun = dist.all_reduce(torch.ones(3), async_op=True)
+    if sys.argv[1] == "expected":
+        raise DataError("rank 1: a disk is whole, got a hole; mend it")
+    raise KeyError("no such thing")
+
+sys.exit(run_on_ranks(main))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("expected", "error: rank 1: a disk is whole, got a hole; mend it"),
+        ("defect", "KeyError: 'no such thing'"),
+    ],
+)
+def test_a_rank_that_fails_amid_a_collective_ends(kind: str, said: str, tmp_path: Path) -> None:
+    """At once, and torchrun ends the others: not after the hour that torch would wait for them."""
+    (tmp_path / "fails.py").write_text(FAILS)
+    words = [*TORCHRUN, "--nproc-per-node", "2", "fails.py", kind]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment(), "timeout": 600}
+    done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True, **options)
+    assert done.returncode == 1
+    assert any(line.endswith(said) for line in done.stderr.splitlines())
 
 
 def refuse() -> int:
