@@ -26,10 +26,10 @@ def run_on_ranks(main: Callable[[], int | None]) -> int:
     rank = os.environ.get("RANK", "0")
     try:
         code = run_command(main if rank == "0" else lambda: _quietly(main, rank))
-    except Exception:
+    except Exception as error:
         if not _in_a_group():
             raise
-        sys.excepthook(*sys.exc_info())
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     # Python would wait for the threads of stalled pools, torch for the other ranks' part in what
     # this one has begun: for run.collective_seconds, in which nobody is told.
