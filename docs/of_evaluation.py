@@ -1,11 +1,13 @@
 """The tables of evaluation.md: label-free measures, transfer to other sets, lightly beside us."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from make import results, table
 from of_parity import parity
 
+from benchmarks.methods.factor_probe import ENCODERS, TASKS
 from benchmarks.methods.study_tables import ACCURACIES, MEASURES, in_words
 
 _NAMES = {
@@ -113,6 +115,31 @@ def _transfer() -> str:
     )
 
 
+def _factors() -> str:
+    """A row an encoder, its probes' scores over the runs' seeds; under which conditions."""
+    rows = results("factor_probe")["rows"]
+    tasks = ["class", *TASKS]
+    by_encoder = {name: [row for row in rows if row["encoder"] == name] for name in ENCODERS}
+    body = [
+        [name, *(_mean_and_half_range([row[task] for row in of]) for task in tasks)]
+        for name, of in by_encoder.items()
+    ]
+    seeds = sorted({row["seed"] for row in rows})
+    machine = rows[0]["conditions"]
+    head = ["linear, %", *tasks]
+    return (
+        f"{table(head, body)}\n\n"
+        f"Seeds {', '.join(map(str, seeds))} of the runs: mean, and half of the range. One core of "
+        f"an {machine['cpu']}, torch {machine['versions']['torch']}, {machine['date'][:10]} "
+        "([factor_probe.json](../benchmarks/results/factor_probe.json))."
+    )
+
+
+def _mean_and_half_range(shares: Sequence[float]) -> str:
+    half = 50 * (max(shares) - min(shares))
+    return f"{100 * fmean(shares):.1f} ±{half:.1f}"
+
+
 def _analysis() -> Mapping[str, Any]:
     return results("label_free_study")["analysis"]
 
@@ -139,5 +166,6 @@ BLOCKS = {
     "study last": _last,
     "study regret": _regret,
     "transfer": _transfer,
+    "factors": _factors,
     "parity": parity,
 }
