@@ -14,7 +14,7 @@ import torch
 
 from augengine.backends.backend import Backend
 from augengine.devices.installed import has_dali, require_dali
-from augengine.devices.streams import numbered
+from augengine.devices.streams import named_device, numbered
 from shards.errors import UsageError
 from shards.plugins.find import find
 from shards.plugins.making import find_class, make, require_attributes
@@ -51,9 +51,9 @@ def create_backend(
         num_threads: host threads; changes no view.
 
     Raises:
-        UsageError: unknown name or dtype, a backend that is not installed or not built yet.
+        UsageError: unknown name, device or dtype, a backend that is not installed or not built yet.
     """
-    device = torch.device(device)
+    device = named_device(device)
     if dtype not in DTYPES:
         raise UsageError(f"views are float32, float16 or bfloat16, got {dtype}; cast them yourself")
     if num_threads < 1:

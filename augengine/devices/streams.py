@@ -1,8 +1,10 @@
-"""Beside a GPU: a stream of one's own, to wait for it without spinning, to copy without waiting."""
+"""A device by its name; beside a GPU a stream of one's own, waits that do not spin, and copies."""
 
 import weakref
 
 import torch
+
+from shards.errors import UsageError
 
 _IDLE: dict[torch.device, list[torch.cuda.Stream]] = {}
 
@@ -20,6 +22,18 @@ def borrow_stream(device: torch.device, holder: object) -> torch.cuda.Stream:
         stream = torch.cuda.Stream(device)
     weakref.finalize(holder, idle.append, stream).atexit = False
     return stream
+
+
+def named_device(name: torch.device | str) -> torch.device:
+    """The device that is named; UsageError where torch knows none of that name."""
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"a device is cpu, cuda or cuda:N, got {name!r} ({reason}); leave it out to have it "
+            "chosen"
+        ) from None
 
 
 def numbered(device: torch.device) -> torch.device:

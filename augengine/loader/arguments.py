@@ -3,6 +3,7 @@
 A loader takes objects. `open_views` takes names (a folder, `"swav"`), and messages here say so.
 """
 
+import numbers
 import operator
 from dataclasses import dataclass
 
@@ -47,6 +48,13 @@ def whole(name: str, number: object) -> int:
     except TypeError:
         pass
     raise UsageError(f"{name} is a whole number, got {number!r}; write {name}=1")
+
+
+def check_number(name: str, number: object, example: float) -> None:
+    """UsageError for a time, a size or a share that is no number, or under zero."""
+    is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+    if not (is_number and number >= 0):  # type: ignore[operator]
+        raise UsageError(f"{name} is a number from 0 on, got {number!r}; write {name}={example:g}")
 
 
 def check_counts(index: ShardIndex, batch_size: int, rank: int, world: int) -> None:

@@ -14,6 +14,7 @@ from augengine.backends.backend import Backend
 from augengine.backends.create_backend import BACKENDS, create_backend
 from augengine.decoders.create_decoder import DECODERS, create_decoder
 from augengine.decoders.decoder import Decoder
+from augengine.devices.streams import named_device
 from shards.errors import UsageError
 
 
@@ -70,11 +71,4 @@ def _device(wanted: torch.device | str | None, other: object) -> torch.device:
         if isinstance(place, torch.device) and (place.type != "cpu" or hasattr(other, "dtype")):
             return place
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(wanted)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(
-            f"a device is cpu, cuda or cuda:N, got {wanted!r} ({reason}); leave it out to have it "
-            "chosen"
-        ) from None
+    return named_device(wanted)

@@ -120,8 +120,9 @@ def _numbers(ids: Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
             f"ids are {count} whole numbers, one an image, got {_described(numbers)}; leave them "
             "out to count from 0"
         )
-    if numbers.min() < 0:
-        raise UsageError(f"ids are not negative, got {numbers.min()}; count from 0")
+    if not (numbers.min() >= 0 and int(numbers.max()) < 2**63):
+        odd = numbers.max() if numbers.min() >= 0 else numbers.min()
+        raise UsageError(f"ids lie in [0, 2^63), got {odd}; count from 0")
     return numbers
 
 

@@ -38,7 +38,7 @@ from augengine.caches.sample_cache import Cache
 from augengine.decoders.decoder import Decoder
 from augengine.draw import draw_plan
 from augengine.loader.ahead import Ahead
-from augengine.loader.arguments import check_counts, check_kinds, whole
+from augengine.loader.arguments import check_counts, check_kinds, check_number, whole
 from augengine.loader.bad_samples import DEFAULT_BUDGET, BadSamples, log_bad_sample
 from augengine.loader.batches import BatchMaker
 from augengine.loader.deliver import DEFAULT_STALL_S, deliver
@@ -92,6 +92,10 @@ class ViewLoader:
         batch_size, seed = whole("batch_size", batch_size), whole("seed", seed)
         num_workers, prefetch = whole("num_workers", num_workers), whole("prefetch", prefetch)
         check_counts(index, batch_size, whole("rank", rank), whole("world", world))
+        check_number("bad_budget", bad_budget, DEFAULT_BUDGET)
+        check_number("stall_s", stall_s, DEFAULT_STALL_S)
+        if decoded_bytes is not None:
+            check_number("decoded_bytes", decoded_bytes, 2e9)
         check_masks(index, policy)
         backend, decoder = choose_engine(backend, decoder, device, num_workers)
         self.meter = Meter()

@@ -140,6 +140,13 @@ def test_unknown_names_list_the_backends() -> None:
     assert tuple(BACKENDS) == ("fused", "dali", "kornia")
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps"])
+def test_a_device_that_is_none_is_one_line(device: str) -> None:
+    """Whether torch knows its name or not."""
+    with pytest.raises(UsageError, match=f"cpu.* got .*{device}"):
+        create_backend("fused", device)
+
+
 def test_the_reference_is_none_and_says_why() -> None:
     """It has the name elsewhere, where one view is made: which ones there are, and where it is."""
     said = r"unknown backend 'reference'; the reference makes one view .* known: auto, fused, dali"

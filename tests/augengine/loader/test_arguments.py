@@ -35,6 +35,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prefetch": None}, "prefetch is a whole number"),
     ({"rank": "0"}, "rank is a whole number"),
     ({"world": 1.0}, "world is a whole number"),
+    ({"bad_budget": "x"}, "bad_budget is a number from 0 on, got 'x'; write bad_budget=0.001"),
+    ({"stall_s": "5"}, "stall_s is a number from 0 on, got '5'"),
+    ({"stall_s": float("nan")}, "stall_s is a number from 0 on, got nan"),
+    ({"decoded_bytes": -1}, "decoded_bytes is a number from 0 on, got -1"),
 ]
 
 
