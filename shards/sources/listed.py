@@ -16,14 +16,12 @@ from shards.format import NO_LABEL
 from shards.samples.image_header import ImageError
 from shards.samples.labels import Label, NoLabel, label_from_text, number_classes, tell_unlabelled
 from shards.sources.image_lists import ImageList, ListedLine, NameTable, read_list
-from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
+from shards.sources.raw import RawSample, Source, blocks_of, fingerprint_of, masks_of
 from shards.terminal.counted import counted
 
 
 class ListedSource:
     """Some samples of a source, in its order, under classes from elsewhere."""
-
-    block_sizes = None  # of files, any order is as good
 
     def __init__(
         self,
@@ -46,6 +44,7 @@ class ListedSource:
                 *(sha256(x.tobytes()).hexdigest() for x in (chosen, labels)),
             ]
         )
+        self.block_sizes = blocks_of(source, chosen)
         self._source, self._chosen = source, chosen
 
     def __len__(self) -> int:

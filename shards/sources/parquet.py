@@ -11,7 +11,7 @@ read with its whole row group, so these are the source's blocks, and the latest 
 import glob
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from shards.sources.parquet_columns import (
     choose_columns,
     class_names,
     has_images,
+    has_paths,
     image_bytes,
     number_labels,
 )
@@ -40,7 +41,6 @@ class ParquetSource:
     """One split of a data set in Parquet files."""
 
     kind = "parquet"
-    names = None
     stores_names = True
 
     def __init__(self, spec: str, split: str | None = None) -> None:
@@ -51,6 +51,7 @@ class ParquetSource:
             self._files = [parquet.ParquetFile(path) for path in paths]
             schema = self._files[0].schema_arrow
             self._image_column, label_column = choose_columns(schema, paths[0])
+            self._has_paths = has_paths(schema.field(self._image_column).type)
             if any(self._image_column not in file.schema_arrow.names for file in self._files):
                 raise KeyError(f"not every file has a column {self._image_column!r}")
             values = [] if label_column is None else self._read_labels(label_column)
@@ -85,6 +86,10 @@ class ParquetSource:
             for path, file in zip(paths, self._files, strict=True)
         )
         self._paths = paths
+        self._first_of_file: dict[int, int] = {}
+        for (file, _), start in zip(groups, self._starts.tolist(), strict=False):
+            self._first_of_file.setdefault(file, start)
+        self._names: list[str] | None = None
         self._tables: OrderedDict[int, Any] = OrderedDict()
 
     def __len__(self) -> int:
@@ -95,15 +100,37 @@ class ParquetSource:
         row = number - int(self._starts[block])
         value = self._table(block).column(self._image_column)[row].as_py()
         data, path = image_bytes(value)
-        name = path or f"{self._paths[self._groups[block][0]].name} row {number}"
+        file = self._groups[block][0]
         label = int(self.labels[number])
-        return RawSample(str(name), label, data or partial(_refuse, path))
+        return RawSample(self._name(file, number, path), label, data or partial(_refuse, path))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of each row its image's path, else its file and number; read when first asked for."""
+        if self._names is None:
+            self._names = list(self._read_names())
+        return self._names
+
+    def _read_names(self) -> Iterator[str]:
+        numbers = iter(range(len(self)))
+        for block, (file, group) in enumerate(self._groups):
+            paths: Iterable[str | None] = [None] * int(self.block_sizes[block])
+            if self._has_paths:
+                table = self._read_group(file, group, f"{self._image_column}.path")
+                values = table.column(self._image_column).to_pylist()
+                paths = (image_bytes(value)[1] for value in values)
+            for path in paths:
+                yield self._name(file, next(numbers), path)
+
+    def _name(self, file: int, number: int, path: str | None) -> str:
+        row = number - self._first_of_file[file]
+        return str(path) if path else f"{self._paths[file].name} row {row}"
 
     def _table(self, block: int) -> Any:
         table = self._tables.get(block)
         if table is None:
             file, group = self._groups[block]
-            table = self._read_group(file, group)
+            table = self._read_group(file, group, self._image_column)
             self._tables[block] = table
             mean_size = len(self) / len(self._groups)
             if len(self._tables) > max(1, round(WINDOW_SAMPLES / mean_size)):
@@ -111,9 +138,9 @@ class ParquetSource:
         self._tables.move_to_end(block)
         return table
 
-    def _read_group(self, file: int, group: int) -> Any:
+    def _read_group(self, file: int, group: int, column: str) -> Any:
         try:
-            return self._files[file].read_row_group(group, columns=[self._image_column])
+            return self._files[file].read_row_group(group, columns=[column])
         except (OSError, ValueError) as error:
             raise DataError(
                 f"a Parquet file must be whole, got {self._paths[file]} ({error}); fetch it again"

@@ -100,6 +100,14 @@ def image_bytes(value: Any) -> tuple[bytes, str | None]:
     return value or b"", path
 
 
+def has_paths(kind: Any) -> bool:
+    """Whether an image column's values may have a path beside their bytes."""
+    import pyarrow.types as types
+
+    kind = _unwrapped(kind)
+    return types.is_struct(kind) and kind.get_field_index("path") >= 0
+
+
 def _is_image_struct(kind: Any) -> bool:
     import pyarrow.types as types
 

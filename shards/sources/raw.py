@@ -100,6 +100,18 @@ def masks_of(source: Source) -> str:
     return getattr(source, "masks", "")
 
 
+def blocks_of(
+    source: Source,
+    kept: NDArray[np.int64],  # numbers of the source, ascending
+) -> NDArray[np.int64] | None:
+    """The block sizes of a part of a source."""
+    if source.block_sizes is None:
+        return None
+    ends = np.cumsum(source.block_sizes)
+    of_block = np.searchsorted(ends, kept, side="right")
+    return np.bincount(of_block, minlength=len(ends)).astype(np.int64)
+
+
 def fingerprint_of(parts: Iterable[str]) -> str:
     """The sha256 of some strings, kept apart: ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()

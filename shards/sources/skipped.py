@@ -9,7 +9,7 @@ import numpy as np
 from shards.errors import UsageError
 from shards.samples.skip_list import SkipLine, SkipList
 from shards.sources.image_lists import NameTable
-from shards.sources.raw import RawSample, Source, fingerprint_of, masks_of
+from shards.sources.raw import RawSample, Source, blocks_of, fingerprint_of, masks_of
 from shards.terminal.counted import agreed, counted
 
 
@@ -27,11 +27,7 @@ class SkippedSource:
         self.names = None if names is None else [str(names[number]) for number in kept.tolist()]
         self.fingerprint = fingerprint_of([source.fingerprint, sha256(kept.tobytes()).hexdigest()])
         self.notes = (*source.notes, note)
-        self.block_sizes = None
-        if source.block_sizes is not None:
-            ends = np.cumsum(source.block_sizes)
-            of_block = np.searchsorted(ends, kept, side="right")
-            self.block_sizes = np.bincount(of_block, minlength=len(ends)).astype(np.int64)
+        self.block_sizes = blocks_of(source, kept)
         self._source, self._kept = source, kept
 
     def __len__(self) -> int:

@@ -49,6 +49,44 @@ def test_rows_over_files_and_row_groups(tmp_path: Path) -> None:
         ParquetSource(str(tmp_path), "validation")
 
 
+def test_rows_go_by_their_paths_in_lists(tmp_path: Path) -> None:
+    """Lists of files, classes and skipped images name rows as packed samples are named."""
+    write(tmp_path / "set/a.parquet", 0, 7, label=[0] * 7)
+    write(tmp_path / "set/b.parquet", 7, 4, label=[0] * 4)
+    spec, listed = str(tmp_path / "set"), tmp_path / "list.csv"
+    listed.write_text(
+        "file,class\n" + "".join(f"{i}.jpg,{'odd' * (i % 2)}\n" for i in range(1, 9, 2))
+    )
+    labelled = open_source(spec, labels=listed)
+    assert labelled.classes == ("odd",)
+    assert labelled.labels.tolist() == [0 if i in (1, 3, 5, 7) else -1 for i in range(11)]
+    taken = open_source(spec, files=listed)
+    assert [taken[i].name for i in range(4)] == ["1.jpg", "3.jpg", "5.jpg", "7.jpg"]
+    assert taken.block_sizes is not None  # rows of a group are read together still
+    assert taken.block_sizes.tolist() == [1, 2, 0, 1, 0]
+    skipped = tmp_path / "skip.txt"
+    skipped.write_text("# set 0123\n9.jpg\t4\n0.jpg\t8\n")
+    left = open_source(spec, skip_list=skipped)
+    assert [left[i].name for i in range(len(left))] == [f"{i}.jpg" for i in (*range(1, 9), 10)]
+
+
+def test_rows_without_paths_go_by_file_and_row(tmp_path: Path) -> None:
+    """Each name once, also over row groups, and where some rows have a path."""
+    rows = [{"bytes": b"x"}] * 4
+    pq.write_table(pa.table({"image": rows}), tmp_path / "a.parquet", row_group_size=2)
+    rows = [{"bytes": b"x", "path": path} for path in (None, "", "cat.jpg", None)]
+    pq.write_table(pa.table({"image": rows}), tmp_path / "b.parquet", row_group_size=3)
+    pq.write_table(pa.table({"image": [b"x", b"y"]}), tmp_path / "c.parquet")
+    names = {name: ParquetSource(str(tmp_path / f"{name}.parquet")) for name in "abc"}
+    assert list(names["a"].names) == [f"a.parquet row {i}" for i in range(4)]
+    assert list(names["b"].names) == [
+        "b.parquet row 0", "b.parquet row 1", "cat.jpg", "b.parquet row 3",
+    ]  # fmt: skip
+    assert list(names["c"].names) == ["c.parquet row 0", "c.parquet row 1"]
+    for source in names.values():
+        assert [source[i].name for i in range(len(source))] == list(source.names)
+
+
 def test_files_are_found_as_every_folder_is_walked(tmp_path: Path) -> None:
     """Through a link, inside a folder that is called like a file; what is hidden is not seen."""
     write(tmp_path / "elsewhere/b.parquet", 3, 2)
