@@ -165,7 +165,7 @@ def find(run: Path, which: str = "last") -> Path:
     if which in LINKS:
         path = run / FOLDER_NAME / f"{which}.pt"
     else:
-        path = _path(run, int(which)) if which.isdigit() else Path(which)
+        path = _path(run, int(which)) if which.isdecimal() else Path(which)
     if not path.is_file():
         raise UsageError(_not_there(run, which, available))
     return path

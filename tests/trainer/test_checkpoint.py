@@ -194,5 +194,6 @@ def test_a_missing_checkpoint_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-00000003.pt").touch()
     with pytest.raises(UsageError, match=r"got none in .*; take last or one of the steps 3"):
         checkpoint.find(tmp_path, "best")
-    with pytest.raises(UsageError, match=r"got 4; .* has: 3"):
-        checkpoint.find(tmp_path, "4")
+    for which in ("4", "²"):
+        with pytest.raises(UsageError, match=rf"got {which}; .* has: 3"):
+            checkpoint.find(tmp_path, which)

@@ -32,4 +32,4 @@ def patch_of(arch: object) -> int:
     """The side of a ViT's patches, of which views are whole multiples; 1 for other encoders."""
     text = str(arch)
     digits = text.removeprefix("vit_").lstrip("abcdefghijklmnopqrstuvwxyz")
-    return int(digits) if text.startswith("vit_") and digits.isdigit() else 1
+    return int(digits) if text.startswith("vit_") and digits.isdecimal() else 1

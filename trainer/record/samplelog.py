@@ -30,9 +30,11 @@ class SampleLog:
     def __init__(self, run: Path, *, from_step: int, record_ids: bool) -> None:
         for name in (IDS, BAD):
             for path in run.glob(f"{name}*.jsonl"):
-                number = int(path.stem.removeprefix(name))
+                of_rank = path.stem.removeprefix(name)
+                if not of_rank.isdecimal():
+                    continue  # somebody's copy
                 # The first rank's are also those that only a former, larger world had.
-                if number == rank() or (rank() == 0 and number >= world_size()):
+                if int(of_rank) == rank() or (rank() == 0 and int(of_rank) >= world_size()):
                     drop_after(path, from_step)
         self._ids = JsonLines(run / f"{IDS}{rank()}.jsonl") if record_ids else None
         self._bad: JsonLines | None = None

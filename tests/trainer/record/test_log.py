@@ -39,6 +39,20 @@ def test_a_continued_run_drops_what_it_repeats(tmp_path: Path) -> None:
     assert read_metrics(tmp_path)[-1]["loss"] == -4.0
 
 
+@pytest.mark.parametrize("torn", [b'{"step": 6, "lo', b"\x00\xff\xfe" * 50, b"5\n", b"{}\n"])
+def test_what_a_power_cut_leaves_is_no_record(torn: bytes, tmp_path: Path) -> None:
+    """Half a line, blocks that were never written, and a line that is no record."""
+    with RunLog(tmp_path) as run_log:
+        for step in (1, 2):
+            run_log.write(step, {"loss": 1.0})
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + torn)
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2]
+    with RunLog(tmp_path, from_step=2) as run_log:
+        run_log.write(3, {"loss": 1.0})
+    assert [r["step"] for r in read_metrics(tmp_path)] == [1, 2, 3]
+
+
 def test_time_goes_on_where_the_kept_records_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

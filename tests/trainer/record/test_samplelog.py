@@ -81,7 +81,7 @@ def test_a_continued_run_lists_each_step_once(damaged: Path, tmp_path: Path) -> 
     (out / "bad-samples-rank7.jsonl").write_bytes((out / "bad-samples-rank0.jsonl").read_bytes())
     for path in checkpoint.steps(out):
         path.unlink()
-    train(config, out)
+    train(config, out, overwrite=True)
     assert read_lines(out / "bad-samples-rank0.jsonl") == whole
     assert not list(out.glob("bad-samples-rank7.jsonl"))
 
@@ -124,9 +124,11 @@ def test_ids_of_steps_that_come_again_are_dropped_also_when_no_more_are_recorded
     train(config, out)
     for path in checkpoint.steps(out)[2:]:
         path.unlink()
+    (out / "ids-rank0 (copy).jsonl").write_text("mine")
     run = {"record_ids": False, "save_every_steps": 1}
     train(tiny_config(shard_folder, loop=loop, run=run), out, resume=True)
     assert [line["step"] for line in read_lines(out / "ids-rank0.jsonl")] == [1, 2]
+    assert (out / "ids-rank0 (copy).jsonl").read_text() == "mine"
 
 
 def test_what_a_step_met_before_it_failed_is_listed(
