@@ -34,7 +34,8 @@ RESULTS = Path(__file__).parents[1] / "results" / "factor_probe.json"
 BASE = ("--config", "simsiam_demo")
 ENCODERS: dict[str, tuple[str, ...]] = {
     "SimSiam": BASE,
-    "SimSiam + AugSelf": (*BASE, "--terms", "augself"),
+    "SimSiam + AugSelf": (*BASE, "--terms", "augself"),  # weight 1, as published for STL-10
+    "SimSiam + 0.2 AugSelf": (*BASE, "method.terms=[{name: augself, weight: 0.2}]"),
     "untrained": (*BASE, "--epochs", "1", "optim.base_lr=1e-12"),
 }
 NUM_HUES = 6
