@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -84,6 +85,25 @@ def test_what_it_says_of_transfer_is_so() -> None:
     assert gain["tiny_imagenet50", "linear"] == pytest.approx(gain["cifar10", "linear"], abs=0.02)
     assert gain["fashion", "linear"] == pytest.approx(0.05, abs=0.005)
     assert gain["fashion", "knn"] == pytest.approx(-0.01, abs=0.005)
+
+
+def test_what_it_says_of_augself_is_so() -> None:
+    """Colour is kept, place within the spread, and the class pays for it in two runs of three."""
+    path = ROOT / "benchmarks/results/factor_probe.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    of: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for task in ("class", "hue", "place"):
+            of.setdefault(row["encoder"], {}).setdefault(task, []).append(row[task])
+    alone, whole, fifth = (of[f"SimSiam{more}"] for more in ("", " + AugSelf", " + 0.2 AugSelf"))
+    untrained = of["untrained"]
+    assert min(untrained["hue"]) > max(whole["hue"]) > min(whole["hue"]) > max(alone["hue"])
+    assert max(untrained["place"]) < min(alone["place"])
+    assert fmean(whole["hue"]) - fmean(alone["hue"]) == pytest.approx(0.09, abs=0.005)
+    assert min(whole["place"]) < min(alone["place"])
+    assert sum(score < 0.4 for score in whole["class"]) == 2
+    assert fmean(fifth["hue"]) - fmean(alone["hue"]) == pytest.approx(0.04, abs=0.005)
+    assert sum(score < min(alone["class"]) for score in fifth["class"]) == 1
 
 
 def _numbers(report: Any, where: str = "") -> list[tuple[str, Any]]:

@@ -118,9 +118,11 @@ def _lines(path: Path) -> tuple[tuple[Mapping[str, Any], ...], str]:
         return (), f"there is no {path.name}; a run writes it from its first record on"
     try:
         found = read_lines(path)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, RecursionError) as error:
         return (), f"{path.name} cannot be read ({type(error).__name__}); restore it"
-    return tuple(record for record in found if isinstance(record, Mapping)), ""
+    if not found and path.stat().st_size:
+        return (), f"{path.name} cannot be read (it begins with no record); restore it"
+    return tuple(found), ""
 
 
 def _starts(text: str) -> tuple[Mapping[str, Any], ...]:

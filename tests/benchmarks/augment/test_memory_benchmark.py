@@ -114,7 +114,7 @@ def test_the_exit_code_says_whether_all_are_flat(
 
 
 @pytest.mark.parametrize(
-    ("argv", "rule"), [(["--batches", "3"], "at least 20"), (["--out", "/nowhere/x"], "exists")]
+    ("argv", "rule"), [(["--batches", "3"], "at least 20"), (["--out", "/nowhere/x"], "existing")]
 )
 def test_a_wrong_option_is_one_line(memory, capsys, argv, rule):
     """Before anything runs: rule, value, remedy; exit code 2."""
