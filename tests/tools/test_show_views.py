@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from PIL import Image
 
 from augengine.draw import draw_plan
 from augengine.heavy.heavy_ops import NAMES
+from augengine.plan import FILLED
 from augengine.policies import load_policy, override_policy
 from shards.index import ShardIndex
 from shards.packing.pack import pack
@@ -158,6 +160,23 @@ def test_wrong_options_are_one_line(shard_folder, tmp_path, capsys, options, mes
     assert show(shard_folder, tmp_path / "v.png", *options) == 2
     assert re.fullmatch(rf"error: [^\n]*{re.escape(message)}[^\n]*\n", capsys.readouterr().err)
     assert not (tmp_path / "v.png").exists()
+
+
+def test_a_plan_with_backgrounds_needs_masks(shard_folder, tmp_path, capsys):
+    """A sample that the plan changes and the set has no mask of is named; nothing is written."""
+    index = ShardIndex.open(shard_folder)
+    ids = np.arange(4)
+    policy = load_policy("byol").with_views((2,), (32,))
+    plan = draw_plan(policy, ids, np.zeros(4), index.sizes(ids), 0)
+    background = np.zeros((4, 2), np.uint8)
+    background[2, 1] = FILLED
+    fill, donor = np.zeros((4, 2, 3), np.uint8), np.zeros((4, 2), np.int64)
+    replace(plan, background=background, fill=fill, donor=donor).save(tmp_path / "plan.npz")
+    out = tmp_path / "v.png"
+    words = ["--data", shard_folder, "--plan", tmp_path / "plan.npz", "--out", out]
+    assert main(list(map(str, words))) == 1
+    assert "images with masks, got sample 2 of" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_without_data_it_says_how_to_make_some(capsys):
